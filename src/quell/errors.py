@@ -18,8 +18,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ERROR_CLASSES = frozenset(
-    {"refused", "timeout", "denied", "exhausted", "unreachable", "invalid", "ambiguous", "too_large", "missing",
-     "failed", "tls", "dns", "locked", "busy", "cancelled", "internal"}
+    {
+        "refused",
+        "timeout",
+        "denied",
+        "exhausted",
+        "unreachable",
+        "invalid",
+        "ambiguous",
+        "too_large",
+        "missing",
+        "failed",
+        "tls",
+        "dns",
+        "locked",
+        "busy",
+        "cancelled",
+        "internal",
+    }
 )
 """Why a check or an action failed, in one word that conditions may read as ``error_class``."""
 

@@ -1,0 +1,187 @@
+"""A service as something that can be moved: its replicas, its releases, and the drivers that reach them.
+
+``Driver`` is the socket a driver plug-in fills; ``Fleet`` joins a service's drivers so that an action can say
+"restart payment" and get drain → restart → ready → undrain, one replica at a time, whoever does each part.
+Never does: decide whether something may be done; guards did that before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from quell.errors import Permanent, Transient
+
+CAPABILITIES = frozenset({"state", "restart", "scale", "releases", "rollback", "drain", "certificate"})
+"""What a driver may declare. ``rollback`` activates a release; ``drain`` means drain and ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running copy. ``ready``: it may take users; ``since``: when it entered this state (UTC)."""
+
+    name: str
+    ready: bool
+    version: str = ""
+    since: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A service at one moment. ``desired``: how many copies there should be; ``rolling``: a change is under way."""
+
+    replicas: tuple[Replica, ...]
+    desired: int
+    version: str = ""
+    rolling: bool = False
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> int:
+        return sum(replica.ready for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One deployed version. ``migrations_reversible``: None when nobody said."""
+
+    version: str
+    at: datetime | None
+    current: bool = False
+    migrations_reversible: bool | None = None
+    by: str = ""
+    note: str = ""
+
+
+class Driver(Protocol):
+    """How a service of one kind is moved. A method that ``capabilities`` does not list is never called.
+
+    Every method raises ``Transient`` or ``Permanent``. ``restart`` without names restarts all replicas in the
+    driver's own safe way; with names, just those, and returns when the restart was accepted, not when ready.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[str]: ...
+
+    @property
+    def rolls_by_itself(self) -> bool:
+        """True when the driver's system rolls replicas one by one itself (Kubernetes), so nobody should do it twice."""
+        ...
+
+    async def state(self) -> ServiceState: ...
+
+    async def restart(self, replicas: Sequence[str] = ()) -> str: ...
+
+    async def scale(self, to: int) -> str: ...
+
+    async def releases(self) -> tuple[Release, ...]: ...
+
+    async def rollback(self, to: str) -> str: ...
+
+    async def drain(self, replica: str) -> str: ...
+
+    async def undrain(self, replica: str) -> str: ...
+
+
+class Fleet:
+    """A service's drivers, joined. The first driver with a capability serves it."""
+
+    def __init__(self, service: str, drivers: Sequence[Driver]) -> None:
+        self.service = service
+        self._drivers = tuple(drivers)
+
+    def can(self, capability: str) -> bool:
+        return any(capability in driver.capabilities for driver in self._drivers)
+
+    def driver(self, capability: str) -> Driver:
+        """Raises ``Permanent`` (denied) when no driver of the service can do it."""
+        for driver in self._drivers:
+            if capability in driver.capabilities:
+                return driver
+        known = sorted({word for driver in self._drivers for word in driver.capabilities})
+        raise Permanent(
+            f"service {self.service!r} has no driver that can {capability}; it can {', '.join(known) or 'nothing'}",
+            "denied",
+        )
+
+    async def state(self) -> ServiceState:
+        return await self.driver("state").state()
+
+    async def releases(self) -> tuple[Release, ...]:
+        return await self.driver("releases").releases()
+
+    async def previous(self) -> Release:
+        """The release before the current one. Raises ``Permanent`` (missing) when there is none."""
+        releases = sorted(await self.releases(), key=lambda release: release.at.timestamp() if release.at else 0.0)
+        current = next((index for index, release in enumerate(releases) if release.current), None)
+        if current is None or current == 0:
+            raise Permanent(f"service {self.service!r} has no release before the current one", "missing")
+        return releases[current - 1]
+
+    async def restart(self, *, batch: int = 1, ready_within_s: float = 60.0, poll_s: float = 0.1) -> list[str]:
+        """Restart every replica, ``batch`` at a time, drained before and ready again before the next batch.
+
+        Stops at the first replica that does not get ready: ``Permanent`` (failed), the rest untouched.
+        """
+        driver = self.driver("restart")
+        if driver.rolls_by_itself:
+            done = [await driver.restart()]
+            await self._settle(lambda state: not state.rolling and state.ready >= state.desired, ready_within_s, poll_s)
+            return done
+        names = [replica.name for replica in (await self.state()).replicas]
+        done = []
+        for start in range(0, len(names), batch):
+            done += await self._cycle(names[start : start + batch], driver, ready_within_s, poll_s)
+        return done
+
+    async def rollback(
+        self, to: str, *, batch: int = 1, ready_within_s: float = 60.0, poll_s: float = 0.1
+    ) -> list[str]:
+        """Activate release ``to`` and bring every replica onto it."""
+        driver = self.driver("rollback")
+        done = [await driver.rollback(to)]
+        if driver.rolls_by_itself:
+            await self._settle(lambda state: not state.rolling and state.ready >= state.desired, ready_within_s, poll_s)
+            return done
+        return done + await self.restart(batch=batch, ready_within_s=ready_within_s, poll_s=poll_s)
+
+    async def scale(self, to: int, *, ready_within_s: float = 60.0, poll_s: float = 0.1) -> list[str]:
+        done = [await self.driver("scale").scale(to)]
+        await self._settle(lambda state: state.ready >= to, ready_within_s, poll_s)
+        return done
+
+    async def _cycle(self, names: Sequence[str], driver: Driver, within_s: float, poll_s: float) -> list[str]:
+        traffic = self.driver("drain") if self.can("drain") else None
+        done = []
+        if traffic:
+            done += [await traffic.drain(name) for name in names]
+        done.append(await driver.restart(names))
+
+        def back(state: ServiceState) -> bool:
+            ready = {replica.name for replica in state.replicas if replica.ready}
+            return all(name in ready for name in names)
+
+        await self._settle(back, within_s, poll_s)
+        if traffic:
+            done += [await traffic.undrain(name) for name in names]
+        return done
+
+    async def _settle(self, good: Callable[[ServiceState], bool], within_s: float, poll_s: float) -> None:
+        """Wait until the state is ``good``; a read that fails for a moment is not an answer."""
+        loop = asyncio.get_running_loop()
+        deadline, last = loop.time() + within_s, "no answer yet"
+        while True:
+            try:
+                state = await self.state()
+                if good(state):
+                    return
+                last = f"{state.ready} of {state.desired} ready"
+            except Transient as error:
+                last = str(error)
+            if loop.time() >= deadline:
+                raise Permanent(f"{self.service}: not ready within {within_s:g} s ({last})", "timeout")
+            await asyncio.sleep(poll_s)

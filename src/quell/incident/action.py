@@ -1,0 +1,89 @@
+"""The words of an action: what it would do, what it did, how the world answered.
+
+Never does: act. The frame acts, the ledger remembers.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Risk(StrEnum):
+    """What can go wrong when an action is right about its target."""
+
+    NONE = "none"  # tells somebody something
+    LOW = "low"  # undone by itself or by the next reconcile
+    MEDIUM = "medium"  # users may notice while it runs
+    HIGH = "high"  # data or capacity at stake; a wrong one is an incident of its own
+    IRREVERSIBLE = "irreversible"  # a point of no return
+
+
+class Verdict(StrEnum):
+    """What verification says about a remediation."""
+
+    RECOVERED = "recovered"
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot_tell"
+
+
+class Result(StrEnum):
+    """How an action ended. ``unknown``: it may or may not have happened, and nothing could tell."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+    DRY_RUN = "dry_run"
+
+
+class _Word(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preview(_Word):
+    """What an action would do, found out without doing it.
+
+    ``call``: the exact call, as a person would type or read it. ``targets``: what it touches, by name; they are
+    leased while acting. ``magnitude``: how much of it (instances added, sessions ended, replicas restarted).
+    ``facts`` are the action's own, for conditions.
+    """
+
+    call: str
+    targets: tuple[str, ...]
+    before: str = ""
+    after: str = ""
+    magnitude: float | None = None
+    undo: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class Effect(_Word):
+    """What an action did. ``undo`` is whatever its own undo needs; ``output`` is for people, bounded."""
+
+    summary: str
+    output: dict[str, Any] = Field(default_factory=dict)
+    undo: dict[str, Any] | None = None
+    changed: bool = True
+
+
+class ActionOutcome(_Word):
+    """How one act frame ended, for the interpreter and the log."""
+
+    node: str
+    target: str = ""
+    action: str = ""
+    result: Result
+    summary: str = ""
+    rule: str | None = None
+    error_class: str | None = None
+    key: str = ""
+    output: dict[str, Any] = Field(default_factory=dict)
+    undo: dict[str, Any] | None = None
+    captured: dict[str, Any] = Field(default_factory=dict)
+    duration_ms: float = 0.0

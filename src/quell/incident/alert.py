@@ -1,0 +1,79 @@
+"""An alert as every source's payload becomes one. Never does: parse a payload, look anything up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ALERT_SCHEMA = 1
+
+
+class AlertStatus(StrEnum):
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Severity(StrEnum):
+    """P1 wakes people; P4 waits for the morning."""
+
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+
+
+_SPOKEN = {
+    "critical": Severity.P1, "page": Severity.P1, "p1": Severity.P1, "sev1": Severity.P1, "emergency": Severity.P1,
+    "error": Severity.P2, "high": Severity.P2, "p2": Severity.P2, "sev2": Severity.P2, "major": Severity.P2,
+    "warning": Severity.P3, "warn": Severity.P3, "p3": Severity.P3, "sev3": Severity.P3, "minor": Severity.P3,
+    "info": Severity.P4, "low": Severity.P4, "p4": Severity.P4, "sev4": Severity.P4, "none": Severity.P4,
+}  # fmt: skip
+
+
+def severity_of(spoken: str | None) -> Severity | None:
+    """The severity that a source's word stands for, None when the word says nothing."""
+    return _SPOKEN.get((spoken or "").strip().lower())
+
+
+def fingerprint_of(labels: Mapping[str, str], leave_out: Iterable[str] = ()) -> str:
+    """64 bits over the sorted labels, as hex: the same labels give the same fingerprint, in any order."""
+    skip = set(leave_out)
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(labels):
+        if name not in skip:
+            digest.update(name.encode() + b"\xff" + str(labels[name]).encode() + b"\xff")
+    return digest.hexdigest()
+
+
+class Alert(BaseModel):
+    """One alert at one moment. Times are UTC."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = ALERT_SCHEMA
+    source: str
+    name: str
+    status: AlertStatus
+    fingerprint: str
+    tenant: str = "default"
+    environment: str = ""
+    region: str = ""
+    service: str | None = None
+    severity: Severity | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    received_at: datetime
+    url: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return self.annotations.get("summary") or self.annotations.get("description") or self.name

@@ -1,0 +1,67 @@
+"""The service catalogue's words: what runs where, whose it is, what it needs. Never does: reach a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DriverChoice(BaseModel):
+    """Which driver moves a service, with that driver's own settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Service(BaseModel):
+    """One service. ``tier`` 0 is what users touch first; ``match`` are labels that point to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    drivers: tuple[DriverChoice, ...] = ()
+    environment: str = ""
+    tenant: str = "default"
+    regions: tuple[str, ...] = ()
+    tier: int = 1
+    owner: str = ""
+    oncall: str = ""
+    depends_on: tuple[str, ...] = ()
+    match: tuple[dict[str, str], ...] = Field(default=())
+
+
+def resolve_service(
+    services: Iterable[Service], labels: Mapping[str, str], named: str | None
+) -> tuple[str | None, str]:
+    """The service that an alert is about, and why: named, an alias, or the ``match`` that fits most labels.
+
+    None when nothing fits or two fit equally well: then the incident diagnoses and pages, and never acts.
+    """
+    known = list(services)
+    for wanted in (named, labels.get("service")):
+        for service in known:
+            if wanted and wanted in (service.name, *service.aliases):
+                return service.name, f"the alert names {wanted!r}"
+    fits = [
+        (len(rule), service.name, rule)
+        for service in known
+        for rule in service.match
+        if rule and all(labels.get(name) == value for name, value in rule.items())
+    ]
+    best = [fit for fit in fits if fit[0] == max(size for size, _, _ in fits)] if fits else []
+    if len({name for _, name, _ in best}) == 1:
+        return best[0][1], f"labels match {best[0][2]}"
+    if best:
+        return (
+            None,
+            f"labels match several services equally: {', '.join(sorted({name for _, name, _ in best}))}",
+        )
+    return None, "no service is named and no mapping rule of the catalogue matches the labels"

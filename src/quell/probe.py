@@ -1,0 +1,157 @@
+"""What plug-ins may use of the world: connections, catalogue, secrets and one guarded HTTP client.
+
+``World`` is made once per process from the configuration's values; ``World.probe`` gives each call its own ``Probe``.
+Never does: decide, retry, or hand out an address that the guard forbids.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from pydantic import ValidationError
+
+from quell.errors import Permanent
+from quell.ports import Connection, Fleet, Service
+from quell.registry import Registry
+
+METADATA_NETWORKS = tuple(ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"))
+"""Link-local and cloud metadata addresses: nothing a check should ever ask (server-side request forgery)."""
+
+
+def resolve_secret(reference: str) -> str:
+    """The value behind ``env:NAME`` or ``file:PATH``; anything else is not a reference.
+
+    Raises ``Permanent`` (missing), never with the value in it.
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise Permanent(f"secret {reference}: the environment has no {rest}", "missing")
+        return value
+    if kind == "file":
+        try:
+            return Path(rest).read_text().strip()
+        except OSError as error:
+            raise Permanent(f"secret {reference}: {error.strerror}", "missing") from None
+    raise Permanent("a secret is given by reference: env:NAME or file:PATH", "invalid")
+
+
+def guard_address(host: str, allowed: frozenset[str]) -> None:
+    """Raises ``Permanent`` (denied) for a literal link-local or metadata address that is not allowed by name."""
+    if host in allowed:
+        return
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        if host in ("metadata.google.internal", "metadata"):
+            raise Permanent(f"{host} is a metadata address; allow it in network.allow to ask it", "denied") from None
+        return
+    if any(address in network for network in METADATA_NETWORKS if network.version == address.version):
+        raise Permanent(f"{host} is a link-local or metadata address; allow it in network.allow to ask it", "denied")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The process's view of the outside."""
+
+    registry: Registry
+    services: Mapping[str, Service] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+    http: httpx.AsyncClient = field(default_factory=lambda: make_client())
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def probe(self, *, timeout_s: float = 30.0, key: str = "") -> LiveProbe:
+        return LiveProbe(self, timeout_s, key)
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+
+def make_client(allowed_hosts: Iterable[str] = ()) -> httpx.AsyncClient:
+    """One client per process: no redirects to elsewhere, bounded pools, the address guard on every request."""
+    allowed = frozenset(allowed_hosts)
+
+    async def guard(request: httpx.Request) -> None:
+        guard_address(request.url.host, allowed)
+
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(30.0, connect=10.0),
+        limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30.0),
+        follow_redirects=False,
+        event_hooks={"request": [guard]},
+        trust_env=False,
+        headers={"user-agent": "quell"},
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(sorted(names)) or 'none'}"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProbe:
+    """The ``Probe`` of one call."""
+
+    world: World
+    timeout_s: float
+    key: str = ""
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        return self.world.http
+
+    def now(self) -> datetime:
+        return self.world.clock()
+
+    def secret(self, reference: str) -> str:
+        return resolve_secret(reference)
+
+    def connection(self, name: str | None, *types: str) -> Connection:
+        known = self.world.connections
+        if name is not None:
+            found = known.get(name)
+            if found is None:
+                raise Permanent(f"no connection {name!r}{_nearest(name, known)}", "missing")
+            if types and found.type not in types:
+                raise Permanent(f"connection {name!r} is {found.type}; {' or '.join(types)} is needed", "invalid")
+            return found
+        fits = [connection for connection in known.values() if connection.type in types]
+        named = [connection for connection in fits if connection.name in (*types, "default")]
+        if len(fits) == 1 or len(named) == 1:
+            return (named or fits)[0]
+        what = "no connection" if not fits else f"{len(fits)} connections"
+        raise Permanent(f"{what} of type {' or '.join(types)}; name one{_nearest('', known)}", "missing")
+
+    def service(self, name: str) -> Service:
+        for service in self.world.services.values():
+            if name == service.name or name in service.aliases:
+                return service
+        raise Permanent(f"no service {name!r} in the catalogue{_nearest(name, self.world.services)}", "missing")
+
+    def fleet(self, service: str) -> Fleet:
+        entry = self.service(service)
+        drivers = []
+        for choice in entry.drivers:
+            kind = self.world.registry.driver(choice.type)
+            try:
+                config = kind.config.model_validate(choice.config)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(str(part) for part in first["loc"])
+                raise Permanent(
+                    f"service {service!r}, driver {choice.type}: {place}: {first['msg']}", "invalid"
+                ) from None
+            drivers.append(kind.connect(config, entry, self))
+        return Fleet(entry.name, drivers)

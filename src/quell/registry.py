@@ -1,0 +1,165 @@
+"""Finds the plug-ins: scans the folders of ``quell.plugins`` and the entry points ``quell.plugins.<kind>``.
+
+A plug-in is a module; what it must and may say is on the page ``ports``. Never does: keep a list of names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+from quell import plugins
+from quell.errors import NotFound
+from quell.fleet import CAPABILITIES
+from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, Risk, SourceType
+
+T = TypeVar("T", CheckType, ActionType, DriverType, NotifierType, SourceType)
+
+
+class BadPlugin(TypeError):
+    """A plug-in module lacks something its socket asks for."""
+
+
+def _need(module: ModuleType, name: str, kind: type | tuple[type, ...] | None = None) -> Any:
+    value = getattr(module, name, None)
+    if value is None:
+        raise BadPlugin(f"{module.__name__}: missing {name}")
+    if kind is not None and not isinstance(value, kind):
+        raise BadPlugin(f"{module.__name__}: {name} is {type(value).__name__}")
+    return value
+
+
+def _doc(module: ModuleType) -> str:
+    return (module.__doc__ or "").strip()
+
+
+def _check(name: str, module: ModuleType) -> CheckType:
+    constant: Mapping[str, Any] | None = getattr(module, "FACTS", None)
+    facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
+        (lambda config: constant) if constant is not None else _need(module, "facts")
+    )
+    optional = {key: getattr(module, key) for key in ("lag", "hint") if hasattr(module, key)}
+    return CheckType(
+        name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
+        aliases=tuple(getattr(module, "ALIASES", ())), doc=_doc(module), **optional,
+    )  # fmt: skip
+
+
+def _action(name: str, module: ModuleType) -> ActionType:
+    optional = {
+        key: getattr(module, key) for key in ("observe", "undo", "capture", "service_of") if hasattr(module, key)
+    }
+    constants = {
+        key: getattr(module, key.upper())
+        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits")
+        if hasattr(module, key.upper())
+    }
+    return ActionType(
+        name=name, params=_need(module, "Params"), risk=_need(module, "RISK", Risk),
+        idempotent=_need(module, "IDEMPOTENT", bool), dry_run=_need(module, "dry_run"),
+        execute=_need(module, "execute"), doc=_doc(module), **optional, **constants,
+    )  # fmt: skip
+
+
+def _driver(name: str, module: ModuleType) -> DriverType:
+    capabilities = frozenset(_need(module, "CAPABILITIES"))
+    if strange := capabilities - CAPABILITIES:
+        raise BadPlugin(f"{module.__name__}: unknown capabilities {sorted(strange)}")
+    return DriverType(
+        name=name, config=_need(module, "Config"), capabilities=capabilities, connect=_need(module, "connect"),
+        reconciler=getattr(module, "RECONCILER", ""), doc=_doc(module),
+    )  # fmt: skip
+
+
+def _notifier(name: str, module: ModuleType) -> NotifierType:
+    return NotifierType(
+        name=name, params=_need(module, "Params"), send=_need(module, "send"),
+        prefixes=tuple(getattr(module, "PREFIXES", ())), doc=_doc(module),
+    )  # fmt: skip
+
+
+def _source(name: str, module: ModuleType) -> SourceType:
+    return SourceType(
+        name=name, params=_need(module, "Params"), verify=_need(module, "verify"), parse=_need(module, "parse"),
+        doc=_doc(module),
+    )  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[str, ModuleType], Any]] = {
+    "checks": _check, "actions": _action, "drivers": _driver, "notifiers": _notifier, "sources": _source,
+}  # fmt: skip
+
+
+def _modules(kind: str) -> Iterator[tuple[str, ModuleType]]:
+    package = importlib.import_module(f"{plugins.__name__}.{kind}")
+    for found in pkgutil.iter_modules(package.__path__):
+        if not found.name.startswith("_"):
+            yield found.name, importlib.import_module(f"{package.__name__}.{found.name}")
+    for entry in importlib.metadata.entry_points(group=f"quell.plugins.{kind}"):
+        yield entry.name, entry.load()
+
+
+@cache
+def _all(kind: str) -> dict[str, Any]:
+    return {name: _MAKERS[kind](name, module) for name, module in _modules(kind)}
+
+
+class Registry:
+    """The plug-ins of each kind by name and alias. ``observe_only`` loads no action at all."""
+
+    def __init__(self, *, observe_only: bool = False) -> None:
+        self.observe_only = observe_only
+
+    @property
+    def checks(self) -> Mapping[str, CheckType]:
+        return _all("checks")
+
+    @property
+    def actions(self) -> Mapping[str, ActionType]:
+        return {} if self.observe_only else _all("actions")
+
+    @property
+    def drivers(self) -> Mapping[str, DriverType]:
+        return _all("drivers")
+
+    @property
+    def notifiers(self) -> Mapping[str, NotifierType]:
+        return _all("notifiers")
+
+    @property
+    def sources(self) -> Mapping[str, SourceType]:
+        return _all("sources")
+
+    def check(self, name: str) -> CheckType:
+        return _find("check type", self.checks, name)
+
+    def action(self, name: str) -> ActionType:
+        return _find("action type", self.actions, name)
+
+    def driver(self, name: str) -> DriverType:
+        return _find("driver", self.drivers, name)
+
+    def notifier(self, name: str) -> NotifierType:
+        return _find("notifier", self.notifiers, name)
+
+    def source(self, name: str) -> SourceType:
+        return _find("alert source", self.sources, name)
+
+
+def _find(kind: str, table: Mapping[str, T], name: str) -> T:
+    if name in table:
+        return table[name]
+    for entry in table.values():
+        if name in getattr(entry, "aliases", ()):
+            return entry
+    near = difflib.get_close_matches(name, [*table, *(a for e in table.values() for a in getattr(e, "aliases", ()))], 1)
+    raise NotFound(kind, name, near[0] if near else None)
+
+
+__all__ = ["BadPlugin", "Params", "Registry"]
