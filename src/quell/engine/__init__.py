@@ -1,0 +1,1 @@
+"""Durable execution: workflows, leases, the intent ledger, liveness. It has never heard of an incident."""

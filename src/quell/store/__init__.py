@@ -1,0 +1,1 @@
+"""The database: schema, the event log, named queries. Never does: decide anything."""

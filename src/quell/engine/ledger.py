@@ -1,0 +1,140 @@
+"""The intent ledger: what is about to be done is on disk, with its permits, before it is done.
+
+``intended → done | failed | unknown``; ``unknown → done | failed`` once something or somebody could tell.
+An intent that has no outcome and whose action is not idempotent is never acted on again by itself.
+Never does: act, judge whether an outcome is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from quell.engine.tables import intents, permits
+from quell.errors import Refused
+
+LEDGER_SCHEMA = 1
+
+INTENDED, DONE, FAILED, UNKNOWN = "intended", "done", "failed", "unknown"
+TRANSITIONS: dict[str, frozenset[str]] = {
+    INTENDED: frozenset({DONE, FAILED, UNKNOWN}),
+    UNKNOWN: frozenset({DONE, FAILED}),
+    DONE: frozenset(),
+    FAILED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A row of the ledger."""
+
+    key: str
+    action: str
+    state: str
+    idempotent: bool
+    request: dict[str, Any]
+    outcome: dict[str, Any] | None
+    intended_at: int
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``count`` permits for an action and target within ``per_s`` seconds."""
+
+    count: int
+    per_s: float
+    rule: str = "rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants to do. ``targets`` each cost one permit."""
+
+    key: str
+    tenant: str
+    action: str
+    targets: tuple[str, ...]
+    idempotent: bool
+    request: dict[str, Any]
+    executor: str
+    magnitude: float | None = None
+    rates: tuple[Rate, ...] = ()
+    environment: str = ""
+    region: str = ""
+
+
+def find(connection: sa.Connection, key: str) -> Intent | None:
+    row = connection.execute(sa.select(intents).where(intents.c.key == key)).mappings().first()
+    if row is None:
+        return None
+    return Intent(
+        key=row["key"], action=row["action"], state=row["state"], idempotent=row["idempotent"],
+        request=orjson.loads(row["request"]), outcome=orjson.loads(row["outcome"]) if row["outcome"] else None,
+        intended_at=row["intended_at"], executor=row["executor"],
+    )  # fmt: skip
+
+
+def used(connection: sa.Connection, tenant: str, action: str, targets: Sequence[str], since_us: int) -> dict[str, int]:
+    """Permits spent per target since a moment."""
+    query = (
+        sa.select(permits.c.target, sa.func.count())
+        .where(permits.c.tenant == tenant, permits.c.action == action, permits.c.target.in_(list(targets)))
+        .where(permits.c.at > since_us)
+        .group_by(permits.c.target)
+    )
+    counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    return {target: counts.get(target, 0) for target in targets}
+
+
+def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
+    """Record the intent and its permits, in the caller's transaction. Returns the row that was there already, if any.
+
+    Raises ``Refused`` when a rate is used up; counted in this transaction, so that two workers cannot both take the
+    last permit.
+    """
+    known = find(connection, ask.key)
+    if known is not None:
+        return known
+    if connection.dialect.name == "postgresql":
+        # One at a time per action: counting and taking must not interleave.
+        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        connection.execute(lock, {"name": f"{ask.tenant}/{ask.action}"})
+    for rate in ask.rates:
+        spent = used(connection, ask.tenant, ask.action, ask.targets, now_us - int(rate.per_s * 1_000_000))
+        for target, count in spent.items():
+            if count >= rate.count:
+                raise Refused(
+                    rate.rule, f"{ask.action} on {target}: {count} in the last {rate.per_s:g} s, at most {rate.count}",
+                    value=count, limit=rate.count,
+                )  # fmt: skip
+    connection.execute(
+        sa.insert(intents).values(
+            key=ask.key, tenant=ask.tenant, environment=ask.environment, region=ask.region, action=ask.action,
+            idempotent=ask.idempotent, request=orjson.dumps(ask.request, default=str).decode(), executor=ask.executor,
+            intended_at=now_us, state=INTENDED, schema_version=LEDGER_SCHEMA,
+        )
+    )  # fmt: skip
+    rows = [
+        {"key": ask.key, "target": target, "tenant": ask.tenant, "action": ask.action, "at": now_us,
+         "magnitude": ask.magnitude}
+        for target in dict.fromkeys(ask.targets)
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(permits), rows)
+    return None
+
+
+def settle(connection: sa.Connection, key: str, state: str, outcome: dict[str, Any], now_us: int) -> bool:
+    """Record how it ended. False when the row had ended already: the first outcome stays."""
+    allowed = [old for old, new in TRANSITIONS.items() if state in new]
+    changed = connection.execute(
+        sa.update(intents)
+        .where(intents.c.key == key, intents.c.state.in_(allowed))
+        .values(state=state, outcome=orjson.dumps(outcome, default=str).decode(), ended_at=now_us)
+    )
+    return changed.rowcount == 1

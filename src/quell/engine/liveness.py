@@ -1,0 +1,60 @@
+"""Who is alive: every process keeps a lease in ``executors``; the work of one whose lease ran out is taken over.
+
+Recovery never runs anything: it only puts work back in the queue, so every start goes through one atomic claim.
+Never does: decide what the work is.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from quell.engine.tables import executors
+
+
+def new_executor_id() -> str:
+    """Unique per process, readable for people: host, pid, and eight random digits."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def enter(connection: sa.Connection, executor_id: str, version: str, now_us: int, lease_us: int) -> None:
+    connection.execute(
+        sa.insert(executors).values(
+            id=executor_id, host=socket.gethostname(), pid=os.getpid(), version=version, started_at=now_us,
+            lease_until=now_us + lease_us,
+        )
+    )  # fmt: skip
+
+
+def beat(connection: sa.Connection, executor_id: str, now_us: int, lease_us: int) -> bool:
+    """Prolong the lease. False: somebody has declared us dead meanwhile; stop acting and enter again."""
+    kept = connection.execute(
+        sa.update(executors)
+        .where(executors.c.id == executor_id, executors.c.ended_at.is_(None))
+        .values(lease_until=now_us + lease_us)
+    )
+    return kept.rowcount == 1
+
+
+def leave(connection: sa.Connection, executor_id: str, now_us: int) -> None:
+    """A clean goodbye: the lease ends now, so that others need not wait for it."""
+    connection.execute(sa.update(executors).where(executors.c.id == executor_id).values(lease_until=now_us))
+
+
+def claim_dead(connection: sa.Connection, now_us: int) -> list[str]:
+    """Executors whose lease ran out and that nobody has claimed yet; they are the caller's to recover."""
+    gone = connection.execute(
+        sa.select(executors.c.id).where(executors.c.ended_at.is_(None), executors.c.lease_until < now_us)
+    ).scalars()
+    return [
+        executor
+        for executor in gone
+        if connection.execute(
+            sa.update(executors)
+            .where(executors.c.id == executor, executors.c.ended_at.is_(None))
+            .values(ended_at=now_us)
+        ).rowcount
+    ]

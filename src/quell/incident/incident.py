@@ -1,0 +1,301 @@
+"""An incident is a fold over its events; this file is the only place that moves its status.
+
+``TRANSITIONS[status][kind]`` is the next status; a kind that is missing there and not in ``STAYS`` is an error.
+The docs' diagram is drawn from the same table. Never does: I/O, read a clock, decide anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.incident.event import Event, EventKind
+
+
+class Status(StrEnum):
+    OPEN = "open"
+    DIAGNOSING = "diagnosing"
+    WAITING = "waiting_approval"
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    MITIGATED = "mitigated"
+    ESCALATED = "escalated"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+ENDED = frozenset({Status.RESOLVED, Status.CLOSED})
+"""Nothing more is done by itself."""
+
+_K, _S = EventKind, Status
+
+_WORKING = {
+    _K.RUN_STARTED: _S.DIAGNOSING,
+    _K.APPROVAL_REQUESTED: _S.WAITING,
+    _K.ACTION_INTENDED: _S.ACTING,
+    _K.VERIFICATION_STARTED: _S.VERIFYING,
+    _K.ESCALATED: _S.ESCALATED,
+    _K.MITIGATED: _S.MITIGATED,
+    _K.RESOLVED: _S.RESOLVED,
+}
+
+TRANSITIONS: dict[Status, dict[EventKind, Status]] = {
+    _S.OPEN: _WORKING,
+    _S.DIAGNOSING: _WORKING,
+    _S.WAITING: {**_WORKING, _K.APPROVAL_ANSWERED: _S.ACTING},
+    _S.ACTING: _WORKING,
+    _S.VERIFYING: _WORKING,
+    _S.MITIGATED: _WORKING,
+    # A person has it now: what still runs is recorded, and only the end of it moves the status.
+    _S.ESCALATED: {_K.RUN_STARTED: _S.DIAGNOSING, _K.MITIGATED: _S.MITIGATED, _K.RESOLVED: _S.RESOLVED},
+    _S.RESOLVED: {_K.REOPENED: _S.OPEN, _K.CLOSED: _S.CLOSED},
+    _S.CLOSED: {},
+}
+
+_RECORDS = frozenset(
+    {
+        _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.CHECK_FINISHED, _K.DECIDED, _K.APPROVAL_ANSWERED,
+        _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.NOTIFIED, _K.ACKNOWLEDGED, _K.TAKEN,
+        _K.RETURNED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
+    }
+)  # fmt: skip
+
+STAYS: dict[Status, frozenset[EventKind]] = {
+    **dict.fromkeys(Status, _RECORDS),
+    _S.ESCALATED: _RECORDS
+    | {_K.APPROVAL_REQUESTED, _K.ACTION_INTENDED, _K.VERIFICATION_STARTED, _K.ESCALATED},
+    _S.RESOLVED: frozenset(
+        {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.NOTIFIED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED,
+         _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED,
+         _K.ACKNOWLEDGED, _K.ACTION_REFUSED}
+    ),
+    _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED}),
+}  # fmt: skip
+"""Events that are recorded and leave the status where it is."""
+
+
+class UndeclaredTransition(ValueError):
+    """An event came that the table does not know in this status."""
+
+
+def next_status(status: Status, kind: EventKind) -> Status:
+    """Raises ``UndeclaredTransition``."""
+    if kind in TRANSITIONS[status]:
+        return TRANSITIONS[status][kind]
+    if kind in STAYS[status]:
+        return status
+    raise UndeclaredTransition(f"{kind} in status {status}")
+
+
+class Approval(BaseModel):
+    """An approval as the log tells it. ``answer`` is None while it waits."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    approval: str
+    node: str
+    call: str
+    targets: tuple[str, ...] = ()
+    action: str = ""
+    hash: str = ""
+    before: str = ""
+    after: str = ""
+    why: str = ""
+    undo: str | None = None
+    expires_at: str | None = None
+    on_no_answer: str = "page"
+    instructions: str = ""
+    risk: str = ""
+    answer: str | None = None
+    by: str | None = None
+
+
+class Deed(BaseModel):
+    """An action as the log tells it, from intent to outcome."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    key: str
+    action: str
+    call: str = ""
+    targets: tuple[str, ...] = ()
+    node: str = ""
+    result: str | None = None
+    summary: str = ""
+    at: datetime | None = None
+
+
+class Incident(BaseModel):
+    """The state of an incident after its events so far. All times UTC."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    tenant: str
+    status: Status = Status.OPEN
+    title: str = ""
+    severity: str = "P3"
+    service: str | None = None
+    runbook: str | None = None
+    opened_at: datetime | None = None
+    ended_at: datetime | None = None
+    updated_at: datetime | None = None
+    seq: int = 0
+    run: int = 0
+    plan: str | None = None
+    firing: tuple[str, ...] = ()
+    resolved_alerts: tuple[str, ...] = ()
+    findings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    decision: dict[str, Any] | None = None
+    approvals: dict[str, Approval] = Field(default_factory=dict)
+    deeds: dict[str, Deed] = Field(default_factory=dict)
+    refusals: tuple[dict[str, Any], ...] = ()
+    verdict: str | None = None
+    outcome: str | None = None
+    reason: str = ""
+    assignee: str | None = None
+    acknowledged_by: str | None = None
+    escalated_to: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+
+    @property
+    def waiting(self) -> tuple[Approval, ...]:
+        """Approvals nobody has answered yet, while the incident still runs."""
+        if self.status in ENDED:
+            return ()
+        return tuple(approval for approval in self.approvals.values() if approval.answer is None)
+
+    @property
+    def acted(self) -> bool:
+        """True once an intent was recorded: from then on a run cannot be superseded."""
+        return bool(self.deeds)
+
+
+def fold(events: Iterable[Event]) -> Incident:
+    """The incident that these events, in order, tell of. Raises ``UndeclaredTransition``, ``ValueError`` on none."""
+    incident: Incident | None = None
+    for event in events:
+        incident = apply(incident, event)
+    if incident is None:
+        raise ValueError("an incident has at least the event that opened it")
+    return incident
+
+
+def apply(incident: Incident | None, event: Event) -> Incident:
+    """One step of the fold."""
+    payload = event.payload
+    if incident is None:
+        if event.kind is not EventKind.OPENED:
+            raise UndeclaredTransition(f"{event.kind} before {EventKind.OPENED}")
+        return Incident(
+            id=event.stream_id, tenant=event.tenant, title=payload["title"], severity=payload["severity"],
+            service=payload.get("service"), runbook=payload.get("runbook"), opened_at=event.at, updated_at=event.at,
+            seq=event.seq, firing=(payload["alert"],) if payload.get("alert") else (),
+        )  # fmt: skip
+    status = next_status(incident.status, event.kind)
+    change: dict[str, Any] = {"status": status, "seq": event.seq, "updated_at": event.at}
+    if status in ENDED and incident.status not in ENDED:
+        change["ended_at"] = event.at
+    change |= _CHANGES.get(event.kind, _nothing)(incident, event)
+    return incident.model_copy(update=change)
+
+
+def _nothing(incident: Incident, event: Event) -> dict[str, Any]:
+    return {}
+
+
+def _joined(incident: Incident, event: Event) -> dict[str, Any]:
+    alert = event.payload["alert"]
+    return {
+        "firing": (*(known for known in incident.firing if known != alert), alert),
+        "resolved_alerts": tuple(known for known in incident.resolved_alerts if known != alert),
+    }
+
+
+def _alert_resolved(incident: Incident, event: Event) -> dict[str, Any]:
+    alert = event.payload["alert"]
+    return {
+        "firing": tuple(known for known in incident.firing if known != alert),
+        "resolved_alerts": (*(known for known in incident.resolved_alerts if known != alert), alert),
+    }
+
+
+def _run_started(incident: Incident, event: Event) -> dict[str, Any]:
+    payload = event.payload
+    return {
+        "run": payload["number"], "plan": payload["plan"], "runbook": payload.get("runbook") or incident.runbook,
+        "outcome": None, "verdict": None,
+    }  # fmt: skip
+
+
+def _run_ended(incident: Incident, event: Event) -> dict[str, Any]:
+    return {"outcome": event.payload["outcome"], "reason": event.payload.get("reason") or incident.reason}
+
+
+def _checked(incident: Incident, event: Event) -> dict[str, Any]:
+    finding = event.payload["finding"]
+    return {"findings": {**incident.findings, finding["check"]: finding}}
+
+
+def _requested(incident: Incident, event: Event) -> dict[str, Any]:
+    approval = Approval.model_validate({**event.payload, "node": event.payload["node"]})
+    return {"approvals": {**incident.approvals, approval.approval: approval}}
+
+
+def _answered(incident: Incident, event: Event) -> dict[str, Any]:
+    known = incident.approvals.get(event.payload["approval"])
+    if known is None:
+        return {}
+    answered = known.model_copy(update={"answer": event.payload["answer"], "by": event.payload.get("by")})
+    return {"approvals": {**incident.approvals, known.approval: answered}}
+
+
+def _refused(incident: Incident, event: Event) -> dict[str, Any]:
+    return {"refusals": (*incident.refusals, event.payload)}
+
+
+def _intended(incident: Incident, event: Event) -> dict[str, Any]:
+    deed = Deed.model_validate({**event.payload, "at": event.at})
+    return {"deeds": {**incident.deeds, deed.key: deed}}
+
+
+def _finished(incident: Incident, event: Event) -> dict[str, Any]:
+    key = event.payload.get("key") or event.node
+    known = incident.deeds.get(key) or Deed(key=key, action=event.payload["action"], at=event.at)
+    told = known.model_copy(update={"result": event.payload["result"], "summary": event.payload["summary"]})
+    return {"deeds": {**incident.deeds, key: told}}
+
+
+_CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
+    _K.ALERT_JOINED: _joined,
+    _K.ALERT_RESOLVED: _alert_resolved,
+    _K.RUN_STARTED: _run_started,
+    _K.RUN_ENDED: _run_ended,
+    _K.CHECK_FINISHED: _checked,
+    _K.DECIDED: lambda incident, event: {"decision": event.payload},
+    _K.APPROVAL_REQUESTED: _requested,
+    _K.APPROVAL_ANSWERED: _answered,
+    _K.ACTION_REFUSED: _refused,
+    _K.ACTION_INTENDED: _intended,
+    _K.ACTION_FINISHED: _finished,
+    _K.VERIFICATION_FINISHED: lambda incident, event: {"verdict": event.payload["verdict"]},
+    _K.ESCALATED: lambda incident, event: {
+        "reason": event.payload["reason"], "escalated_to": (*incident.escalated_to, *event.payload.get("to", ()))
+    },
+    _K.ACKNOWLEDGED: lambda incident, event: {"acknowledged_by": event.payload["by"]},
+    _K.TAKEN: lambda incident, event: {"assignee": event.payload["by"]},
+    _K.RETURNED: lambda incident, event: {"assignee": None},
+    _K.MITIGATED: lambda incident, event: {"reason": event.payload["reason"]},
+    _K.RESOLVED: lambda incident, event: {"reason": event.payload["reason"]},
+    _K.REOPENED: lambda incident, event: {"reason": event.payload["reason"], "ended_at": None},
+    _K.OBLIGATION_MADE: lambda incident, event: {
+        "obligations": (*incident.obligations, event.payload["obligation"])
+    },
+    _K.OBLIGATION_ENDED: lambda incident, event: {
+        "obligations": tuple(one for one in incident.obligations if one != event.payload["obligation"])
+    },
+}  # fmt: skip

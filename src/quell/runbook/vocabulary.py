@@ -1,0 +1,65 @@
+"""What lint and compile must know of plug-ins, handed in as data: facts, parameters, risk.
+
+The runbook room knows no plug-in; whoever wires the house fills a ``Vocabulary`` from the registry.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Config = Mapping[str, Any]
+Fault = tuple[tuple[str | int, ...], str]
+"""A place inside a config and what is wrong there."""
+
+
+def _no_faults(config: Config) -> list[Fault]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class CheckWord:
+    """A check type: the facts it publishes with this config, what is wrong with it, how late its evidence is."""
+
+    name: str
+    facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
+    faults: Callable[[Config], list[Fault]] = _no_faults
+    lag_s: Callable[[Config], float] = lambda config: 0.0
+    hint: Callable[[Config], str | None] = lambda config: None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionWord:
+    """An action type: what pre- and postconditions may read, its own conditions, its own guard keys."""
+
+    name: str
+    faults: Callable[[Config], list[Fault]] = _no_faults
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    precondition: str | None = None
+    postcondition: str | None = None
+    postcondition_within_s: float = 60.0
+    has_undo: bool = False
+    risk: str = "medium"
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
+
+    ``scrape_s``: how long until a change of the world is in a sample (scrape + evaluation), seconds.
+    """
+
+    checks: Mapping[str, CheckWord] = field(default_factory=dict)
+    actions: Mapping[str, ActionWord] = field(default_factory=dict)
+    services: frozenset[str] | None = None
+    connections: frozenset[str] | None = None
+    scrape_s: float = 15.0
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The closest known word, None when none is close."""
+    found = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return found[0] if found else None

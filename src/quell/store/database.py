@@ -1,0 +1,178 @@
+"""One database, SQLite or PostgreSQL: the engine, transactions off the event loop, and group commit on SQLite.
+
+``write(work)`` runs ``work(connection)`` in a transaction and returns when it is on disk. On SQLite one thread does all
+our writing and commits whatever has arrived together, each piece inside its own savepoint, so that a piece that fails
+takes nobody with it. Never does: know what is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from quell.errors import Unavailable
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+
+GROUP_LIMIT = 256
+"""Pieces of work in one commit."""
+
+
+def now_us() -> int:
+    """Microseconds since 1970, UTC, by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+def normalise_url(url: str) -> str:
+    """``postgresql://`` and a plain path are both fine: the driver is ours to choose."""
+    if "://" not in url:
+        return f"sqlite:///{Path(url).absolute()}"
+    scheme, rest = url.split("://", 1)
+    if scheme in ("postgres", "postgresql"):
+        return f"postgresql+psycopg://{rest}"
+    return url
+
+
+def make_engine(url: str) -> sa.Engine:
+    """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings before use."""
+    url = normalise_url(url)
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10)
+    engine = sa.create_engine(url, pool_size=20, max_overflow=20, pool_timeout=30)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute("PRAGMA busy_timeout=30000")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    cause = getattr(error, "orig", None) or error
+    return Unavailable(f"the database does not answer: {type(cause).__name__}: {str(cause).splitlines()[0][:200]}")
+
+
+class Database:
+    """Give it a URL; ``close`` it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = normalise_url(url)
+        self.engine = make_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._readers = concurrent.futures.ThreadPoolExecutor(8, "quell-read")
+        self._queue: queue.SimpleQueue[tuple[Work[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        if self._writer:
+            self._queue.put(None)
+            self._writer.join(10)
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+    def now_us(self, connection: sa.Connection) -> int:
+        """The database's clock; with SQLite that is this machine's."""
+        if self.is_sqlite:
+            return now_us()
+        return int(
+            connection.execute(sa.text("select (extract(epoch from clock_timestamp())*1000000)::bigint")).scalar_one()
+        )
+
+    async def read(self, work: Work[T]) -> T:
+        """Raises ``Unavailable`` when the database is away."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+
+    async def write(self, work: Work[T]) -> T:
+        """Returns when ``work`` is committed. Raises what ``work`` raised, or ``Unavailable``."""
+        if self.is_sqlite:
+            return await asyncio.wrap_future(self._enqueue(work))
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.write_now, work)
+
+    def read_now(self, work: Work[T]) -> T:
+        try:
+            with self.engine.connect() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError, sa.exc.TimeoutError) as error:
+            raise _unavailable(error) from error
+
+    def write_now(self, work: Work[T]) -> T:
+        """For callers in a thread of their own."""
+        if self.is_sqlite:
+            return self._enqueue(work).result()
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError, sa.exc.TimeoutError) as error:
+            raise _unavailable(error) from error
+
+    def _enqueue(self, work: Work[T]) -> concurrent.futures.Future[T]:
+        if self._writer is None:
+            with self._lock:
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._write_all, name="quell-write", daemon=True)
+                    self._writer.start()
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._queue.put((work, future))
+        return future
+
+    def _write_all(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, stop = [first], False
+            while len(group) < GROUP_LIMIT:
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    stop = True
+                    break
+                group.append(item)
+            self._commit(group)
+            if stop:
+                return
+
+    def _commit(self, group: list[tuple[Work[Any], concurrent.futures.Future[Any]]]) -> None:
+        done: list[tuple[concurrent.futures.Future[Any], Any]] = []
+        try:
+            with self.engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                for work, future in group:
+                    connection.exec_driver_sql("SAVEPOINT piece")
+                    try:
+                        done.append((future, work(connection)))
+                    except (OperationalError, InterfaceError):
+                        raise
+                    except BaseException as error:
+                        connection.exec_driver_sql("ROLLBACK TO piece")
+                        future.set_exception(error)
+                    connection.exec_driver_sql("RELEASE piece")
+        except (DBAPIError, sa.exc.TimeoutError) as error:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(_unavailable(error))
+            return
+        except BaseException as error:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future, result in done:
+            future.set_result(result)

@@ -1,0 +1,200 @@
+"""The event log: append-only streams, hash-chained, with the incident's row folded in the same transaction.
+
+The chain hashes payload *hashes* (RFC 8785 canonical JSON, SHA-256), so a payload can be erased later without breaking
+it. Never does: decide what happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import rfc8785
+import sqlalchemy as sa
+
+from quell.errors import Conflict
+from quell.incident.event import EVENT_SCHEMA, Event, EventKind, NewEvent, Stream
+from quell.incident.incident import Incident, apply
+from quell.store.database import now_us
+from quell.store.schema import events, incidents, streams
+
+INCIDENT_SCHEMA = 1
+GENESIS = ""
+
+
+def when(us: int) -> datetime:
+    """Microseconds since 1970 as UTC time."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC)
+
+
+def to_us(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000)
+
+
+def dumps(value: Any) -> str:
+    """JSON text as we store it; what JSON has no word for becomes text."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+
+
+def link(previous: str, envelope: Mapping[str, Any]) -> str:
+    """The hash of an event: of the one before it and of all of its own but the payload, whose hash is inside."""
+    return hashlib.sha256(previous.encode() + rfc8785.dumps(dict(envelope))).hexdigest()
+
+
+def envelope_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the chain covers of a stored row."""
+    names = ("tenant", "stream", "stream_id", "seq", "at", "kind", "actor", "node", "payload_hash", "schema_version")
+    return {name: str(row[name]) if name == "at" else row[name] for name in names}
+
+
+def append(
+    connection: sa.Connection,
+    tenant: str,
+    stream: Stream,
+    stream_id: str,
+    new: Sequence[NewEvent],
+    *,
+    expect: int | None = None,
+    place: tuple[str, str] = ("", ""),
+    group_key: str = "",
+    at_us: int | None = None,
+) -> list[Event]:
+    """Append events and, for an incident, fold them into its row, in the caller's transaction.
+
+    An event whose key the stream already has is left out: a replay appends once. ``expect``: the sequence the caller
+    has seen; raises ``Conflict`` when the stream has moved on. ``place``: environment and region.
+    """
+    head = _head(connection, tenant, stream, stream_id)
+    seq, previous = head
+    if expect is not None and expect != seq:
+        raise Conflict(f"{stream} {stream_id} moved from event {expect} to {seq} in the meantime")
+    known = _known_keys(connection, tenant, stream, stream_id, [event.key for event in new if event.key])
+    stored: list[Event] = []
+    rows: list[dict[str, Any]] = []
+    for event in new:
+        if event.key in known:
+            continue
+        seq += 1
+        payload = orjson.loads(dumps(event.payload))
+        row: dict[str, Any] = {
+            "tenant": tenant, "environment": place[0], "region": place[1], "stream": stream.value,
+            "stream_id": stream_id, "seq": seq, "at": at_us or now_us(), "kind": event.kind.value, "actor": event.actor,
+            "node": event.node, "key": event.key or None, "payload": dumps(payload), "payload_hash": digest(payload),
+            "schema_version": EVENT_SCHEMA,
+        }  # fmt: skip
+        row["hash"] = previous = link(previous, envelope_of(dict(row)))
+        rows.append(row)
+        stored.append(_event(row, payload))
+    if not rows:
+        return []
+    connection.execute(sa.insert(events), rows)
+    _move_head(connection, tenant, stream, stream_id, head[0], seq, previous)
+    if stream is Stream.INCIDENT:
+        _fold_into_row(connection, stored, place, group_key)
+    return stored
+
+
+def _event(row: Mapping[str, Any], payload: dict[str, Any]) -> Event:
+    return Event(
+        id=row.get("id") or 0, tenant=row["tenant"], stream=Stream(row["stream"]), stream_id=row["stream_id"],
+        seq=row["seq"], at=when(row["at"]), kind=EventKind(row["kind"]), actor=row["actor"], node=row["node"],
+        payload=payload, hash=row["hash"], schema_version=row["schema_version"],
+    )  # fmt: skip
+
+
+def _head(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> tuple[int, str]:
+    query = sa.select(streams.c.seq, streams.c.hash).where(
+        streams.c.tenant == tenant, streams.c.stream == stream.value, streams.c.stream_id == stream_id
+    )
+    row = connection.execute(query.with_for_update()).first()
+    return (row.seq, row.hash) if row else (0, GENESIS)
+
+
+def _move_head(
+    connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, old: int, new: int, last: str
+) -> None:
+    if old == 0:
+        values = {"tenant": tenant, "stream": stream.value, "stream_id": stream_id, "seq": new, "hash": last}
+        connection.execute(sa.insert(streams).values(values))
+        return
+    moved = connection.execute(
+        sa.update(streams)
+        .where(streams.c.tenant == tenant, streams.c.stream == stream.value, streams.c.stream_id == stream_id)
+        .where(streams.c.seq == old)
+        .values(seq=new, hash=last)
+    )
+    if moved.rowcount != 1:
+        raise Conflict(f"{stream} {stream_id} moved on while an event was appended")
+
+
+def _known_keys(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, keys: list[str]) -> set[str]:
+    if not keys:
+        return set()
+    query = sa.select(events.c.key).where(
+        events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id,
+        events.c.key.in_(keys),
+    )  # fmt: skip
+    return set(connection.execute(query).scalars())
+
+
+def _fold_into_row(connection: sa.Connection, stored: list[Event], place: tuple[str, str], group_key: str) -> None:
+    first = stored[0]
+    state = connection.execute(sa.select(incidents.c.state).where(incidents.c.id == first.stream_id)).scalar()
+    incident = Incident.model_validate_json(state) if state else None
+    for event in stored:
+        incident = apply(incident, event)
+    assert incident is not None
+    values = {
+        "status": incident.status.value, "severity": incident.severity, "service": incident.service,
+        "runbook": incident.runbook, "title": incident.title, "updated_at": to_us(stored[-1].at),
+        "ended_at": to_us(incident.ended_at) if incident.ended_at else None, "seq": incident.seq,
+        "state": incident.model_dump_json(),
+    }  # fmt: skip
+    if state:
+        connection.execute(sa.update(incidents).where(incidents.c.id == incident.id).values(values))
+        return
+    connection.execute(
+        sa.insert(incidents).values(
+            id=incident.id, tenant=incident.tenant, environment=place[0], region=place[1], group_key=group_key,
+            opened_at=to_us(first.at), schema_version=INCIDENT_SCHEMA, **values,
+        )
+    )  # fmt: skip
+
+
+def read(
+    connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, after: int = 0, limit: int = 10_000
+) -> list[Event]:
+    """The events of a stream after a sequence number, in order."""
+    query = (
+        sa.select(events)
+        .where(events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id)
+        .where(events.c.seq > after)
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [_event(dict(row), orjson.loads(row["payload"] or "{}")) for row in connection.execute(query).mappings()]
+
+
+def verify_chain(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> int | None:
+    """The sequence number of the first event that does not fit the chain, None when all do."""
+    query = (
+        sa.select(events)
+        .where(events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id)
+        .order_by(events.c.seq)
+    )
+    previous, expected = GENESIS, 0
+    for row in connection.execute(query).mappings():
+        expected += 1
+        intact = row["payload"] is None or digest(orjson.loads(row["payload"])) == row["payload_hash"]
+        if row["seq"] != expected or not intact or link(previous, envelope_of(dict(row))) != row["hash"]:
+            return expected
+        previous = row["hash"]
+    head = _head(connection, tenant, stream, stream_id)
+    return None if head == (expected, previous) else expected + 1

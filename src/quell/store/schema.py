@@ -1,0 +1,179 @@
+"""Our tables. ``tenant``, ``environment`` and ``region`` are in every key that a person or a system can choose.
+
+Times are microseconds since 1970, UTC; JSON is text, so that both databases keep the same bytes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from quell.engine.tables import BIG, metadata
+
+__all__ = [
+    "alerts",
+    "approvals",
+    "events",
+    "incidents",
+    "metadata",
+    "obligations",
+    "plans",
+    "quarantine",
+    "runs",
+    "streams",
+]
+
+
+def _place() -> list[sa.Column[str]]:
+    return [
+        sa.Column("tenant", sa.Text, nullable=False),
+        sa.Column("environment", sa.Text, nullable=False, server_default=""),
+        sa.Column("region", sa.Text, nullable=False, server_default=""),
+    ]
+
+
+streams = sa.Table(
+    "quell_streams",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("stream_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)
+
+events = sa.Table(
+    "quell_events",
+    metadata,
+    sa.Column("id", BIG, primary_key=True, autoincrement=True),
+    *_place(),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("stream_id", sa.Text, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("at", BIG, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False, server_default=""),
+    sa.Column("key", sa.Text),
+    sa.Column("payload", sa.Text),
+    sa.Column("payload_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.UniqueConstraint("tenant", "stream", "stream_id", "seq"),
+    sa.UniqueConstraint("tenant", "stream", "stream_id", "key"),
+    sqlite_autoincrement=True,
+)
+
+incidents = sa.Table(
+    "quell_incidents",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *_place(),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("service", sa.Text),
+    sa.Column("runbook", sa.Text),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("group_key", sa.Text, nullable=False),
+    sa.Column("opened_at", BIG, nullable=False),
+    sa.Column("updated_at", BIG, nullable=False),
+    sa.Column("ended_at", BIG),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Index("ix_quell_incidents_tenant_opened_at", "tenant", "opened_at"),
+    sa.Index("ix_quell_incidents_tenant_status", "tenant", "status"),
+    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key"),
+)
+
+alerts = sa.Table(
+    "quell_alerts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *_place(),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("service", sa.Text),
+    sa.Column("severity", sa.Text),
+    sa.Column("first_at", BIG, nullable=False),
+    sa.Column("last_at", BIG, nullable=False),
+    sa.Column("changed_at", BIG, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("incident", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("alert", sa.Text, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.UniqueConstraint("tenant", "environment", "region", "source", "fingerprint"),
+    sa.Index("ix_quell_alerts_tenant_last_at", "tenant", "last_at"),
+    sa.Index("ix_quell_alerts_incident", "incident"),
+)
+
+quarantine = sa.Table(
+    "quell_quarantine",
+    metadata,
+    sa.Column("id", BIG, primary_key=True, autoincrement=True),
+    *_place(),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("fragment", sa.Text, nullable=False),
+    sa.Column("received_at", BIG, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+plans = sa.Table(
+    "quell_plans",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("runbook", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("stored_at", BIG, nullable=False),
+    sa.Column("schema_version", sa.Integer, nullable=False),
+)
+
+runs = sa.Table(
+    "quell_runs",
+    metadata,
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    *_place(),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("predecessor", sa.Integer),
+    sa.Column("mode", sa.Text, nullable=False, server_default="auto"),
+    sa.Column("started_at", BIG, nullable=False),
+    sa.Column("ended_at", BIG),
+    sa.Column("outcome", sa.Text),
+)
+
+approvals = sa.Table(
+    "quell_approvals",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *_place(),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("workflow", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("people", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("answers", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("requested_at", BIG, nullable=False),
+    sa.Column("expires_at", BIG, nullable=False),
+    sa.Column("answered_at", BIG),
+    sa.Index("ix_quell_approvals_incident_state", "incident", "state"),
+)
+
+obligations = sa.Table(
+    "quell_obligations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *_place(),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("revert_at", BIG, nullable=False),
+    sa.Column("ended_at", BIG),
+    sa.Column("how", sa.Text),
+)
