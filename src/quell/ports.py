@@ -98,8 +98,10 @@ class Probe(Protocol):
 class CheckType:
     """``plugins/checks/<name>.py``: ``Params``, ``FACTS`` (or ``facts(params)``), ``run(params, probe)``.
 
-    Optional: ``ALIASES``, ``lag(params, scrape_s)`` (seconds until the evidence can show a change; default 0),
-    ``single(params)`` (a hint for lint: why ``value`` may not be single, or None), ``SERVES`` labels a target has.
+    Optional: ``ALIASES``, ``lag(config, scrape_s)`` (seconds until the evidence can show a change; default 0),
+    ``hint(config)`` (what lint should warn about, a line each, or None), ``SIGNAL`` (False: it tells what was, not how
+    things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
+    are one string). ``config`` is what was written, templates not filled.
     """
 
     name: str
@@ -109,6 +111,8 @@ class CheckType:
     aliases: tuple[str, ...] = ()
     lag: Callable[[Mapping[str, Any], float], float] = lambda config, scrape_s: 0.0
     hint: Callable[[Mapping[str, Any]], str | None] = lambda config: None
+    signal: bool = True
+    shell: tuple[str, ...] = ()
     doc: str = ""
 
 
@@ -121,7 +125,7 @@ class ActionType:
     Reading`` (what pre- and postconditions read), ``PRECONDITION``, ``POSTCONDITION`` (conditions that hold unless the
     runbook says its own), ``POSTCONDITION_WITHIN_S``, ``undo(params, effect, probe) -> Effect``,
     ``capture(params, queries, probe) -> dict`` (values to remember before acting), ``service_of(params) -> str | None``
-    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own).
+    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` as for checks.
     """
 
     name: str
@@ -140,6 +144,7 @@ class ActionType:
     capture: Callable[[Any, Mapping[str, str], Probe], Awaitable[dict[str, Any]]] | None = None
     service_of: Callable[[Any], str | None] = lambda params: getattr(params, "service", None)
     limits: Mapping[str, str] = field(default_factory=dict)
+    shell: tuple[str, ...] = ()
     doc: str = ""
 
 
@@ -174,7 +179,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class NotifierType:
-    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (what the other side said)."""
+    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (their answer)."""
 
     name: str
     params: type[Params]

@@ -63,9 +63,9 @@ class World:
     """The process's view of the outside."""
 
     registry: Registry
+    http: httpx.AsyncClient
     services: Mapping[str, Service] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
-    http: httpx.AsyncClient = field(default_factory=lambda: make_client())
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def probe(self, *, timeout_s: float = 30.0, key: str = "") -> LiveProbe:

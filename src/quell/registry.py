@@ -47,7 +47,8 @@ def _check(name: str, module: ModuleType) -> CheckType:
     optional = {key: getattr(module, key) for key in ("lag", "hint") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
-        aliases=tuple(getattr(module, "ALIASES", ())), doc=_doc(module), **optional,
+        aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),
+        shell=tuple(getattr(module, "SHELL", ())), doc=_doc(module), **optional,
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def _action(name: str, module: ModuleType) -> ActionType:
     }
     constants = {
         key: getattr(module, key.upper())
-        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits")
+        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits", "shell")
         if hasattr(module, key.upper())
     }
     return ActionType(

@@ -21,13 +21,19 @@ def _no_faults(config: Config) -> list[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class CheckWord:
-    """A check type: the facts it publishes with this config, what is wrong with it, how late its evidence is."""
+    """A check type: the facts it publishes with this config, what is wrong with it, how late its evidence is.
+
+    ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell reads when
+    they are one string.
+    """
 
     name: str
     facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     faults: Callable[[Config], list[Fault]] = _no_faults
     lag_s: Callable[[Config], float] = lambda config: 0.0
     hint: Callable[[Config], str | None] = lambda config: None
+    signal: bool = True
+    shell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class ActionWord:
     has_undo: bool = False
     risk: str = "medium"
     limits: Mapping[str, str] = field(default_factory=dict)
+    shell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""Text → Plans and problems: finds the dialect, lowers, lints. Pure: the caller reads the file.
+
+Never does: raise for what an author wrote; the problems say it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+from quell.errors import InvalidInput, Problem
+from quell.runbook import dialects
+from quell.runbook.lint import lint
+from quell.runbook.plan import Plan
+from quell.runbook.source import Document, load
+from quell.runbook.vocabulary import Vocabulary
+
+RUNNABLE = frozenset({"undefined-remediation", "unreachable", "verify-too-short"})
+"""Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, and a window
+that is too short ends in a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A document's Plan (None when it cannot run) and everything wrong with it, warnings included."""
+
+    plan: Plan | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def runnable(self) -> bool:
+        return self.plan is not None and all(problem.rule in RUNNABLE for problem in self.errors)
+
+
+@cache
+def _dialects() -> tuple[ModuleType, ...]:
+    names = [found.name for found in pkgutil.iter_modules(dialects.__path__) if not found.name.startswith("_")]
+    return tuple(importlib.import_module(f"{dialects.__name__}.{name}") for name in sorted(names))
+
+
+def compile_text(text: str, file: str, vocabulary: Vocabulary) -> list[Compiled]:
+    """One ``Compiled`` per document of the text; one with problems only when it cannot be read at all."""
+    try:
+        documents = load(text, file)
+    except InvalidInput as error:
+        return [Compiled(None, error.problems)]
+    if not documents:
+        return [Compiled(None, (Problem("the file holds no document", "empty", file, 1, 1),))]
+    return [_compile(document, vocabulary) for document in documents]
+
+
+def _compile(document: Document, vocabulary: Vocabulary) -> Compiled:
+    for dialect in _dialects():
+        if dialect.sniff(document):
+            plan, problems = dialect.lower(document, vocabulary)
+            if plan is not None:
+                problems = [*problems, *lint(plan, vocabulary, document)]
+            return Compiled(plan, tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+    known = ", ".join(dialect.NAME for dialect in _dialects())
+    problem = document.problem((), "this is no runbook in any dialect", rule="unknown-dialect", expected=known)
+    return Compiled(None, (problem,))

@@ -1,0 +1,373 @@
+"""The native dialect: YAML or JSON runbooks → the Plan.
+
+``sniff`` recognises it; ``lower`` gives the Plan and every problem of form. What conditions and templates mean is
+checked by ``quell.runbook.lint`` on the Plan. Never does: I/O, know a plug-in (it asks the Vocabulary).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from quell.errors import Problem
+from quell.runbook import plan as words
+from quell.runbook.dialects._native_schema import (
+    ActionText,
+    DecisionText,
+    DiagnosticText,
+    RemediationText,
+    RunbookText,
+    UndoText,
+    VerifyText,
+    snake,
+)
+from quell.runbook.expr import ExprError, compile
+from quell.runbook.invalid import problems_of
+from quell.runbook.quantities import rate, seconds
+from quell.runbook.source import Document
+from quell.runbook.template import references
+from quell.runbook.vocabulary import Vocabulary, nearest
+
+NAME = "runbook"
+MARKS = frozenset({"diagnostics", "decision_tree", "decisionTree", "remediations", "triggers"})
+
+
+def sniff(document: Document) -> bool:
+    """True for a mapping that has one of our sections."""
+    return isinstance(document.data, dict) and "kind" not in document.data and bool(MARKS & set(document.data))
+
+
+def lower(document: Document, vocabulary: Vocabulary) -> tuple[words.Plan | None, list[Problem]]:
+    """The Plan, or None when the form is too broken to make one; all problems of form."""
+    try:
+        text = RunbookText.model_validate(document.data)
+    except ValidationError as error:
+        return None, problems_of(error, document, RunbookText)
+    lowering = _Lowering(document, text, vocabulary)
+    plan = lowering.plan()
+    return plan, lowering.problems
+
+
+class _Lowering:
+    """One runbook on its way to a Plan."""
+
+    def __init__(self, document: Document, text: RunbookText, vocabulary: Vocabulary) -> None:
+        self.document, self.text, self.vocabulary = document, text, vocabulary
+        self.problems: list[Problem] = []
+        self.check_ids = [check.id for check in text.diagnostics]
+        self.act_ids = [step.id for step in text.remediations]
+        self.undefined: dict[str, words.Notify] = {}
+
+    def plan(self) -> words.Plan:
+        text = self.text
+        self._unique()
+        checks = [self._check(index, check) for index, check in enumerate(text.diagnostics)]
+        acts = [self._step(index, step) for index, step in enumerate(text.remediations)]
+        decisions, edges = self._decisions()
+        decide = words.Set(id=words.DECIDE, name="Decide", origin=self._at("decision_tree"))
+        return words.Plan(
+            id=text.id, name=text.name or text.id, description=text.description, severity=text.severity,
+            service=text.service, owner=text.owner, mode=text.mode, decision_mode=text.decision_mode,
+            max_rounds=text.max_rounds, variables=text.variables, triggers=tuple(self._triggers()),
+            nodes=(*checks, decide, *acts, *self.undefined.values()),
+            edges=(*self._check_edges(), *edges), decisions=tuple(decisions),
+            verify=self._verify(checks), escalation=self._escalation(), origin=self._at(),
+        )  # fmt: skip
+
+    def _at(self, *path: str | int) -> words.Origin:
+        first = str(path[0]) if path else ""
+        if first and isinstance(self.document.data, dict) and first not in self.document.data:
+            camel = first.split("_")[0] + "".join(part.title() for part in first.split("_")[1:])
+            path = (camel, *path[1:])
+        return self.document.origin(tuple(path))
+
+    def _complain(self, path: tuple[str | int, ...], message: str, rule: str, **more: Any) -> None:
+        origin = self._at(*path)
+        self.problems.append(Problem(message, rule, origin.file, origin.line, origin.column, origin.path, **more))
+
+    def _unique(self) -> None:
+        seen: dict[str, str] = {}
+        for section, ids in (("diagnostics", self.check_ids), ("remediations", self.act_ids)):
+            for index, name in enumerate(ids):
+                if name in seen or name == words.DECIDE:
+                    where = seen.get(name, "the house")
+                    self._complain((section, index, "id"), f"id {name!r} is taken by {where}", "duplicate-id")
+                seen.setdefault(name, f"{section}[{index}]")
+
+    def _triggers(self) -> Iterable[words.Trigger]:
+        for trigger in self.text.triggers:
+            yield words.Trigger(
+                type=trigger.type, alert_name=trigger.alert_name, labels=trigger.labels, operator=trigger.operator,
+                metric_query=trigger.metric_query, threshold=trigger.threshold, for_s=trigger.for_,
+            )  # fmt: skip
+
+    # Diagnostics.
+
+    def _check(self, index: int, text: DiagnosticText) -> words.Check:
+        word = self.vocabulary.checks.get(text.type)
+        config = {snake(key): value for key, value in text.config.items()}
+        path = ("diagnostics", index)
+        if word is None:
+            self._unknown_type((*path, "type"), "check", text.type, self.vocabulary.checks)
+        return words.Check(
+            id=text.id, name=text.name or text.id, description=text.description, timeout_s=text.timeout,
+            call=words.Call(type=text.type, config=config),
+            interpret=words.Interpret(**text.interpret.model_dump()),
+            facts=dict(word.facts(config)) if word else {"...": "any"},
+            lag_s=word.lag_s(config) if word else 0.0,
+            retry=self._retry(text.retry), origin=self._at(*path),
+        )  # fmt: skip
+
+    def _retry(self, given: Any) -> words.Retry:
+        return words.Retry(attempts=given.attempts, backoff_s=given.backoff) if given else words.Retry()
+
+    def _unknown_type(self, path: tuple[str | int, ...], kind: str, name: str, known: Mapping[str, Any]) -> None:
+        self._complain(
+            path, f"unknown {kind} type {name!r}", f"unknown-{kind}", found=name,
+            expected="one of " + ", ".join(sorted(known)), nearest=nearest(name, known),
+        )  # fmt: skip
+
+    def _check_edges(self) -> list[words.Edge]:
+        edges = []
+        for index, check in enumerate(self.text.diagnostics):
+            for position, need in enumerate(check.needs):
+                if need not in self.check_ids:
+                    self._complain(
+                        ("diagnostics", index, "needs", position), f"needs {need!r}, which is not a diagnostic",
+                        "unknown-step", nearest=nearest(need, self.check_ids),
+                    )  # fmt: skip
+            needed = {*check.needs, *self._read_by(check)} & set(self.check_ids) - {check.id}
+            edges += [words.Edge(source=need, target=check.id, on="settled") for need in sorted(needed)]
+            edges.append(words.Edge(source=check.id, target=words.DECIDE, on="settled"))
+        return edges
+
+    def _read_by(self, check: DiagnosticText) -> set[str]:
+        """Other checks that its parameters or conditions read: they come first without being asked to."""
+        read = {reference.path for reference in references(check.config)}
+        for condition in check.interpret.model_dump().values():
+            read |= names_of(condition)
+        return {root_of(path) for path in read}
+
+    # Remediations.
+
+    def _step(self, index: int, text: RemediationText) -> words.Act | words.Approve | words.Notify:
+        origin = self._at("remediations", index)
+        shared: dict[str, Any] = {"id": text.id, "name": text.name or text.id, "description": text.description,
+                                  "origin": origin}  # fmt: skip
+        if text.type == "escalate":
+            return words.Notify(**shared, to=text.to, message=text.description or text.instructions, escalate=True)
+        if text.type == "manual":
+            given = text.approval
+            approval = self._approval(text) if given else words.Approval(expires_s=3600.0)
+            return words.Approve(**shared, instructions=text.instructions or text.description, approval=approval)
+        return self._act(index, text, shared)
+
+    def _act(self, index: int, text: RemediationText, shared: dict[str, Any]) -> words.Act:
+        assert text.action is not None
+        word = self.vocabulary.actions.get(text.action.type)
+        if word is None:
+            self._unknown_type(
+                ("remediations", index, "action", "type"), "action", text.action.type, self.vocabulary.actions
+            )
+        call = _call(text.action)
+        return words.Act(
+            **shared, call=call, timeout_s=text.timeout, retry=self._retry(text.retry),
+            requires_approval=text.requires_approval or text.approval is not None, approval=self._approval(text),
+            guard=self._guard(index, text, call), capture=text.capture, precondition=text.precondition,
+            postcondition=self._postcondition(text), undo=self._undo(text.undo, call),
+            revert=words.Revert(after_s=text.revert.after, ask=text.revert.ask) if text.revert else None,
+            on_unknown=text.on_unknown, facts=dict(word.facts) if word else {"...": "any"}, for_each=self._for_each(text),
+        )  # fmt: skip
+
+    def _approval(self, text: RemediationText) -> words.Approval:
+        given = text.approval
+        if given is None:
+            return words.Approval()
+        return words.Approval(
+            ask=given.from_, people=given.people, expires_s=given.expires, on_no_answer=given.on_no_answer
+        )
+
+    def _guard(self, index: int, text: RemediationText, call: words.Call) -> words.Guard:
+        word = self.vocabulary.actions.get(call.type)
+        count, per_s = rate(text.guard["rate"]) if "rate" in text.guard else (None, None)
+        allow: dict[str, list[Any]] = {}
+        limits: dict[str, Any] = {}
+        for key, value in text.guard.items():
+            name = snake(key)
+            if name == "rate":
+                continue
+            if name in (word.limits if word else {}) or name in ("max_magnitude",):
+                limits[name] = value
+            elif _is_parameter(name, call.config):
+                allow[name] = value if isinstance(value, list) else [value]
+            else:
+                known = {*(word.limits if word else {}), *call.config, "rate", "max_magnitude"}
+                self._complain(
+                    ("remediations", index, "guard", key), f"{call.type} has no parameter or limit {key!r}",
+                    "unknown-guard", expected="one of " + ", ".join(sorted(known)), nearest=nearest(name, known),
+                )  # fmt: skip
+        return words.Guard(allow=allow, limits=limits, rate_count=count, rate_per_s=per_s)
+
+    def _postcondition(self, text: RemediationText) -> words.Postcondition | None:
+        given = text.postcondition
+        return words.Postcondition(condition=given.check, within_s=given.within) if given else None
+
+    def _undo(self, given: UndoText, call: words.Call) -> words.Undo:
+        if given.none:
+            return words.Undo(never=True)
+        extra = {snake(key): value for key, value in (given.model_extra or {}).items()}
+        undo_call = None
+        if given.type:
+            undo_call = words.Call(type=given.type, config={**given.config, **extra})
+        elif extra or given.config:
+            undo_call = words.Call(type=call.type, config={**call.config, **given.config, **extra})
+        return words.Undo(call=undo_call, on=tuple(given.on), unless=given.unless)
+
+    def _for_each(self, text: RemediationText) -> words.ForEach | None:
+        given = text.for_each
+        if given is None:
+            return None
+        return words.ForEach(
+            values=dict(given.model_extra or {}), batch=given.batch, stop_on=tuple(given.stop_on), quorum=given.quorum
+        )
+
+    # Decisions.
+
+    def _decisions(self) -> tuple[list[words.Decision], list[words.Edge]]:
+        decisions, edges = [], []
+        for index, text in enumerate(self.text.decision_tree):
+            decision = f"d{index + 1}"
+            steps = [self._known_step(index, position, name) for position, name in enumerate(text.then)]
+            decisions.append(
+                words.Decision(
+                    id=decision, when=text.condition, then=tuple(steps), description=text.description,
+                    reads=tuple(sorted(self._reads(text))), origin=self._at("decision_tree", index),
+                )
+            )  # fmt: skip
+            edges += self._branch(decision, steps)
+        return decisions, edges
+
+    def _reads(self, text: DecisionText) -> set[str]:
+        roots = {root_of(path) for path in names_of(text.condition)}
+        return roots & set(self.check_ids)
+
+    def _known_step(self, index: int, position: int, name: str) -> str:
+        if name in self.act_ids or name in self.undefined:
+            return name
+        self._complain(
+            ("decision_tree", index, "then", position), f"remediation {name!r} is not defined",
+            "undefined-remediation", found=name, nearest=nearest(name, self.act_ids),
+        )  # fmt: skip
+        # It still runs: a step nobody wrote is a page, never a guess.
+        self.undefined[name] = words.Notify(
+            id=name, name=name, escalate=True, message=f"The runbook names the step {name!r} and does not define it.",
+            origin=self._at("decision_tree", index, "then", position),
+        )  # fmt: skip
+        return name
+
+    def _branch(self, decision: str, steps: list[str]) -> list[words.Edge]:
+        """One after the other; a page also when a step before it failed; nothing else after a failure."""
+        edges = []
+        order = list(dict.fromkeys(steps))
+        known = {step.id: step for step in self.text.remediations}
+        for position, step in enumerate(order):
+            before = order[position - 1] if position else words.DECIDE
+            pages = step in self.undefined or (step in known and known[step].type == "escalate")
+            edges.append(words.Edge(source=before, target=step, decision=decision, on="settled" if pages else "done"))
+            for need in known[step].needs if step in known else ():
+                if need not in self.act_ids:
+                    where = ("remediations", self.act_ids.index(step), "needs")
+                    self._complain(where, f"needs {need!r}, which is not a remediation", "unknown-step",
+                                   nearest=nearest(need, self.act_ids))  # fmt: skip
+                elif need not in order[:position]:
+                    where = ("decision_tree", int(decision[1:]) - 1, "then")
+                    self._complain(where, f"{step!r} needs {need!r} before it in the same decision", "unmet-need")
+                elif need != before:
+                    edges.append(words.Edge(source=need, target=step, decision=decision))
+        return edges
+
+    # The end.
+
+    def _verify(self, checks: list[words.Check]) -> words.Verify:
+        text = self.text.verify or VerifyText(signals=["trigger", *self._judging()])
+        for position, signal in enumerate(text.signals):
+            if signal != "trigger" and signal not in self.check_ids:
+                self._complain(("verify", "signals", position), f"signal {signal!r} is not a diagnostic",
+                               "unknown-step", nearest=nearest(signal, ["trigger", *self.check_ids]))  # fmt: skip
+        lags = [check.lag_s for check in checks if check.id in text.signals]
+        fors = [trigger.for_ for trigger in self.text.triggers]
+        if "trigger" in text.signals:
+            lags.append(self.vocabulary.scrape_s + max(fors, default=0.0))
+        earliest = max(lags, default=0.0)
+        policy = {"keep_and_page": "page", "keep_and_diagnose": "diagnose"}.get(text.on_improved, text.on_improved)
+        within = text.within if text.within is not None else max(600.0, 2 * (earliest + text.stable_for))
+        every = text.every or max(0.2, min(5.0, within / 20, (text.stable_for or within) / 4))
+        return words.Verify.model_validate(
+            {"signals": tuple(text.signals), "stable_for_s": text.stable_for, "within_s": within, "every_s": every,
+             "earliest_s": earliest, "require": self._require(text.require), "on_recovered": text.on_recovered,
+             "on_improved": policy, "on_unchanged": text.on_unchanged, "on_worse": text.on_worse,
+             "on_cannot_tell": text.on_cannot_tell}
+        )  # fmt: skip
+
+    def _judging(self) -> list[str]:
+        """Without a verify section: the checks that a decision reads and that can be critical are the signals."""
+        reads = {root_of(path) for text in self.text.decision_tree for path in names_of(text.condition)}
+        known = self.vocabulary.checks
+        return [
+            check.id
+            for check in self.text.diagnostics
+            if check.id in reads and check.interpret.healthy and check.type in known and known[check.type].signal
+        ]
+
+    def _require(self, given: str | dict[str, Any] | None) -> words.Require | None:
+        if given is None:
+            return None
+        if isinstance(given, dict):
+            call = words.Call(type=str(given.get("type", "prometheus_query")),
+                              config={snake(k): v for k, v in given.items() if k != "type"})  # fmt: skip
+            return words.Require(check=call, text=str(given.get("query", "")))
+        roots = {root_of(path) for path in names_of(given)}
+        if roots and roots <= {*self.check_ids, "trigger", "alert", "vars", *self.text.variables}:
+            return words.Require(condition=given, text=given)
+        # Not about our checks: a PromQL comparison, which gives a series when it holds and nothing when not.
+        return words.Require(check=words.Call(type="prometheus_query", config={"query": given}), text=given)
+
+    def _escalation(self) -> words.Escalation:
+        text = self.text.escalation
+        if text is None:
+            return words.Escalation()
+        return words.Escalation(
+            primary=text.primary, secondary=text.secondary, after_s=text.escalate_after_minutes * 60,
+            immediately=text.page == "immediately",
+        )  # fmt: skip
+
+
+def _call(action: ActionText) -> words.Call:
+    return words.Call(type=action.type, config={snake(key): value for key, value in action.config.items()})
+
+
+def _is_parameter(name: str, config: Mapping[str, Any]) -> bool:
+    """A guard may bound a parameter, or one of the names inside ``identifiers`` and ``params``."""
+    inside = [value for key in ("identifiers", "params") if isinstance(value := config.get(key), dict)]
+    return name in config or any(name in group for group in inside)
+
+
+def names_of(condition: str | None) -> set[str]:
+    """The dotted names a condition reads; none when it cannot be parsed (lint says so)."""
+    if condition is None:
+        return set()
+    try:
+        return set(compile(condition).names)
+    except ExprError:
+        return set()
+
+
+def root_of(path: str) -> str:
+    """The check a path starts with: ``diagnostics.x.status`` and ``x.status`` are both about ``x``."""
+    parts = path.replace("[", ".").split(".")
+    return parts[1] if parts[0] == "diagnostics" and len(parts) > 1 else parts[0]
+
+
+__all__ = ["NAME", "lower", "names_of", "root_of", "seconds", "sniff"]

@@ -1,0 +1,50 @@
+"""Durations and rates as people write them. Bare numbers are seconds. Never does: guess any other unit."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_LONGEST_S = 10 * 365 * 86400.0
+
+
+def seconds(value: object) -> float:
+    """``5m``, ``1h30m``, ``1000ms``, or a bare number of seconds. Raises ``ValueError``."""
+    if isinstance(value, bool):
+        raise ValueError("a duration such as 30s, 5m or 1h30m is needed")
+    if isinstance(value, int | float):
+        total = float(value)
+    else:
+        text = str(value).strip().replace(" ", "")
+        parts = _PART.findall(text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        elif re.fullmatch(r"\d+(\.\d+)?", text):
+            total = float(text)
+        else:
+            raise ValueError(f"{text!r} is not a duration such as 30s, 5m or 1h30m")
+    if not 0 <= total <= _LONGEST_S:
+        raise ValueError("a duration lies between 0 and ten years")
+    return total
+
+
+def rate(value: object) -> tuple[int, float]:
+    """``2/10m``: at most 2 in 600 seconds. Raises ``ValueError``."""
+    count, slash, per = str(value).partition("/")
+    if not slash or not count.strip().isdigit() or int(count) < 1:
+        raise ValueError(f"{value!r} is not a rate such as 2/10m")
+    per = per.strip()
+    return int(count), seconds(per if per[:1].isdigit() else f"1{per}")
+
+
+def spoken(total_s: float) -> str:
+    """Seconds as a person says them: ``1h30m``, ``45s``, ``250ms``."""
+    if total_s < 1:
+        return f"{total_s * 1000:g}ms"
+    rest, text = total_s, ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if rest >= size:
+            text += f"{int(rest // size)}{unit}"
+            rest %= size
+    return text + (f"{rest:g}s" if rest or not text else "")

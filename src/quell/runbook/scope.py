@@ -1,0 +1,82 @@
+"""What names a condition or template of a Plan may read, and their types.
+
+Built from the Plan alone (it carries the facts its checks publish), so that a Plan stored last year reads the same.
+Never does: hold values; ``respond.view`` makes those in the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quell.runbook.expr import Scope, Type, parse_type
+from quell.runbook.plan import Act, Check, Plan
+
+STATUSES = ("healthy", "warning", "critical", "no_data", "error")
+
+ANY_RECORD: dict[str, Any] = {"...": "any"}
+ALERT: dict[str, Any] = {
+    "name": "string", "status": "string", "service": "string", "severity": "string", "fingerprint": "string",
+    "source": "string", "summary": "string", "url": "string", "starts_at": "time", "environment": "string",
+    "region": "string", "tenant": "string", "labels": {"...": "string"}, "annotations": {"...": "string"},
+}  # fmt: skip
+INCIDENT: dict[str, Any] = {
+    "id": "string",
+    "severity": "string",
+    "service": "string",
+    "title": "string",
+    "run": "number",
+}
+ENVELOPE: dict[str, Any] = {
+    "status": "string", "error_class": "string", "message": "string", "target_count": "number", "age_s": "number",
+    **dict.fromkeys(STATUSES, "flag"),
+    **{f"{amount}_{status}": "bool" for amount in ("any", "all") for status in STATUSES},
+}  # fmt: skip
+"""What every check offers beside its own facts, when read by its id from outside."""
+
+ACT: dict[str, Any] = {
+    "started": "bool", "done": "bool", "failed": "bool", "refused": "bool", "unknown": "bool", "result": "string",
+    "summary": "string", "output": ANY_RECORD,
+}  # fmt: skip
+
+
+def check_view(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification of a check as seen by its id: its facts, and over them what every check has."""
+    return {**facts, **ENVELOPE}
+
+
+def _world(plan: Plan) -> dict[str, Any]:
+    specs: dict[str, Any] = {
+        "alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "captured": ANY_RECORD, "trigger": ENVELOPE,
+        **dict.fromkeys(plan.variables, "any"),
+    }  # fmt: skip
+    for node in plan.nodes:
+        if node.for_each:
+            specs |= dict.fromkeys(node.for_each.values, "any")
+        if isinstance(node, Act):
+            specs[node.id] = ACT
+    views = {check.id: check_view(check.facts) for check in plan.checks}
+    return specs | views | {"diagnostics": {**views}}
+
+
+def _types(specs: Mapping[str, Any]) -> Scope:
+    return {name: parse_type(spec) for name, spec in specs.items()}
+
+
+def decision_scope(plan: Plan) -> Scope:
+    """For decisions, guards, ``undo.unless``, ``verify.require`` and templates."""
+    return _types(_world(plan))
+
+
+def interpret_scope(plan: Plan, check: Check) -> Scope:
+    """For a check's own conditions: its facts by their bare names, everything else by its path."""
+    return _types({**_world(plan), **check.facts})
+
+
+def action_scope(plan: Plan, act: Act) -> Scope:
+    """For pre- and postconditions: the facts the action observes by their bare names."""
+    return _types({**_world(plan), **act.facts})
+
+
+def all_types(scope: Scope) -> dict[str, Type]:
+    return dict(scope)
