@@ -1,0 +1,136 @@
+"""Approvals: asked for with everything a person needs, answered once, bound to the hash of the exact action.
+
+The row's state is compare-and-set, so that two people answering at once get one answer and the loser learns who won.
+Never does: decide whether approval is needed (the guard does), act.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import rfc8785
+import sqlalchemy as sa
+
+from quell.errors import Conflict, NotFound
+from quell.incident.action import Preview, Risk
+from quell.incident.event import EventKind, NewEvent
+from quell.respond.means import Context, Means
+from quell.runbook.plan import Act, Approve
+from quell.store import queries
+from quell.store.database import now_us
+from quell.store.events import dumps, when
+from quell.store.schema import approvals
+
+TOPIC = "answer"
+ANSWERS = frozenset({"approved", "denied", "withdrawn", "expired", "done", "failed"})
+
+
+def action_hash(action: str, params: Mapping[str, Any], preview: Preview) -> str:
+    """SHA-256 of the exact rendered action: the call, its targets and its parameters."""
+    shown = {
+        "action": action,
+        "call": preview.call,
+        "targets": list(preview.targets),
+        "params": orjson.loads(dumps(params)),
+    }
+    return hashlib.sha256(rfc8785.dumps(shown)).hexdigest()
+
+
+def approval_id(key: str) -> str:
+    """Short, the same at every replay: people type it."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+async def ask(
+    means: Means, context: Context, node: Act | Approve, key: str, *, preview: Preview, digest: str, why: str,
+    risk: Risk, clauses: Sequence[str] = (), instructions: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Put the question to people; returns what is needed to wait for the answer. Asking again asks once."""
+    name, asked_at = approval_id(key), now_us()
+    expires_at = asked_at + int(node.approval.expires_s * 1_000_000)
+    request = {
+        "approval": name, "node": key, "action": getattr(getattr(node, "call", None), "type", "manual"),
+        "hash": digest, "call": preview.call, "targets": list(preview.targets), "before": preview.before,
+        "after": preview.after, "why": "; ".join([why, *clauses]), "undo": preview.undo,
+        "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
+        "people": node.approval.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
+    }  # fmt: skip
+
+    def store(connection: sa.Connection) -> None:
+        if connection.execute(sa.select(approvals.c.id).where(approvals.c.id == name)).scalar():
+            return
+        connection.execute(
+            sa.insert(approvals).values(
+                id=name, tenant=context.tenant, environment=context.environment, region=context.region,
+                incident=context.incident, workflow=key, hash=digest, request=dumps(request), state="waiting",
+                people=node.approval.people, requested_at=asked_at, expires_at=expires_at,
+            )
+        )  # fmt: skip
+
+    event = NewEvent(kind=EventKind.APPROVAL_REQUESTED, payload=request, node=key, key=f"{key}/asked")
+    await means.transact(context, store, event)
+    return {"approval": name, "expires_s": node.approval.expires_s}
+
+
+def settle(
+    connection: sa.Connection, approval: str, answer: str, by: str, reason: str = ""
+) -> tuple[Mapping[str, Any], str]:
+    """Record one person's answer. Returns the row and its state after: ``waiting`` while more people are needed.
+
+    Raises ``NotFound``, and ``Conflict`` with the winner when it was answered already.
+    """
+    row = queries.approval(connection, approval)
+    answers: list[dict[str, Any]] = orjson.loads(row["answers"])
+    if row["state"] != "waiting":
+        winner = answers[-1]["by"] if answers else row["state"]
+        raise Conflict(f"already {row['state']} by {winner}", winner=winner)
+    if any(one["by"] == by for one in answers):
+        raise Conflict(f"{by} has answered already; another person is needed", winner=by)
+    answers.append({"by": by, "answer": answer, "reason": reason, "at": now_us()})
+    agreed = sum(one["answer"] == "approved" for one in answers)
+    state = "waiting" if answer == "approved" and agreed < row["people"] else answer
+    changed = connection.execute(
+        sa.update(approvals)
+        .where(approvals.c.id == row["id"], approvals.c.state == "waiting", approvals.c.answers == row["answers"])
+        .values(state=state, answers=dumps(answers), answered_at=now_us() if state != "waiting" else None)
+    )
+    if changed.rowcount != 1:
+        raise Conflict("somebody answered at the same moment; look again")
+    return row, state
+
+
+def answered_event(row: Mapping[str, Any], state: str, by: str, reason: str = "") -> NewEvent:
+    """The event that ends an approval; appended once, whoever tells it."""
+    return NewEvent(
+        kind=EventKind.APPROVAL_ANSWERED, actor=by, node=row["workflow"], key=f"{row['workflow']}/answered",
+        payload={"approval": row["id"], "answer": state, "by": by, "reason": reason, "node": row["workflow"]},
+    )  # fmt: skip
+
+
+async def wait(means: Means, context: Context, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Inside a workflow: the answer, or ``expired`` when nobody gave one in time."""
+    answer = await means.durable.receive(TOPIC, asked["expires_s"])
+    if answer is not None:
+        return dict(answer)
+    result: dict[str, Any] = await means.durable.step("expire", _expire, means, context, asked["approval"])
+    return result
+
+
+async def _expire(means: Means, context: Context, approval: str) -> dict[str, Any]:
+    """Silence, made an answer; if somebody answered at the last moment, theirs counts."""
+
+    def close(connection: sa.Connection) -> dict[str, Any]:
+        try:
+            row, state = settle(connection, approval, "expired", "nobody")
+        except Conflict as error:
+            row = queries.approval(connection, approval)
+            return {"answer": row["state"], "by": error.winner}
+        except NotFound:
+            return {"answer": "expired", "by": "nobody"}
+        means.append(connection, context, [answered_event(row, state, "nobody", "nobody answered in time")])
+        return {"answer": state, "by": "nobody"}
+
+    return await means.database.write(close)

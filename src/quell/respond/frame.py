@@ -1,0 +1,402 @@
+"""The act frame: around every action, whoever asks for it. One child workflow, ``act``.
+
+dry run → guard → approval if asked → guard again → the target's lease → precondition → intent and permit → execute →
+outcome → postcondition → record → release. Undo is another pass through this same frame.
+
+Never does: choose the action, verify that the incident is over. Nothing acts twice by itself: an intent without an
+outcome, of an action that is not idempotent, is ``unknown``; its postcondition may settle it, else a person does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.engine import leases, ledger
+from quell.errors import NotFound, Permanent, QuellError, Refused, Transient
+from quell.incident.action import ActionOutcome, Effect, Preview, Result, Risk
+from quell.incident.event import EventKind, NewEvent
+from quell.incident.finding import Finding
+from quell.incident.incident import ENDED
+from quell.ports import ActionType, Probe
+from quell.respond import approve
+from quell.respond.diagnose import bounded, params_of
+from quell.respond.guard import Question, Ruling, rule_on
+from quell.respond.means import Context, Means
+from quell.respond.view import environment
+from quell.runbook.expr import Absent, compile
+from quell.runbook.plan import Act
+from quell.runbook.scope import action_scope
+from quell.store.database import now_us
+
+WORKFLOW = "act"
+LEASE_POLL_S = 1.0
+LEASE_WAIT_S = 300.0
+CONFIRM_POLL_S = 0.25
+
+
+class Request(BaseModel):
+    """What the interpreter asks of the frame."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: Context
+    act: Act
+    key: str
+    target: str = ""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    findings: dict[str, Finding] = Field(default_factory=dict)
+    outcomes: dict[str, ActionOutcome] = Field(default_factory=dict)
+    clauses: tuple[str, ...] = ()
+    undoes: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An action ready to be done: its plug-in, its filled parameters, what it reads."""
+
+    kind: ActionType
+    params: Any
+    env: dict[str, Any]
+    probe: Probe
+    scope: Any = field(default=None)
+
+
+class Frame:
+    """Register ``run`` as the workflow ``act``."""
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+
+    async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The workflow: returns an ``ActionOutcome`` as JSON."""
+        request = Request.model_validate(raw)
+        step = self.means.durable.step
+        ready = await step("prepare", self._prepare, request)
+        if ready["ends"]:
+            return dict(ready["outcome"])
+        approved: dict[str, Any] = {}
+        if ready["ask"]:
+            asked = await step("ask", self._ask, request, ready)
+            approved = await approve.wait(self.means, request.context, asked)
+            if approved["answer"] != "approved":
+                return await step("not_approved", self._not_approved, request, approved)
+        waited = 0.0
+        while True:
+            done = await step("perform", self._perform, request, ready, bool(approved))
+            if not done.get("busy"):
+                break
+            if waited >= LEASE_WAIT_S:
+                return await step("busy", self._busy, request, done)
+            await self.means.durable.sleep(LEASE_POLL_S)
+            waited += LEASE_POLL_S
+        if done["result"] in (Result.REFUSED.value, Result.DRY_RUN.value):
+            return dict(done)
+        return await step("confirm", self._confirm, request, done)
+
+    # The steps. Each may run again after a crash; each records under keys that append once.
+
+    async def _prepare(self, request: Request) -> dict[str, Any]:
+        try:
+            prepared = await self._load(request)
+            preview = await bounded(prepared.kind.dry_run(prepared.params, prepared.probe), request.act.timeout_s)
+        except (QuellError, Exception) as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return {"ends": True, "outcome": await self._refuse(request, _cannot_prepare(error))}
+        if request.context.mode == "dry_run":
+            outcome = self._outcome(request, Result.DRY_RUN, f"would do: {preview.call}")
+            return {"ends": True, "outcome": outcome.model_dump(mode="json")}
+        ruling = rule_on(await self._question(request, prepared, preview), self.means.rails)
+        if ruling.rule:
+            return {"ends": True, "outcome": await self._refuse(request, ruling, preview)}
+        digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
+        return {"ends": False, "ask": ruling.ask, "why": ruling.reason, "hash": digest,
+                "preview": preview.model_dump(mode="json"), "risk": prepared.kind.risk.value}  # fmt: skip
+
+    async def _ask(self, request: Request, ready: Mapping[str, Any]) -> dict[str, Any]:
+        return await approve.ask(
+            self.means, request.context, request.act, request.key, preview=Preview.model_validate(ready["preview"]),
+            digest=ready["hash"], why=ready["why"], risk=Risk(ready["risk"]), clauses=request.clauses,
+        )  # fmt: skip
+
+    async def _not_approved(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
+        by = answer.get("by") or "somebody"
+        reasons = {"denied": f"{by} denied it", "expired": "nobody answered in time", "withdrawn": "it was withdrawn"}
+        reason = answer.get("reason") or reasons.get(answer["answer"], answer["answer"])
+        return await self._refuse(request, Ruling(answer["answer"], reason))
+
+    async def _busy(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._refuse(request, Ruling("target_busy", f"the target stayed leased: {done['busy']}"))
+
+    async def _perform(self, request: Request, ready: Mapping[str, Any], approved: bool) -> dict[str, Any]:
+        """Guard again, lease, precondition, intent, execute, outcome. One step, never retried by the engine."""
+        started = time.monotonic()
+        known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+        if known is not None and known.outcome is not None:
+            return known.outcome
+        try:
+            prepared = await self._load(request)
+            preview = await bounded(prepared.kind.dry_run(prepared.params, prepared.probe), request.act.timeout_s)
+        except Exception as error:
+            return await self._refuse(request, _cannot_prepare(error))
+        if known is not None and not known.idempotent:
+            return await self._settle(request, self._outcome(request, Result.UNKNOWN, _UNKNOWN), ledger.UNKNOWN)
+        digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
+        if approved and digest != ready["hash"]:
+            return await self._refuse(request, Ruling("changed", "the action changed after it was approved"), preview)
+        question = await self._question(request, prepared, preview, approved=approved or not ready["ask"])
+        ruling = rule_on(question, self.means.rails)
+        if ruling.rule:
+            return await self._refuse(request, ruling, preview)
+        if busy := await self._lease(request, preview):
+            return {"busy": busy, "result": "busy"}
+        if broken := await self._precondition(request, prepared):
+            await self._release(request)
+            return await self._refuse(request, broken, preview)
+        try:
+            captured = await self._capture(request, prepared)
+            await self._intend(request, prepared, preview, captured)
+        except Refused as no:
+            await self._release(request)
+            return await self._refuse(request, Ruling(no.rule, str(no), no.value, no.limit), preview)
+        except (Transient, Permanent) as error:
+            await self._release(request)
+            return await self._refuse(request, Ruling("capture", str(error)), preview)
+        outcome, state = await self._execute(request, prepared, captured, started)
+        return await self._settle(request, outcome, state)
+
+    async def _confirm(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the postcondition; it may settle what is unknown. Then tell, and give the target back."""
+        outcome = ActionOutcome.model_validate(done)
+        told = ""
+        if outcome.result in (Result.DONE, Result.UNKNOWN):
+            outcome, told = await self._postcondition(request, outcome)
+        payload = {
+            "action": outcome.action, "result": outcome.result.value, "summary": outcome.summary, "key": request.key,
+            "target": request.target, "output": outcome.output, "duration_ms": outcome.duration_ms,
+            "error_class": outcome.error_class, "node": request.key, "postcondition": told,
+        }  # fmt: skip
+        event = NewEvent(
+            kind=EventKind.ACTION_FINISHED, payload=payload, node=request.key, key=f"{request.key}/finished"
+        )
+
+        def close(connection: sa.Connection) -> None:
+            if outcome.result is not Result.UNKNOWN:
+                final = outcome.model_dump(mode="json")
+                ledger.settle(connection, request.key, outcome.result.value, final, now_us())
+            leases.release(connection, request.context.tenant, request.key)
+
+        await self.means.transact(request.context, close, event)
+        return outcome.model_dump(mode="json")
+
+    # The parts.
+
+    async def _load(self, request: Request) -> Prepared:
+        plan = await self.means.plan(request.context.plan)
+        kind = self.means.world.registry.action(request.act.call.type)
+        env = environment(
+            plan, request.findings, alert=request.context.alert, incident=request.context.view,
+            outcomes=request.outcomes, variables=request.context.variables, extra=request.extra,
+        )  # fmt: skip
+        config = dict(request.act.call.config)
+        if "service" in kind.params.model_fields and not _names_service(config):
+            config["service"] = request.context.service
+        tighter = {k: v for k, v in request.act.guard.limits.items() if k in kind.params.model_fields}
+        params = params_of(kind.params, {**config, **tighter}, env)
+        probe = self.means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
+        return Prepared(kind, params, env, probe, action_scope(plan, request.act))
+
+    async def _question(
+        self, request: Request, prepared: Prepared, preview: Preview, *, approved: bool = False
+    ) -> Question:
+        incident = await self.means.incident(request.context)
+        gone = request.context.alert is not None and not incident.firing and not incident.deeds
+        return Question(
+            action=prepared.kind.name, risk=prepared.kind.risk, params=prepared.params.model_dump(mode="json"),
+            targets=preview.targets, magnitude=preview.magnitude, facts=preview.facts,
+            service=prepared.kind.service_of(prepared.params) or request.context.service,
+            asks_approval=request.act.requires_approval, approved=approved, guard=request.act.guard,
+            mode=request.context.mode, taken_by=incident.assignee, trigger_gone=gone,
+            undoing=request.undoes is not None, ended=incident.status in ENDED,
+        )  # fmt: skip
+
+    async def _lease(self, request: Request, preview: Preview) -> dict[str, str]:
+        def take(connection: sa.Connection) -> dict[str, str]:
+            clock, lease_us = self.means.database.now_us(connection), int(self.means.lease_s * 1_000_000)
+            context = request.context
+            return leases.take(
+                connection, context.tenant, preview.targets, request.key, context.incident, clock, lease_us
+            )
+
+        return await self.means.database.write(take)
+
+    async def _release(self, request: Request) -> None:
+        await self.means.database.write(lambda c: leases.release(c, request.context.tenant, request.key))
+
+    async def _precondition(self, request: Request, prepared: Prepared) -> Ruling | None:
+        """What is wrong, or None. The action's own condition holds as well as the runbook's."""
+        conditions = [text for text in (prepared.kind.precondition, request.act.precondition) if text]
+        if not conditions or request.undoes is not None:
+            return None
+        env = await self._observe(request, prepared)
+        for text in conditions:
+            program = compile(text, None if "..." in request.act.facts else prepared.scope)
+            if not program.holds(env):
+                return Ruling(
+                    "precondition", f"precondition does not hold: {program.explain(env).render()}", limit=text
+                )
+        return None
+
+    async def _observe(self, request: Request, prepared: Prepared) -> dict[str, Any]:
+        """The environment with what the action itself sees now; what it cannot see is absent."""
+        if prepared.kind.observe is None:
+            return prepared.env
+        try:
+            reading = await bounded(prepared.kind.observe(prepared.params, prepared.probe), request.act.timeout_s)
+        except (Transient, Permanent) as error:
+            absent = Absent(str(error), error.error_class)
+            return {**prepared.env, **dict.fromkeys(prepared.kind.facts, absent)}
+        missing = {name: Absent(why.reason, why.error_class) for name, why in reading.missing.items()}
+        return {**prepared.env, **missing, **reading.facts}
+
+    async def _capture(self, request: Request, prepared: Prepared) -> dict[str, Any]:
+        if not request.act.capture or request.undoes is not None:
+            return dict(request.extra.get("captured", {}))
+        if prepared.kind.capture is None:
+            raise Permanent(f"{prepared.kind.name} cannot capture values", "invalid")
+        captured = prepared.kind.capture(prepared.params, request.act.capture, prepared.probe)
+        return await bounded(captured, request.act.timeout_s)
+
+    async def _intend(
+        self, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
+    ) -> None:
+        """The intent, its permits and its event in one transaction. Raises ``Refused`` when a rate is used up."""
+        rule, guard = self.means.rails.rule(prepared.kind.name), request.act.guard
+        rates = []
+        if rule.limit and request.undoes is None:
+            rates.append(ledger.Rate(*rule.limit))
+        if guard.rate_count and guard.rate_per_s and request.undoes is None:
+            rates.append(ledger.Rate(guard.rate_count, guard.rate_per_s, "runbook_rate"))
+        context = request.context
+        ask = ledger.Ask(
+            key=request.key, tenant=context.tenant, environment=context.environment, region=context.region,
+            action=prepared.kind.name, targets=preview.targets, idempotent=prepared.kind.idempotent,
+            magnitude=preview.magnitude, rates=tuple(rates), executor=self.means.durable.executor_id,
+            request={"call": preview.call, "params": prepared.params.model_dump(mode="json"), "captured": captured},
+        )  # fmt: skip
+        event = NewEvent(
+            kind=EventKind.ACTION_INTENDED, node=request.key, key=f"{request.key}/intended",
+            payload={"action": prepared.kind.name, "call": preview.call, "key": request.key,
+                     "targets": list(preview.targets), "before": preview.before, "after": preview.after,
+                     "magnitude": preview.magnitude, "node": request.key, "undo": preview.undo},
+        )  # fmt: skip
+        await self.means.transact(context, lambda c: ledger.intend(c, ask, self.means.database.now_us(c)), event)
+
+    async def _execute(
+        self, request: Request, prepared: Prepared, captured: Mapping[str, Any], started: float
+    ) -> tuple[ActionOutcome, str]:
+        """Act, within its time. What did not come back in time, of an action that is not idempotent, is unknown."""
+        kind, extra = prepared.kind, {"captured": dict(captured)}
+
+        def ended(result: Result, summary: str, **more: Any) -> ActionOutcome:
+            spent = round((time.monotonic() - started) * 1000, 3)
+            return self._outcome(request, result, summary, duration_ms=spent, **extra, **more)
+
+        try:
+            if request.undoes is not None and kind.undo is not None and request.act.undo.call is None:
+                work = kind.undo(prepared.params, request.undoes, prepared.probe)
+            else:
+                work = kind.execute(prepared.params, prepared.probe)
+            effect = await bounded(work, request.act.timeout_s)
+        except Transient as error:
+            if error.error_class == "timeout" and not kind.idempotent:
+                return ended(Result.UNKNOWN, str(error), error_class="timeout"), ledger.UNKNOWN
+            return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
+        except Permanent as error:
+            return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if not kind.idempotent:
+                return ended(Result.UNKNOWN, said, error_class="internal"), ledger.UNKNOWN
+            return ended(Result.FAILED, said, error_class="internal"), ledger.FAILED
+        return ended(Result.DONE, effect.summary, output=effect.output, undo=effect.undo), ledger.DONE
+
+    async def _postcondition(self, request: Request, outcome: ActionOutcome) -> tuple[ActionOutcome, str]:
+        """Poll the postcondition until it holds or its time is over."""
+        prepared = await self._load(request)
+        own = request.act.postcondition
+        text = own.condition if own else prepared.kind.postcondition
+        if text is None or request.undoes is not None or prepared.kind.observe is None:
+            return outcome, ""
+        within_s = own.within_s if own else prepared.kind.postcondition_within_s
+        program = compile(text, None if "..." in request.act.facts else prepared.scope)
+        extra = {**outcome.output, "output": outcome.output}
+        deadline = time.monotonic() + within_s
+        while True:
+            env = {**await self._observe(request, prepared), "captured": outcome.captured}
+            env = {**{name: value for name, value in extra.items() if name not in env}, **env}
+            if program.holds(env):
+                if outcome.result is Result.UNKNOWN:
+                    summary = f"it did happen: {program.explain(env).render()}"
+                    outcome = outcome.model_copy(update={"result": Result.DONE, "summary": summary})
+                return outcome, program.explain(env).render()
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(CONFIRM_POLL_S)
+        why = program.explain(env).render()
+        if outcome.result is Result.UNKNOWN:
+            return outcome, why
+        summary = f"{outcome.summary}; postcondition does not hold after {within_s:g} s: {why}"
+        return outcome.model_copy(update={"result": Result.FAILED, "summary": summary}), why
+
+    def _outcome(self, request: Request, result: Result, summary: str, **more: Any) -> ActionOutcome:
+        return ActionOutcome(
+            node=request.act.id, target=request.target, action=request.act.call.type, result=result,
+            summary=summary[:2000], key=request.key, **more,
+        )  # fmt: skip
+
+    async def _settle(self, request: Request, outcome: ActionOutcome, state: str) -> dict[str, Any]:
+        """The outcome into the ledger; what is there already stays."""
+        final = outcome.model_dump(mode="json")
+        if state == ledger.UNKNOWN:
+            # No outcome yet: the postcondition or a person settles it.
+            final["result"] = Result.UNKNOWN.value
+            return final
+        await self.means.database.write(lambda c: ledger.settle(c, request.key, state, final, now_us()))
+        return final
+
+    async def _refuse(self, request: Request, ruling: Ruling, preview: Preview | None = None) -> dict[str, Any]:
+        payload = {
+            "action": request.act.call.type, "rule": ruling.rule, "reason": ruling.reason, "value": ruling.value,
+            "limit": ruling.limit, "target": request.target, "call": preview.call if preview else "",
+            "node": request.key,
+        }  # fmt: skip
+        await self.means.record(
+            request.context,
+            NewEvent(kind=EventKind.ACTION_REFUSED, payload=payload, node=request.key, key=f"{request.key}/refused"),
+        )
+        return self._outcome(request, Result.REFUSED, ruling.reason, rule=ruling.rule).model_dump(mode="json")
+
+
+_UNKNOWN = "the intent was recorded and no outcome: it may or may not have been done"
+
+
+def _names_service(config: Mapping[str, Any]) -> bool:
+    return any(name in config for name in ("service", "deployment", "target"))
+
+
+def _cannot_prepare(error: Exception) -> Ruling:
+    if isinstance(error, NotFound):
+        return Ruling("unknown_action", str(error))
+    if isinstance(error, Transient | Permanent):
+        return Ruling("dry_run", f"the dry run failed: {error}", value=error.error_class)
+    if isinstance(error, QuellError):
+        return Ruling("parameters", str(error))
+    return Ruling("internal", f"{type(error).__name__}: {error}")

@@ -1,0 +1,191 @@
+"""May this action run, here, now? Pure: a question and the rules give yes, yes-if-somebody-agrees, or a named no.
+
+The configuration sets the outer limits, the runbook narrows them. Over a limit is refused, never clamped.
+Counting permits is the ledger's, in its own transaction. Never does: ask, act, count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from quell.incident.action import Risk
+from quell.runbook.plan import Guard
+from quell.runbook.quantities import rate, seconds
+
+RISKS = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.IRREVERSIBLE)
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParameterRule(_Rule):
+    """What values a parameter may have. ``pattern`` must match the whole text."""
+
+    one_of: tuple[Any, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    pattern: str | None = None
+
+    def broken_by(self, value: Any) -> str | None:
+        """What the value breaks, in words."""
+        if self.one_of is not None and value not in self.one_of:
+            return f"must be one of {', '.join(map(str, self.one_of))}"
+        if self.pattern is not None and not re.fullmatch(self.pattern, str(value)):
+            return f"must match {self.pattern}"
+        if self.min is not None or self.max is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return "must be a number"
+            if self.min is not None and value < self.min:
+                return f"must be at least {self.min:g}"
+            if self.max is not None and value > self.max:
+                return f"must be at most {self.max:g}"
+        return None
+
+
+class ActionRule(_Rule):
+    """The limits of one action type. ``rate``: permits per target, as ``2/10m``."""
+
+    allow: bool = True
+    requires_approval: bool = False
+    max_magnitude: float | None = None
+    rate: str | None = None
+    max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
+    parameters: dict[str, ParameterRule] = Field(default_factory=dict)
+
+    @property
+    def limit(self) -> tuple[int, float] | None:
+        return rate(self.rate) if self.rate else None
+
+
+DEFAULT_ACTIONS: dict[str, ActionRule] = {
+    "restart_service": ActionRule(rate="2/10m"),
+    "scale_up": ActionRule(max_magnitude=3),
+    "rollback": ActionRule(max_release_age=3600.0),
+    "failover_db": ActionRule(requires_approval=True),
+}
+"""What holds unless the configuration says otherwise for that action."""
+
+
+class Guardrails(_Rule):
+    """The outer limits. ``default_allow`` False: only actions that are named may run."""
+
+    default_allow: bool = True
+    approval_from_risk: Risk = Risk.IRREVERSIBLE
+    actions: dict[str, ActionRule] = Field(default_factory=dict)
+
+    def rule(self, action: str) -> ActionRule:
+        return self.actions.get(action) or DEFAULT_ACTIONS.get(action) or ActionRule(allow=self.default_allow)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is about to be done, and what is known of its surroundings."""
+
+    action: str
+    risk: Risk
+    params: Mapping[str, Any]
+    targets: tuple[str, ...]
+    magnitude: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    service: str | None = None
+    asks_approval: bool = False
+    approved: bool = False
+    guard: Guard = Guard()
+    mode: str = "auto"
+    taken_by: str | None = None
+    trigger_gone: bool = False
+    undoing: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """``rule`` None: it may run, once somebody agrees if ``ask``. Else the rule that says no, with value and limit."""
+
+    rule: str | None = None
+    reason: str = ""
+    value: Any = None
+    limit: Any = None
+    ask: bool = False
+
+
+def rule_on(question: Question, rails: Guardrails) -> Ruling:
+    """The first no, in the order in which a person would want to hear it; else whether approval is needed."""
+    for ruling in _refusals(question, rails.rule(question.action)):
+        return ruling
+    if question.approved or question.undoing:
+        return Ruling()
+    return _approval(question, rails)
+
+
+def _approval(question: Question, rails: Guardrails) -> Ruling:
+    if question.asks_approval:
+        return Ruling(ask=True, reason="the runbook asks for approval")
+    if rails.rule(question.action).requires_approval:
+        return Ruling(ask=True, reason=f"guardrails ask for approval of {question.action}")
+    if RISKS.index(question.risk) >= RISKS.index(rails.approval_from_risk):
+        return Ruling(ask=True, reason=f"guardrails ask for approval from risk {rails.approval_from_risk.value} on")
+    if question.mode == "approve":
+        return Ruling(ask=True, reason="the runbook runs in approve mode")
+    return Ruling()
+
+
+def _refusals(question: Question, rule: ActionRule) -> Iterator[Ruling]:
+    yield from _surroundings(question)
+    if not rule.allow:
+        yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
+    yield from _parameters(question, rule)
+    limits = [limit for limit in (rule.max_magnitude, question.guard.limits.get("max_magnitude")) if limit is not None]
+    if limits and question.magnitude is not None and question.magnitude > min(limits):
+        yield Ruling(
+            "max_magnitude", f"{question.action} would do {question.magnitude:g}, at most {min(limits):g} at once",
+            question.magnitude, min(limits),
+        )  # fmt: skip
+    age = question.facts.get("release_age_s")
+    if rule.max_release_age is not None and isinstance(age, int | float) and age > rule.max_release_age:
+        yield Ruling(
+            "max_release_age", f"the current release is {age:.0f} s old; only younger than {rule.max_release_age:g} s "
+            "may be rolled back by itself", age, rule.max_release_age,
+        )  # fmt: skip
+
+
+def _surroundings(question: Question) -> Iterator[Ruling]:
+    if question.ended:
+        yield Ruling("incident_ended", "the incident has ended")
+    if question.taken_by:
+        yield Ruling("taken", f"{question.taken_by} has taken the incident")
+    if question.trigger_gone and not question.undoing:
+        yield Ruling("trigger_gone", "the alert resolved by itself before anything was done")
+    if question.service is None and question.risk is not Risk.NONE:
+        yield Ruling("unknown_service", "the alert's service is not known: diagnose and page, never act")
+
+
+def _parameters(question: Question, rule: ActionRule) -> Iterator[Ruling]:
+    given = _flat(question.params)
+    for name, bound in rule.parameters.items():
+        if name in given and (broken := bound.broken_by(given[name])):
+            yield Ruling("parameter", f"{name} {broken} (guardrails)", given[name], name)
+    for name, allowed in question.guard.allow.items():
+        if name in given and not _in(given[name], allowed):
+            shown = ", ".join(map(str, allowed))
+            yield Ruling("guard", f"{name} must be one of {shown} (the runbook's guard)", given[name], shown)
+
+
+def _in(value: Any, allowed: list[Any]) -> bool:
+    return all(one in allowed for one in value) if isinstance(value, list | tuple) else value in allowed
+
+
+def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by name, with those inside ``identifiers`` and ``params``."""
+    flat = dict(params)
+    for group in ("identifiers", "params"):
+        inside = params.get(group)
+        if isinstance(inside, Mapping):
+            flat |= inside
+    return flat

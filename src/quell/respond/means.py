@@ -1,0 +1,108 @@
+"""What the stages work with: the database, the engine, the world, the rules. Made once, by ``app``.
+
+Never does: a stage's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.engine.durable import Durable
+from quell.incident.alert import Alert
+from quell.incident.event import Event, NewEvent, Stream
+from quell.incident.incident import Incident
+from quell.probe import World
+from quell.respond.guard import Guardrails
+from quell.runbook.plan import Plan
+from quell.store import events, queries
+from quell.store.database import Database
+
+
+class Context(BaseModel):
+    """What a run is about; small, JSON, part of every workflow's request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    incident: str
+    tenant: str = "default"
+    environment: str = ""
+    region: str = ""
+    run: int = 1
+    plan: str = ""
+    mode: str = "auto"
+    title: str = ""
+    severity: str = "P3"
+    service: str | None = None
+    alert: Alert | None = None
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        return f"run:{self.incident}.{self.run}"
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The incident as conditions and templates read it."""
+        return {
+            "id": self.incident, "severity": self.severity, "service": self.service or "", "title": self.title,
+            "run": self.run,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierChoice:
+    """A configured notifier: its plug-in and that plug-in's parameters."""
+
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Everything a stage may use."""
+
+    database: Database
+    durable: Durable
+    world: World
+    rails: Guardrails = Guardrails()
+    notifiers: Mapping[str, NotifierChoice] = field(default_factory=dict)
+    default_escalation: str = ""
+    base_url: str = ""
+    lease_s: float = 600.0
+    on_events: Callable[[Sequence[Event]], None] = lambda events: None
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+    async def record(self, context: Context, *new: NewEvent) -> list[Event]:
+        """Append to the incident's log; a repeated key appends once."""
+        return await self.transact(context, lambda connection: None, *new)
+
+    async def transact(self, context: Context, work: Callable[[sa.Connection], Any], *new: NewEvent) -> list[Event]:
+        """Do ``work`` and append, together or not at all."""
+
+        def both(connection: sa.Connection) -> list[Event]:
+            work(connection)
+            return self.append(connection, context, new)
+
+        told = await self.database.write(both)
+        self.on_events(told)
+        return told
+
+    def append(self, connection: sa.Connection, context: Context, new: Sequence[NewEvent]) -> list[Event]:
+        return events.append(
+            connection, context.tenant, Stream.INCIDENT, context.incident, new,
+            place=(context.environment, context.region),
+        )  # fmt: skip
+
+    async def incident(self, context: Context) -> Incident:
+        return await self.database.read(lambda connection: queries.incident(connection, context.incident))
+
+    async def plan(self, digest: str) -> Plan:
+        """The stored Plan; kept, since a hash never changes its meaning."""
+        if digest not in self.plans:
+            self.plans[digest] = await self.database.read(lambda connection: queries.plan(connection, digest))
+        return self.plans[digest]

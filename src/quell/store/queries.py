@@ -1,0 +1,126 @@
+"""The questions we ask the database, each with a name. Never does: write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from quell.errors import NotFound
+from quell.incident.alert import Alert
+from quell.incident.event import Event, Stream
+from quell.incident.incident import Incident
+from quell.runbook.plan import Plan
+from quell.store.events import read, when
+from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs
+
+
+def incident(connection: sa.Connection, incident_id: str) -> Incident:
+    """Raises ``NotFound``. A unique beginning of an id is enough."""
+    row = connection.execute(sa.select(incidents.c.state).where(incidents.c.id == incident_id)).scalar()
+    if row is None:
+        found = connection.execute(
+            sa.select(incidents.c.state).where(incidents.c.id.startswith(incident_id, autoescape=True)).limit(2)
+        ).scalars().all()  # fmt: skip
+        if len(found) != 1 or not incident_id:
+            raise NotFound("incident", incident_id)
+        row = found[0]
+    return Incident.model_validate_json(row)
+
+
+def recent_incidents(
+    connection: sa.Connection, tenant: str, *, limit: int = 50, before_us: int | None = None, status: str | None = None
+) -> list[Incident]:
+    """Newest first."""
+    query = sa.select(incidents.c.state).where(incidents.c.tenant == tenant)
+    if before_us is not None:
+        query = query.where(incidents.c.opened_at < before_us)
+    if status:
+        query = query.where(incidents.c.status == status)
+    rows = connection.execute(query.order_by(incidents.c.opened_at.desc()).limit(limit)).scalars()
+    return [Incident.model_validate_json(row) for row in rows]
+
+
+def open_incident_for(connection: sa.Connection, tenant: str, group_key: str) -> str | None:
+    """The incident of that group that has not ended, if any."""
+    query = (
+        sa.select(incidents.c.id)
+        .where(incidents.c.tenant == tenant, incidents.c.group_key == group_key)
+        .where(incidents.c.status.not_in(("resolved", "closed")))
+        .order_by(incidents.c.opened_at.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def timeline(connection: sa.Connection, tenant: str, incident_id: str, after: int = 0) -> list[Event]:
+    return read(connection, tenant, Stream.INCIDENT, incident_id, after)
+
+
+def event_time_of_newest(connection: sa.Connection) -> int:
+    """The id of the newest event of all streams, 0 when there is none."""
+    return connection.execute(sa.select(sa.func.max(events.c.id))).scalar() or 0
+
+
+def changed_since(connection: sa.Connection, after_id: int, limit: int = 1000) -> list[tuple[int, str, str]]:
+    """(event id, tenant, incident) of incident events after an id, for those who show incidents live."""
+    query = (
+        sa.select(events.c.id, events.c.tenant, events.c.stream_id)
+        .where(events.c.id > after_id, events.c.stream == Stream.INCIDENT.value)
+        .order_by(events.c.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def plan(connection: sa.Connection, digest: str) -> Plan:
+    """Raises ``NotFound``."""
+    row = connection.execute(sa.select(plans.c.plan).where(plans.c.hash == digest)).scalar()
+    if row is None:
+        raise NotFound("plan", digest)
+    return Plan.model_validate_json(row)
+
+
+def alert_of(connection: sa.Connection, alert_id: str) -> Alert | None:
+    row = connection.execute(sa.select(alerts.c.alert).where(alerts.c.id == alert_id)).scalar()
+    return Alert.model_validate_json(row) if row else None
+
+
+def recent_alerts(connection: sa.Connection, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
+    """The newest alerts with what became of them."""
+    query = sa.select(alerts).where(alerts.c.tenant == tenant).order_by(alerts.c.last_at.desc()).limit(limit)
+    return [
+        {**dict(row), "alert": orjson.loads(row["alert"]), "last_at": when(row["last_at"]).isoformat(),
+         "first_at": when(row["first_at"]).isoformat()}
+        for row in connection.execute(query).mappings()
+    ]  # fmt: skip
+
+
+def quarantined(connection: sa.Connection, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
+    query = sa.select(quarantine).where(quarantine.c.tenant == tenant).order_by(quarantine.c.id.desc()).limit(limit)
+    rows = connection.execute(query).mappings()
+    return [{**dict(row), "received_at": when(row["received_at"]).isoformat()} for row in rows]
+
+
+def approval(connection: sa.Connection, approval_id: str) -> Mapping[str, Any]:
+    """Raises ``NotFound``. A unique beginning of an id or of its hash is enough."""
+    begins = approvals.c.id.startswith(approval_id, autoescape=True) | approvals.c.hash.startswith(
+        approval_id, autoescape=True
+    )
+    rows: Sequence[Any] = connection.execute(sa.select(approvals).where(begins).limit(2)).mappings().all()
+    if len(rows) != 1 or not approval_id:
+        raise NotFound("approval", approval_id)
+    return dict(rows[0])
+
+
+def waiting_approvals(connection: sa.Connection, incident_id: str) -> list[dict[str, Any]]:
+    query = sa.select(approvals).where(approvals.c.incident == incident_id, approvals.c.state == "waiting")
+    return [dict(row) for row in connection.execute(query.order_by(approvals.c.requested_at)).mappings()]
+
+
+def run_of(connection: sa.Connection, incident_id: str, number: int) -> Mapping[str, Any] | None:
+    row = connection.execute(sa.select(runs).where(runs.c.incident == incident_id, runs.c.number == number)).mappings()
+    found = row.first()
+    return dict(found) if found else None
