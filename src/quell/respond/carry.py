@@ -1,0 +1,205 @@
+"""Carrying out one decision: its steps one after the other, an action once per target, batch by batch.
+
+Changes are never made side by side within a decision. Inside a workflow: everything here is deterministic but what it
+asks the engine to do. Never does: choose the decision, judge whether it helped in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from quell.incident.action import ActionOutcome, Preview, Result, Risk, Verdict
+from quell.incident.event import EventKind, NewEvent
+from quell.respond import approve, frame
+from quell.respond.means import Means
+from quell.respond.state import Carried, Run
+from quell.runbook.plan import Act, Approve, Decision, End, Node, Notify, Set, Wait
+from quell.runbook.template import fill
+
+STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
+
+
+class Carrier:
+    """Carries out decisions for the interpreter. ``pulse`` tells between batches whether things got worse."""
+
+    def __init__(self, means: Means, pulse: Any) -> None:
+        self.means = means
+        self._pulse = pulse
+
+    async def carry_out(self, run: Run, decision: Decision, clauses: Sequence[str]) -> Carried:
+        states: dict[str, str] = {"decide": "done"}
+        outcomes: list[ActionOutcome] = []
+        paged = manual = False
+        stopped = ""
+        for name in _order(run, decision):
+            node = run.plan.by_id[name]
+            if not self._ready(run, decision, name, states):
+                states[name] = "skipped"
+                continue
+            if isinstance(node, Act):
+                ended, stopped = await self._act(run, node, clauses)
+                outcomes += ended
+                run.outcomes[name] = _summary(node, ended)
+                states[name] = STATE_OF.get(run.outcomes[name].result, "failed")
+            else:
+                states[name] = await self._other(run, node)
+                paged = paged or (isinstance(node, Notify) and node.escalate)
+                manual = manual or isinstance(node, Approve)
+        return Carried(tuple(outcomes), paged, manual, stopped)
+
+    def _ready(self, run: Run, decision: Decision, name: str, states: Mapping[str, str]) -> bool:
+        incoming = run.plan.incoming(name, decision.id)
+        mine = [edge for edge in incoming if edge.source in states]
+        return any(edge.on in ("settled", states[edge.source]) for edge in mine)
+
+    # Nodes that are not actions.
+
+    async def _other(self, run: Run, node: Node) -> str:
+        if isinstance(node, Approve):
+            return await self._manual(run, node)
+        if isinstance(node, Wait):
+            await self.means.durable.sleep(node.seconds)
+        elif isinstance(node, Notify):
+            await self.means.durable.step("notify", self._noted, run, node)
+        elif isinstance(node, Set | End):
+            return "done"
+        return "done"
+
+    async def _noted(self, run: Run, node: Notify) -> None:
+        key = run.key(node.id)
+        filled = fill(node.message or node.name, run.environment())
+        text = filled.value if not filled.problems else node.message
+        await self.means.record(
+            run.context, NewEvent(kind=EventKind.NOTED, payload={"text": str(text)}, node=key, key=f"{key}/noted")
+        )
+
+    async def _manual(self, run: Run, node: Approve) -> str:
+        """A step for a person: they say done or failed; silence counts as failed."""
+        key = run.key(node.id)
+        asked = await self.means.durable.step("ask", self._ask, run, node, key)
+        answer = await approve.wait(self.means, run.context, {**asked, "workflow": key})
+        return "done" if answer["answer"] in ("approved", "done") else "failed"
+
+    async def _ask(self, run: Run, node: Approve, key: str) -> dict[str, Any]:
+        preview = Preview(call=node.name, targets=())
+        return await approve.ask(
+            self.means, run.context, node, key, preview=preview, digest=approve.approval_id(key), why="a manual step",
+            risk=Risk.NONE, instructions=node.instructions,
+        )  # fmt: skip
+
+    # Actions.
+
+    async def _act(self, run: Run, node: Act, clauses: Sequence[str]) -> tuple[list[ActionOutcome], str]:
+        """Once, or once per value of ``for_each``, in batches; stops early when it must."""
+        if node.for_each is None:
+            return [await self._frame(run, node, "", {}, clauses)], ""
+        values = _values(run, node)
+        if isinstance(values, str):
+            return [_not_run(run, node, values)], values
+        outcomes: list[ActionOutcome] = []
+        for number, batch in enumerate(_batches(values, node.for_each.batch)):
+            if number and "worse" in node.for_each.stop_on and await self._worse(run, node, number):
+                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals got worse"
+            for target, extra in batch:
+                outcomes.append(await self._frame(run, node, target, extra, clauses))
+            failed = any(one.result is not Result.DONE for one in outcomes)
+            if failed and "failed" in node.for_each.stop_on:
+                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: {outcomes[-1].summary}"
+        return outcomes, ""
+
+    async def _worse(self, run: Run, node: Act, number: int) -> bool:
+        said = await self.means.durable.step("pulse", self._pulse, run, run.key(node.id, f"pulse{number}"))
+        return bool(said == Verdict.WORSE.value)
+
+    async def _frame(
+        self, run: Run, node: Act, target: str, extra: Mapping[str, Any], clauses: Sequence[str]
+    ) -> ActionOutcome:
+        key = run.key(node.id, target)
+        request = frame.Request(
+            context=run.context, act=node, key=key, target=target, extra=dict(extra), findings=run.findings,
+            outcomes=run.outcomes, clauses=tuple(clauses),
+        )  # fmt: skip
+        raw = await self.means.durable.call(frame.WORKFLOW, key, request.model_dump(mode="json"))
+        outcome = ActionOutcome.model_validate(raw)
+        if outcome.result is Result.DONE:
+            run.done.append(outcome)
+        return outcome
+
+    async def undo(self, run: Run, verdict: str) -> list[ActionOutcome]:
+        """Take back, newest first, what declares it for this verdict. Each through the frame."""
+        undone = []
+        for outcome in reversed(list(run.done)):
+            node = run.plan.by_id.get(outcome.node)
+            if not isinstance(node, Act) or node.undo.never or verdict not in node.undo.on:
+                continue
+            back = undo_of(self.means, run, node, outcome)
+            if back is None:
+                continue
+            raw = await self.means.durable.call(frame.WORKFLOW, back.key, back.model_dump(mode="json"))
+            undone.append(ActionOutcome.model_validate(raw))
+            run.done.remove(outcome)
+        return undone
+
+
+def undo_of(means: Means, run: Run, node: Act, outcome: ActionOutcome) -> frame.Request | None:
+    """The pass through the frame that takes an outcome back, None when nothing can."""
+    from_own = {"summary": outcome.summary, "output": outcome.output, "undo": outcome.undo}
+    if node.undo.call is None and outcome.undo is None:
+        return None
+    act = node if node.undo.call is None else node.model_copy(update={"call": node.undo.call, "capture": {}})
+    act = act.model_copy(update={"requires_approval": False, "for_each": None})
+    return frame.Request.model_validate(
+        {"context": run.context, "act": act, "key": run.key(f"{node.id}.undo", outcome.target),
+         "target": outcome.target, "findings": run.findings, "outcomes": run.outcomes, "undoes": from_own,
+         "extra": {"captured": outcome.captured}}
+    )  # fmt: skip
+
+
+def _order(run: Run, decision: Decision) -> Iterator[str]:
+    """The decision's steps in an order in which every needed one comes first."""
+    left, out = list(dict.fromkeys(decision.then)), set[str]()
+    while left:
+        free = next(
+            (name for name in left
+             if all(e.source not in left for e in run.plan.incoming(name, decision.id) if e.source != name)),
+            left[0],
+        )  # fmt: skip
+        left.remove(free)
+        out.add(free)
+        yield free
+
+
+def _values(run: Run, node: Act) -> list[tuple[str, dict[str, Any]]] | str:
+    """The targets of a ``for_each`` with the variables each gets, or why there are none."""
+    assert node.for_each is not None
+    name, template = next(iter(node.for_each.values.items()))
+    filled = fill(template, run.environment())
+    if filled.problems:
+        return f"for_each: {filled.problems[0].message}"
+    values = filled.value if isinstance(filled.value, list | tuple) else [filled.value]
+    unique = list(dict.fromkeys(str(value) for value in values))
+    return [(value, {name: value}) for value in unique] if unique else f"for_each: no {name} to act on"
+
+
+def _batches(values: list[tuple[str, dict[str, Any]]], size: int) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _not_run(run: Run, node: Act, why: str) -> ActionOutcome:
+    return ActionOutcome(
+        node=node.id, action=node.call.type, result=Result.REFUSED, summary=why, rule="for_each", key=run.key(node.id)
+    )
+
+
+def _summary(node: Act, outcomes: Sequence[ActionOutcome]) -> ActionOutcome:
+    """One outcome for a node with several targets: done only when all (or the quorum) are."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    done = sum(one.result is Result.DONE for one in outcomes)
+    needed = node.for_each.quorum if node.for_each and node.for_each.quorum else len(outcomes)
+    if done >= needed:
+        return outcomes[-1].model_copy(update={"result": Result.DONE, "summary": f"{done} of {len(outcomes)} done"})
+    first = next(one for one in outcomes if one.result is not Result.DONE)
+    return first.model_copy(update={"summary": f"{done} of {len(outcomes)} done; {first.target}: {first.summary}"})

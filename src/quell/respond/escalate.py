@@ -1,0 +1,159 @@
+"""Paging people with all the evidence: the primary, then the secondary when nobody has acknowledged in time.
+
+A workflow of its own, ``page``, so that it goes on after the run has ended. A delivery that fails is tried again, then
+told to the log, and recorded as not delivered: silence is never an outcome.
+Never does: decide that a person is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from quell.errors import NotFound, Permanent, Transient
+from quell.incident.event import EventKind, NewEvent
+from quell.incident.incident import ENDED, Incident
+from quell.ports import Message, NotifierType
+from quell.respond.diagnose import bounded
+from quell.respond.means import Context, Means, NotifierChoice
+from quell.runbook.plan import Escalation
+
+WORKFLOW = "page"
+TOPIC = "acknowledged"
+ATTEMPTS = 4
+SEND_TIMEOUT_S = 15.0
+
+
+class Page(BaseModel):
+    """Whom to page, why, and after how long the next one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: Context
+    escalation: Escalation
+    reason: str
+    extra: tuple[str, ...] = ()
+
+
+def levels(page: Page, default: str) -> list[tuple[str, ...]]:
+    """Who is told first, and who next."""
+    first = tuple(dict.fromkeys(to for to in (*page.extra, page.escalation.primary or default) if to))
+    second = (page.escalation.secondary,) if page.escalation.secondary else ()
+    return [level for level in (first or ("log:",), second) if level]
+
+
+class Pager:
+    """Register ``run`` as the workflow ``page``."""
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+
+    async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        page = Page.model_validate(raw)
+        durable = self.means.durable
+        for number, level in enumerate(levels(page, self.means.default_escalation), start=1):
+            stopped = await durable.step("tell", self._tell, page, number, level)
+            if stopped:
+                return {"level": number, "stopped": stopped}
+            answer = await durable.receive(TOPIC, page.escalation.after_s)
+            if answer is not None:
+                return {"level": number, "acknowledged": answer.get("by")}
+        return {"level": 0, "acknowledged": None}
+
+    async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> str | None:
+        """Tell everybody of a level. Returns why it is not needed any more, if so."""
+        context = page.context
+        incident = await self.means.incident(context)
+        if number > 1 and (incident.status in ENDED or incident.acknowledged_by or incident.assignee):
+            return incident.acknowledged_by or incident.assignee or incident.status.value
+        key = f"page:{context.incident}.{context.run}/{number}"
+        told = NewEvent(
+            kind=EventKind.ESCALATED, node=key, key=f"{key}/escalated",
+            payload={"reason": page.reason, "to": list(level), "level": number},
+        )  # fmt: skip
+        await self.means.record(context, told)
+        incident = await self.means.incident(context)
+        message = evidence(incident, page.reason, self.means.base_url)
+        for to in level:
+            await deliver(self.means, context, to, message, f"{key}/{to}", number)
+        return None
+
+
+async def deliver(means: Means, context: Context, to: str, message: Message, key: str, level: int = 0) -> bool:
+    """Send, again after a ``Transient``; record what came of it."""
+    delivered, detail = True, ""
+    try:
+        detail = await send(means, to, message, key)
+    except (Transient, Permanent, NotFound) as error:
+        delivered, detail = False, str(error)
+        # Never silent: what could not be delivered stands in the server's own log.
+        await send(means, "log:", message, key)
+    payload = {"to": to, "kind": message.kind, "delivered": delivered, "detail": detail[:500], "level": level}
+    await means.record(context, NewEvent(kind=EventKind.NOTIFIED, payload=payload, node=key, key=f"{key}/sent"))
+    return delivered
+
+
+async def send(means: Means, to: str, message: Message, key: str) -> str:
+    """One message to one place. Raises ``NotFound``, ``Permanent``, or ``Transient`` after the last attempt."""
+    kind, params = resolve(means, to)
+    probe = means.world.probe(timeout_s=SEND_TIMEOUT_S, key=key)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await bounded(kind.send(message, params, probe), SEND_TIMEOUT_S)
+        except Transient as error:
+            if attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(error.retry_after or 0.5 * 2 ** (attempt - 1))
+    raise AssertionError("a message is sent at least once")
+
+
+def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
+    """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
+
+    Raises ``NotFound`` or ``Permanent``. A name comes first; then the prefix says the type, whose configured notifier gives the rest of the parameters.
+    """
+    registry = means.world.registry
+    if to in means.notifiers:
+        choice = means.notifiers[to]
+        return _checked(registry.notifier(choice.type), choice.params)
+    for kind in registry.notifiers.values():
+        prefix = next((prefix for prefix in kind.prefixes if to.startswith(prefix)), None)
+        if prefix is not None:
+            configured = [one for one in means.notifiers.values() if one.type == kind.name]
+            base = configured[0] if configured else NotifierChoice(kind.name)
+            return _checked(kind, {**base.params, "target": to})
+    raise NotFound("notifier", to)
+
+
+def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierType, Any]:
+    try:
+        return kind, kind.params.model_validate(params)
+    except ValidationError as error:
+        parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise Permanent(f"notifier {kind.name}: {'; '.join(parts)}", "invalid") from None
+
+
+def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page") -> Message:
+    """All that a person needs to take over: why, what was found, what was tried, what waits."""
+    findings = tuple(
+        {"name": one.get("name") or one["check"], "status": one["status"], "message": one.get("message", "")}
+        for one in incident.findings.values()
+    )
+    tried = [
+        f"{deed.call or deed.action}: {deed.result or 'running'} {deed.summary}" for deed in incident.deeds.values()
+    ]
+    refused = [f"{one['action']} not run: {one['reason']}" for one in incident.refusals]
+    waiting = [f"{one.call} (approve {one.approval})" for one in incident.waiting]
+    sections = tuple(
+        (title, tuple(lines))
+        for title, lines in (("Tried", tried), ("Refused", refused), ("Waiting for approval", waiting))
+        if lines
+    )
+    return Message(
+        kind=kind, incident=incident.id, title=incident.title, text=reason, severity=incident.severity,
+        service=incident.service or "unknown", status=incident.status.value, dedup_key=f"quell/{incident.id}",
+        url=f"{base_url}/incidents/{incident.id}" if base_url else "", sections=sections, findings=findings,
+    )  # fmt: skip

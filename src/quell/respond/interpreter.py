@@ -1,0 +1,301 @@
+"""One run of one Plan: diagnose → decide → carry out → verify → again, or an end. The workflow ``run``.
+
+The only file that names the stages and their order. Deterministic: whatever touches the world is a step or a child.
+Never does: ask which plug-in; know a dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from quell.engine.graph import walk
+from quell.incident.action import ActionOutcome, Result
+from quell.incident.event import EventKind, NewEvent
+from quell.incident.finding import Finding, Health
+from quell.respond import escalate, verify
+from quell.respond.carry import Carrier
+from quell.respond.decide import choose
+from quell.respond.diagnose import look, overall
+from quell.respond.means import Context, Means
+from quell.respond.state import Carried, Run
+from quell.respond.verdict import Signal, classify
+from quell.respond.view import trigger_finding
+from quell.runbook.plan import DECIDE, Check
+from quell.store.database import now_us
+from quell.store.events import when
+from quell.store.schema import obligations, runs
+
+WORKFLOW = "run"
+
+
+class Interpreter:
+    """Register ``run`` as the workflow ``run``."""
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+        self.carrier = Carrier(means, self._pulse)
+
+    async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        context = Context.model_validate(raw)
+        run = Run(context, await self.means.plan(context.plan))
+        if run.plan.escalation.immediately:
+            await self._page(run, f"{context.severity}: paged immediately")
+        await self._diagnose(run)
+        ended = await self._rounds(run)
+        await self.means.durable.step("end", self._end, run, ended)
+        return ended
+
+    async def _rounds(self, run: Run) -> dict[str, str]:
+        """Decide and try until something ends it."""
+        for number in range(1, run.plan.max_rounds + 1):
+            run.round = number
+            choice = await self.means.durable.step("decide", self._decide, run)
+            if not choice["chosen"]:
+                return await self._nothing_left(run, choice["reason"])
+            if self.means.world.registry.observe_only:
+                return await self._escalated(run, f"observe only; recommended: {', '.join(choice['steps'])}")
+            carried = await self._carry_out(run, choice)
+            run.tried += choice["chosen"]
+            ended = await self._after(run, carried)
+            if ended is not None:
+                return ended
+        return await self._escalated(run, f"not over after {run.plan.max_rounds} rounds")
+
+    # Diagnose.
+
+    async def _diagnose(self, run: Run) -> None:
+        """All checks, side by side as their needs allow."""
+        checks = {check.id: check for check in run.plan.checks}
+        needs = {name: [e.source for e in run.plan.edges if e.target == name] for name in checks}
+
+        def readiness(name: str, results: Mapping[str, Any]) -> Any:
+            return "run" if all(source in results for source in needs[name]) else "wait"
+
+        def start(name: str, results: Mapping[str, Any]) -> asyncio.Task[Any]:
+            return self.means.durable.reserve(f"check {name}", self._check, run, checks[name], dict(results))
+
+        found = await walk(self.means.durable, _topological(needs), readiness, start, None)
+        run.findings = {name: Finding.model_validate(raw) for name, raw in found.items()}
+
+    async def _check(self, run: Run, check: Check, results: Mapping[str, Any]) -> dict[str, Any]:
+        before = {name: Finding.model_validate(raw) for name, raw in results.items() if raw is not None}
+        key = f"{run.context.run_id}/{check.id}/{run.visit}/"
+        seen = Run(run.context, run.plan, findings={**run.findings, **before}, outcomes=run.outcomes)
+        finding = (await look(self.means.world, run.plan, check, seen.environment(), key)).model_dump(mode="json")
+        payload = {"finding": finding, "visit": run.visit}
+        await self.means.record(
+            run.context, NewEvent(kind=EventKind.CHECK_FINISHED, payload=payload, node=key, key=f"{key}/found")
+        )
+        return finding
+
+    # Decide and carry out.
+
+    async def _decide(self, run: Run) -> dict[str, Any]:
+        choice = choose(run.plan, run.environment(), run.tried)
+        steps = [step for d in run.plan.decisions if d.id in choice.chosen for step in d.then]
+        payload = {
+            "recommended": list(choice.recommended), "chosen": list(choice.chosen), "tried": list(run.tried),
+            "explanations": [asdict(one) for one in choice.explained], "reason": choice.reason, "visit": run.round,
+        }  # fmt: skip
+        key = run.key(DECIDE)
+        await self.means.record(
+            run.context, NewEvent(kind=EventKind.DECIDED, payload=payload, node=key, key=f"{key}/decided")
+        )
+        return {"chosen": list(choice.chosen), "reason": choice.reason, "steps": steps}
+
+    async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
+        """The chosen decisions in order; a failure in one stops the rest."""
+        parts: list[Carried] = []
+        for decision in (one for one in run.plan.decisions if one.id in choice["chosen"]):
+            parts.append(await self.carrier.carry_out(run, decision, [choice["reason"]]))
+            if parts[-1].any(Result.FAILED, Result.UNKNOWN):
+                break
+        return Carried(
+            tuple(outcome for part in parts for outcome in part.outcomes), any(part.paged for part in parts),
+            any(part.manual for part in parts), next((part.stopped for part in parts if part.stopped), ""),
+        )  # fmt: skip
+
+    async def _after(self, run: Run, carried: Carried) -> dict[str, str] | None:
+        """What follows from what was done; None to go round again."""
+        if carried.any(Result.DRY_RUN):
+            return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
+        if carried.paged and not carried.any(Result.DONE):
+            return await self._escalated(run, self._step_reason(run))
+        refused = carried.any(Result.REFUSED)
+        acted = carried.any(Result.DONE) or carried.manual
+        if refused and not acted:
+            return await self._refused(run, refused)
+        if (unknown := carried.any(Result.UNKNOWN)) is not None:
+            return await self._escalated(run, f"{unknown.action} may or may not have been done: {unknown.summary}")
+        if (failed := carried.any(Result.FAILED)) is not None:
+            return await self._failed(run, failed, paged=carried.paged)
+        await self.means.durable.step("obligations", self._oblige, run, carried)
+        return await self._verify(run, carried)
+
+    def _step_reason(self, run: Run) -> str:
+        pages = [run.plan.by_id[s] for d in run.plan.decisions if d.id == run.tried[-1] for s in d.then]
+        said = [getattr(node, "message", "") or node.name for node in pages]
+        return "; ".join(text for text in said if text) or "the runbook pages here"
+
+    async def _refused(self, run: Run, refused: ActionOutcome) -> dict[str, str] | None:
+        if refused.rule == "trigger_gone":
+            return await self._verify(run, Carried())
+        if refused.rule in ("taken", "incident_ended", "withdrawn"):
+            return {"outcome": "stopped", "reason": refused.summary}
+        if refused.rule in ("denied", "expired"):
+            return await self._escalated(run, f"{refused.action}: {refused.summary}")
+        return None
+
+    async def _failed(self, run: Run, failed: ActionOutcome, *, paged: bool) -> dict[str, str] | None:
+        """Stop, take back what says so, look again; the next decision may still help."""
+        await self.carrier.undo(run, "failed")
+        if paged:
+            return await self._escalated(run, f"{failed.action} failed: {failed.summary}")
+        run.visit += 1
+        await self._diagnose(run)
+        return None
+
+    # Verify.
+
+    async def _verify(self, run: Run, carried: Carried) -> dict[str, str] | None:
+        key = run.key("verify")
+        question = verify.Question(run.context, await self._baseline(run), run.findings, run.outcomes, key, run.round)
+        begun = await self.means.durable.step("verify", verify.begin, self.means, question)
+        told = await self.means.durable.step("watch", verify.watch, self.means, _from(question, begun))
+        return await self._policy(run, told, carried)
+
+    async def _baseline(self, run: Run) -> dict[str, Finding]:
+        """How the signals were before: the findings that the decision read; the trigger was firing."""
+        return {**run.findings, verify.TRIGGER: trigger_finding(("trigger",), known=run.context.alert is not None)}
+
+    async def _policy(self, run: Run, told: Mapping[str, Any], carried: Carried) -> dict[str, str] | None:
+        verdict, reason = told["verdict"], told["reason"]
+        policy = getattr(run.plan.verify, f"on_{verdict}")
+        if policy == "resolve":
+            why = "verified" if carried.outcomes or carried.manual else "it resolved by itself, verified"
+            return {"outcome": "resolved", "reason": f"{why}: {reason}", "verdict": verdict}
+        if policy == "mitigate":
+            return {"outcome": "mitigated", "reason": reason}
+        if policy == "undo_and_page":
+            undone = await self.carrier.undo(run, verdict)
+            back = "; ".join(f"undone {one.node}: {one.result.value}" for one in undone)
+            return await self._escalated(
+                run, f"{verdict} after {_named(carried)}: {reason}" + (f"; {back}" if back else "")
+            )
+        if policy == "page" or carried.paged:
+            return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}")
+        if verdict != "improved":
+            await self.carrier.undo(run, verdict)
+        if policy == "diagnose":
+            run.visit += 1
+            await self._diagnose(run)
+        return None
+
+    async def _pulse(self, run: Run, key: str) -> str:
+        """Between batches: are the signals worse than before?"""
+        baseline = await self._baseline(run)
+        names = [name for name in verify.signals_of(run.plan, run.context) if name in run.findings]
+        checks = [node for name in names if isinstance(node := run.plan.by_id[name], Check)]
+        env = run.environment()
+        now = await asyncio.gather(*(look(self.means.world, run.plan, one, env, f"{key}/{one.id}") for one in checks))
+        signals = [
+            Signal(one.id, baseline[one.id], finding, one.interpret) for one, finding in zip(checks, now, strict=True)
+        ]
+        return classify(signals, enough=None).value
+
+    # Ends.
+
+    async def _nothing_left(self, run: Run, reason: str) -> dict[str, str]:
+        if overall(run.findings) is Health.HEALTHY and not run.tried:
+            if run.context.alert is None:
+                return {"outcome": "healthy", "reason": "every check is healthy"}
+            incident = await self.means.durable.step("firing", self._firing, run)
+            if not incident:
+                ended = await self._verify(run, Carried())
+                return ended or await self._escalated(run, "every check is healthy, and verification cannot tell")
+            reason = "every check is healthy, and the alert still fires"
+        return await self._escalated(run, reason)
+
+    async def _firing(self, run: Run) -> list[str]:
+        return list((await self.means.incident(run.context)).firing)
+
+    async def _escalated(self, run: Run, reason: str) -> dict[str, str]:
+        await self._page(run, reason)
+        return {"outcome": "escalated", "reason": reason}
+
+    async def _page(self, run: Run, reason: str) -> None:
+        """Start paging; it goes on by itself."""
+        extra = tuple(to for d in run.plan.decisions if d.id in run.tried for s in d.then if (to := _to(run, s)))
+        page = escalate.Page(context=run.context, escalation=run.plan.escalation, reason=reason, extra=extra)
+        suffix = "" if not run.paged else ".again"
+        run.paged = True
+        key = f"page:{run.context.incident}.{run.context.run}{suffix}"
+        await self.means.durable.child(escalate.WORKFLOW, key, page.model_dump(mode="json"))
+
+    async def _oblige(self, run: Run, carried: Carried) -> None:
+        """What is kept for now must be taken back some day, by somebody."""
+        for outcome in carried.outcomes:
+            node = run.plan.by_id.get(outcome.node)
+            revert = getattr(node, "revert", None)
+            if revert is None or outcome.result is not Result.DONE:
+                continue
+            due = now_us() + int(revert.after_s * 1_000_000)
+            payload = {"obligation": outcome.key, "what": outcome.summary, "owner": revert.ask, "ask": revert.ask,
+                       "revert_at": when(due).isoformat()}  # fmt: skip
+            row = {"id": outcome.key, "tenant": run.context.tenant, "environment": run.context.environment,
+                   "region": run.context.region, "incident": run.context.incident, "what": outcome.summary,
+                   "owner": revert.ask, "revert_at": due}  # fmt: skip
+
+            def store(connection: Any, row: Mapping[str, Any] = row) -> None:
+                if connection.execute(obligations.select().where(obligations.c.id == row["id"])).first() is None:
+                    connection.execute(obligations.insert().values(row))
+
+            event = NewEvent(kind=EventKind.OBLIGATION_MADE, payload=payload, key=f"{outcome.key}/obliged")
+            await self.means.transact(run.context, store, event)
+
+    async def _end(self, run: Run, ended: Mapping[str, str]) -> None:
+        context, outcome, reason = run.context, ended["outcome"], ended["reason"]
+        key = context.run_id
+        payload = {"number": context.run, "outcome": outcome, "reason": reason}
+        new = [NewEvent(kind=EventKind.RUN_ENDED, payload=payload, key=f"{key}/ended")]
+        if outcome in ("resolved", "healthy"):
+            told = {"reason": reason, "by": "quell", "verdict": ended.get("verdict", "")}
+            new.insert(0, NewEvent(kind=EventKind.RESOLVED, payload=told, key=f"{key}/resolved"))
+        elif outcome == "mitigated":
+            new.insert(0, NewEvent(kind=EventKind.MITIGATED, payload={"reason": reason}, key=f"{key}/mitigated"))
+
+        def close(connection: Any) -> None:
+            mine = (runs.c.incident == context.incident, runs.c.number == context.run)
+            connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=outcome))
+
+        incident = await self.means.incident(context)
+        if incident.status.value == "resolved":
+            new = new[-1:]  # a person was faster
+        await self.means.transact(context, close, *new)
+
+
+def _to(run: Run, step: str) -> str:
+    node = run.plan.by_id.get(step)
+    return getattr(node, "to", "") if getattr(node, "escalate", False) else ""
+
+
+def _named(carried: Carried) -> str:
+    names = list(dict.fromkeys(one.action for one in carried.outcomes))
+    return ", ".join(names) or "nothing was done"
+
+
+def _from(question: verify.Question, begun: int) -> verify.Question:
+    return verify.Question(
+        question.context, question.baseline, question.findings, question.outcomes, question.key, question.visit, begun
+    )
+
+
+def _topological(needs: Mapping[str, list[str]]) -> list[str]:
+    """Every node after those it needs; ties by id. What waits for itself comes last and never runs."""
+    order: list[str] = []
+    while free := sorted(name for name in needs if name not in order and all(one in order for one in needs[name])):
+        order += free
+    return order
