@@ -32,12 +32,16 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """A service at one moment. ``desired``: how many copies there should be; ``rolling``: a change is under way."""
+    """A service at one moment. ``desired``: how many copies there should be; ``rolling``: a change is under way.
+
+    ``stuck``: a change was under way and its system gave up on it; enough old replicas may be ready all the same.
+    """
 
     replicas: tuple[Replica, ...]
     desired: int
     version: str = ""
     rolling: bool = False
+    stuck: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,7 +51,12 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One deployed version. ``migrations_reversible``: None when nobody said."""
+    """One deployed version. ``migrations_reversible``: None when nobody said.
+
+    ``at``: when it was deployed first, which is what orders releases; ``live_since``: when the current one last became
+    current, where the driver knows. The two differ after a rollback: the version rolled back to is old and live since
+    now, and the one before it is not the one that was rolled back.
+    """
 
     version: str
     at: datetime | None
@@ -55,6 +64,7 @@ class Release:
     migrations_reversible: bool | None = None
     by: str = ""
     note: str = ""
+    live_since: datetime | None = None
 
 
 class Driver(Protocol):
@@ -85,6 +95,8 @@ class Driver(Protocol):
     async def drain(self, replica: str) -> str: ...
 
     async def undrain(self, replica: str) -> str: ...
+
+    async def certificate(self, path: str, pem: str) -> str: ...
 
 
 class Fleet:
@@ -130,9 +142,11 @@ class Fleet:
         driver = self.driver("restart")
         if driver.rolls_by_itself:
             done = [await driver.restart()]
-            await self._settle(lambda state: not state.rolling and state.ready >= state.desired, ready_within_s, poll_s)
+            await self._settle(_rolled, ready_within_s, poll_s)
             return done
-        names = [replica.name for replica in (await self.state()).replicas]
+        # Those that serve nobody go first: if the restart does not help them, the others stay untouched.
+        replicas = sorted((await self.state()).replicas, key=lambda replica: replica.ready)
+        names = [replica.name for replica in replicas]
         done = []
         for start in range(0, len(names), batch):
             done += await self._cycle(names[start : start + batch], driver, ready_within_s, poll_s)
@@ -145,7 +159,7 @@ class Fleet:
         driver = self.driver("rollback")
         done = [await driver.rollback(to)]
         if driver.rolls_by_itself:
-            await self._settle(lambda state: not state.rolling and state.ready >= state.desired, ready_within_s, poll_s)
+            await self._settle(_rolled, ready_within_s, poll_s)
             return done
         return done + await self.restart(batch=batch, ready_within_s=ready_within_s, poll_s=poll_s)
 
@@ -177,6 +191,8 @@ class Fleet:
         while True:
             try:
                 state = await self.state()
+                if state.stuck:
+                    raise Permanent(f"{self.service}: the rollout is stuck, {state.ready} ready", "failed")
                 if good(state):
                     return
                 last = f"{state.ready} of {state.desired} ready"
@@ -185,3 +201,7 @@ class Fleet:
             if loop.time() >= deadline:
                 raise Permanent(f"{self.service}: not ready within {within_s:g} s ({last})", "timeout")
             await asyncio.sleep(poll_s)
+
+
+def _rolled(state: ServiceState) -> bool:
+    return not state.rolling and state.ready >= state.desired

@@ -1,0 +1,1 @@
+"""From bytes to a decision about them: accept, correlate, route. The last two are pure."""

@@ -113,7 +113,8 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
 
-    Raises ``NotFound`` or ``Permanent``. A name comes first; then the prefix says the type, whose configured notifier gives the rest of the parameters.
+    A name comes first; then the prefix says the type, whose configured notifier gives the rest of the parameters.
+    Raises ``NotFound`` or ``Permanent``.
     """
     registry = means.world.registry
     if to in means.notifiers:

@@ -21,7 +21,7 @@ from quell.respond.decide import choose
 from quell.respond.diagnose import look, overall
 from quell.respond.means import Context, Means
 from quell.respond.state import Carried, Run
-from quell.respond.verdict import Signal, classify
+from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
 from quell.runbook.plan import DECIDE, Check
 from quell.store.database import now_us
@@ -202,7 +202,8 @@ class Interpreter:
         env = run.environment()
         now = await asyncio.gather(*(look(self.means.world, run.plan, one, env, f"{key}/{one.id}") for one in checks))
         signals = [
-            Signal(one.id, baseline[one.id], finding, one.interpret) for one, finding in zip(checks, now, strict=True)
+            Signal(one.id, baseline[one.id], finding, limits_of(run.plan, one))
+            for one, finding in zip(checks, now, strict=True)
         ]
         return classify(signals, enough=None).value
 

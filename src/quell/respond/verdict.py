@@ -12,8 +12,9 @@ from typing import Any
 
 from quell.incident.action import Verdict
 from quell.incident.finding import Finding, Health
-from quell.runbook.expr import ExprError, bounds, parse
-from quell.runbook.plan import Interpret
+from quell.runbook.expr import Bound, ExprError, bounds, compile
+from quell.runbook.plan import Check, Plan
+from quell.runbook.scope import interpret_scope
 
 RANK = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2}
 MOVED = 0.25
@@ -22,12 +23,23 @@ MOVED = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that verification asks, before the action and now."""
+    """One thing that verification asks, before the action and now. ``limits``: what its own conditions call bad."""
 
     name: str
     before: Finding
     now: Finding
-    interpret: Interpret = Interpret()
+    limits: tuple[Bound, ...] = ()
+
+
+def limits_of(plan: Plan, check: Check) -> tuple[Bound, ...]:
+    """The numeric bounds of a check's warning condition, or of its critical one, in run-time units."""
+    condition = check.interpret.warning or check.interpret.critical
+    if condition is None:
+        return ()
+    try:
+        return bounds(compile(condition, None if "..." in check.facts else interpret_scope(plan, check)).tree)
+    except ExprError:
+        return ()
 
 
 def compare(signal: Signal) -> Verdict:
@@ -47,8 +59,8 @@ def compare(signal: Signal) -> Verdict:
 def _by_value(signal: Signal) -> Verdict:
     moves = [
         _move(excess_before, excess_now)
-        for key, excess_before in _excesses(signal.before, signal.interpret).items()
-        if (excess_now := _excesses(signal.now, signal.interpret).get(key)) is not None
+        for key, excess_before in _excesses(signal.before, signal.limits).items()
+        if (excess_now := _excesses(signal.now, signal.limits).get(key)) is not None
     ]
     if Verdict.WORSE in moves:
         return Verdict.WORSE
@@ -64,15 +76,8 @@ def _move(before: float, now: float) -> Verdict:
     return Verdict.WORSE if change >= MOVED else Verdict.UNCHANGED
 
 
-def _excesses(finding: Finding, interpret: Interpret) -> dict[tuple[str, str], float]:
+def _excesses(finding: Finding, limits: Iterable[Bound]) -> dict[tuple[str, str], float]:
     """How far each bounded fact is on the bad side, per target: positive is bad."""
-    condition = interpret.warning or interpret.critical
-    if condition is None:
-        return {}
-    try:
-        limits = bounds(parse(condition))
-    except ExprError:
-        return {}
     seen: list[tuple[str, Mapping[str, Any]]] = [(one.target, one.facts) for one in finding.targets]
     result: dict[tuple[str, str], float] = {}
     for target, facts in seen or [("", finding.facts)]:

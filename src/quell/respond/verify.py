@@ -19,7 +19,7 @@ from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
 from quell.respond.diagnose import look
 from quell.respond.means import Context, Means
-from quell.respond.verdict import Signal, classify
+from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import environment, trigger_finding
 from quell.runbook.expr import ExprError, compile
 from quell.runbook.plan import Check, Interpret, Plan, Require
@@ -116,8 +116,8 @@ class Watch:
         for name, finding in zip(names, now, strict=True):
             node = self.plan.by_id.get(name)
             before = self.question.baseline.get(name) or finding
-            interpret = node.interpret if isinstance(node, Check) else Interpret()
-            signals.append(Signal(name, before, self._fresh(finding), interpret))
+            limits = limits_of(self.plan, node) if isinstance(node, Check) else ()
+            signals.append(Signal(name, before, self._fresh(finding), limits))
         return signals, enough
 
     async def _one(self, name: str) -> Finding:

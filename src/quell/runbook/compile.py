@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -54,6 +55,19 @@ def compile_text(text: str, file: str, vocabulary: Vocabulary) -> list[Compiled]
     if not documents:
         return [Compiled(None, (Problem("the file holds no document", "empty", file, 1, 1),))]
     return [_compile(document, vocabulary) for document in documents]
+
+
+def same_ids(compiled: Iterable[Compiled]) -> list[Problem]:
+    """Runbooks that share an id: only one of them could ever be meant."""
+    first: dict[str, Plan] = {}
+    problems = []
+    for plan in (item.plan for item in compiled if item.plan):
+        other = first.setdefault(plan.id, plan)
+        if other is not plan:
+            at, place = plan.origin, f"{other.origin.file}:{other.origin.line}"
+            message = f"the id {plan.id!r} is taken by the runbook at {place}"
+            problems.append(Problem(message, "duplicate-runbook", at.file, at.line, at.column, "id", found=plan.id))
+    return problems
 
 
 def _compile(document: Document, vocabulary: Vocabulary) -> Compiled:

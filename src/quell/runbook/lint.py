@@ -6,7 +6,8 @@ Never does: stop at the first, ask a plug-in (the Vocabulary says what lint must
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from quell.runbook.template import has_template
 from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
 
 Place = tuple[str | int, ...]
+_HUMP = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Remark:
     found: str | None = None
     expected: str | None = None
     nearest: str | None = None
-    shift: int = 0
+    shift: int | None = None
+    """How many characters into the text the trouble is, when it is about a part of it."""
 
 
 Rule = Callable[[Plan, Vocabulary], Iterator[Remark]]
@@ -44,26 +47,39 @@ Rule = Callable[[Plan, Vocabulary], Iterator[Remark]]
 def lint(plan: Plan, vocabulary: Vocabulary, document: Document) -> list[Problem]:
     """Every remark of every rule, in the order of the document."""
     remarks = [remark for rule in RULES for remark in rule(plan, vocabulary)]
-    problems = [_placed(remark, document) for remark in remarks]
+    # Paths of a Plan are snake_case; the document may spell them in camelCase.
+    written = {snaked(show_path(path)): path for path in document.places} if remarks else {}
+    problems = [_placed(remark, document, written) for remark in remarks]
     return sorted(problems, key=lambda problem: (problem.line, problem.column, problem.rule))
 
 
-def _placed(remark: Remark, document: Document) -> Problem:
-    base = remark.origin.path
-    path = base + ("." if base and remark.place and isinstance(remark.place[0], str) else "") + show_path(remark.place)
-    line, column = remark.origin.line, remark.origin.column
-    for known, (at_line, at_column) in document.places.items():
-        if show_path(known) == path or _snaked(show_path(known)) == path:
-            line, column = at_line, at_column
-            break
+def _placed(remark: Remark, document: Document, written: Mapping[str, Place]) -> Problem:
+    """At the value itself, or at the closest parent that is written down."""
+    base, place = remark.origin.path, show_path(remark.place)
+    path = base + ("." if base and place and not place.startswith("[") else "") + place
+    known = written.get(snaked(path))
+    if known is not None:
+        line, column = document.places[known]
+        shown, inset = show_path(known), document.insets.get(known)
+        column += remark.shift + inset if remark.shift is not None and inset is not None else 0
+    else:
+        shown, (line, column) = path, _parent(snaked(path), document, written, remark.origin)
     return Problem(
-        remark.message, remark.rule, document.file, line, column + remark.shift, path, remark.found, remark.expected,
-        remark.nearest, remark.severity,
+        remark.message, remark.rule, document.file, line, column, shown, remark.found, remark.expected, remark.nearest,
+        remark.severity,
     )  # fmt: skip
 
 
-def _snaked(text: str) -> str:
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in text)
+def _parent(path: str, document: Document, written: Mapping[str, Place], origin: Origin) -> tuple[int, int]:
+    while path:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        if path in written:
+            return document.places[written[path]]
+    return origin.line, origin.column
+
+
+def snaked(path: str) -> str:
+    return _HUMP.sub(lambda found: "_" + found[0].lower(), path)
 
 
 # Conditions: syntax, names, types.

@@ -6,6 +6,7 @@ error, depth and size are bounded. Never does: fill templates, know what a docum
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from quell.runbook.plan import Origin
 MAX_BYTES = 1_048_576
 MAX_NODES = 50_000
 MAX_DEPTH = 40
+MAX_NUMBER = 2**53 - 1
+_LONGEST_NUMBER = 40
 
 Path = tuple[str | int, ...]
 
@@ -39,6 +42,11 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
+def snake(name: str) -> str:
+    """``maxRows`` as ``max_rows``; anything else stays."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name) if name[:1].islower() else name
+
+
 def show_path(path: Path) -> str:
     """``("remediations", 2, "action")`` as ``remediations[2].action``."""
     text = ""
@@ -54,9 +62,26 @@ class Document:
     data: Any
     places: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     file: str = ""
+    insets: Mapping[Path, int] = field(default_factory=dict)
+    """For a text on one line: how many characters stand between its place and its first letter (1 for a quote)."""
+
+    def written(self, path: Path) -> Path:
+        """The path with each key as the author spelled it: ``decision_tree`` may be ``decisionTree`` there."""
+        found: list[str | int] = []
+        here = self.data
+        for part in path:
+            if isinstance(here, dict) and part not in here:
+                part = next((key for key in here if snake(key) == snake(str(part))), part)
+            found.append(part)
+            inside = (isinstance(here, dict) and part in here) or (
+                isinstance(here, list) and isinstance(part, int) and part < len(here)
+            )
+            here = here[part] if inside else None
+        return tuple(found)
 
     def origin(self, path: Path) -> Origin:
         """The place of a value, or of the closest parent that has one."""
+        path = self.written(path)
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
                 line, column = self.places[path[:end]]
@@ -73,7 +98,7 @@ class Document:
 
 def load(text: str, file: str = "") -> list[Document]:
     """All documents of a text. Raises ``InvalidInput`` with the place of what cannot be read."""
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise InvalidInput([Problem(f"larger than {MAX_BYTES} bytes", "too-large", file)])
     problems: list[Problem] = []
     documents = []
@@ -82,7 +107,7 @@ def load(text: str, file: str = "") -> list[Document]:
             if node is not None:
                 reader = _Reader(file, problems)
                 data = reader.read(node, ())
-                documents.append(Document(data, reader.places, file))
+                documents.append(Document(data, reader.places, file, reader.insets))
     except yaml.YAMLError as error:
         problems.append(_syntax_problem(error, file))
     except RecursionError:
@@ -107,6 +132,7 @@ class _Reader:
         self.file = file
         self.problems = problems
         self.places: dict[Path, tuple[int, int]] = {}
+        self.insets: dict[Path, int] = {}
         self._count = 0
 
     def read(self, node: yaml.Node, path: Path) -> Any:
@@ -135,17 +161,35 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, path: Path) -> Hashable:
         text, tag = str(node.value), node.tag.rsplit(":", 1)[-1]
+        # With escapes, or folded over lines, the columns of the file are not those of the text.
+        width = node.end_mark.column - node.start_mark.column - len(text)
+        if node.start_mark.line == node.end_mark.line and width == (2 if node.style else 0):
+            self.insets[path] = width // 2
         if tag == "null":
             return None
         if tag == "bool":
             return text.lower() == "true"
-        if tag == "int":
-            return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
-        if tag == "float":
-            return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        if tag in ("int", "float"):
+            return self._number(node, path, text, tag)
         if tag not in ("str", "!"):
             self._complain(node, path, f"tag {node.tag} is not allowed", "syntax")
         return text
+
+    def _number(self, node: yaml.Node, path: Path, text: str, tag: str) -> int | float | str:
+        """JSON's numbers as RFC 8785 can hash them: finite, whole ones up to 2^53 - 1."""
+        if len(text) > _LONGEST_NUMBER or ".inf" in text or ".nan" in text:
+            number: int | float = math.inf
+        elif tag == "int":
+            number = int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
+        else:
+            number = float(text)
+        if abs(number) > MAX_NUMBER if isinstance(number, int) else not math.isfinite(number):
+            shown = text if len(text) <= _LONGEST_NUMBER else text[:_LONGEST_NUMBER] + "…"
+            self._complain(
+                node, path, f"{shown} is no number that JSON can carry exactly; as text it needs quotes", "number"
+            )
+            return text
+        return number
 
     def _complain(self, node: yaml.Node, path: Path, message: str, rule: str) -> None:
         mark = node.start_mark

@@ -8,13 +8,12 @@ Never does: read the environment, quote for a shell, or fill the keys of a mappi
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from quell.errors import Problem
 from quell.runbook.expr.check import resolve
@@ -25,6 +24,7 @@ from quell.runbook.expr.parse import parse
 from quell.runbook.expr.tree import Expr, Path, paths
 from quell.runbook.expr.types import Absent, Flag, Scope
 from quell.runbook.expr.values import plain_number
+from quell.runbook.secret import Secret
 from quell.runbook.sql import Placeholder, bind_sql, sql_names
 
 __all__ = [
@@ -51,45 +51,6 @@ _DEFAULTED = re.compile(r"\s*([^{}\s:'\"]+)\s*:-")
 _CLOSING = re.compile(r"""(?:[^{}"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*\}""", re.DOTALL)
 _SCALARS: dict[str, Any] = {"true": True, "false": False, "null": None}
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")
-
-
-class Secret:
-    """A text that must not be seen: shown as ``•••`` everywhere, given out by ``reveal()`` alone.
-
-    Not a ``str``, so that no join, format or JSON encoder can take it for one; refuses to be pickled.
-    """
-
-    __slots__ = ("_text",)
-    _text: str
-
-    def __init__(self, text: str) -> None:
-        object.__setattr__(self, "_text", text)
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "•••"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return "•••"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
-
-    def __hash__(self) -> int:
-        return hash(("Secret", self._text))
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a Secret is frozen")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not stored")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Never does: look at conditions or templates; those are text here.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -31,11 +30,6 @@ Condition = Annotated[str, BeforeValidator(_condition), Field(max_length=4096)]
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
-
-
-def snake(name: str) -> str:
-    """``maxRows`` as ``max_rows``; anything else stays."""
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name) if name[:1].islower() else name
 
 
 class Section(BaseModel):

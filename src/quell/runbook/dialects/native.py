@@ -21,14 +21,13 @@ from quell.runbook.dialects._native_schema import (
     RunbookText,
     UndoText,
     VerifyText,
-    snake,
 )
 from quell.runbook.expr import ExprError, compile
 from quell.runbook.invalid import problems_of
 from quell.runbook.quantities import rate, seconds
-from quell.runbook.source import Document
+from quell.runbook.source import Document, snake
 from quell.runbook.template import references
-from quell.runbook.vocabulary import Vocabulary, nearest
+from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
 
 NAME = "runbook"
 MARKS = frozenset({"diagnostics", "decision_tree", "decisionTree", "remediations", "triggers"})
@@ -77,11 +76,7 @@ class _Lowering:
         )  # fmt: skip
 
     def _at(self, *path: str | int) -> words.Origin:
-        first = str(path[0]) if path else ""
-        if first and isinstance(self.document.data, dict) and first not in self.document.data:
-            camel = first.split("_")[0] + "".join(part.title() for part in first.split("_")[1:])
-            path = (camel, *path[1:])
-        return self.document.origin(tuple(path))
+        return self.document.origin(path)
 
     def _complain(self, path: tuple[str | int, ...], message: str, rule: str, **more: Any) -> None:
         origin = self._at(*path)
@@ -107,18 +102,25 @@ class _Lowering:
 
     def _check(self, index: int, text: DiagnosticText) -> words.Check:
         word = self.vocabulary.checks.get(text.type)
-        config = {snake(key): value for key, value in text.config.items()}
+        call = self._call(text, word)
         path = ("diagnostics", index)
         if word is None:
             self._unknown_type((*path, "type"), "check", text.type, self.vocabulary.checks)
         return words.Check(
             id=text.id, name=text.name or text.id, description=text.description, timeout_s=text.timeout,
-            call=words.Call(type=text.type, config=config),
+            call=call,
             interpret=words.Interpret(**text.interpret.model_dump()),
-            facts=dict(word.facts(config)) if word else {"...": "any"},
-            lag_s=word.lag_s(config) if word else 0.0,
+            facts=dict(word.facts(call.config)) if word else {"...": "any"},
+            lag_s=word.lag_s(call.config) if word else 0.0,
             retry=self._retry(text.retry), origin=self._at(*path),
         )  # fmt: skip
+
+    def _call(self, text: ActionText | DiagnosticText, word: CheckWord | ActionWord | None) -> words.Call:
+        """What needs a service and names none is about the runbook's own."""
+        config = {snake(key): value for key, value in text.config.items()}
+        if word and self.text.service and any(place == ("service",) for place, _ in word.faults(config)):
+            config = {"service": self.text.service, **config} if "service" not in config else config
+        return words.Call(type=text.type, config=config)
 
     def _retry(self, given: Any) -> words.Retry:
         return words.Retry(attempts=given.attempts, backoff_s=given.backoff) if given else words.Retry()
@@ -171,7 +173,7 @@ class _Lowering:
             self._unknown_type(
                 ("remediations", index, "action", "type"), "action", text.action.type, self.vocabulary.actions
             )
-        call = _call(text.action)
+        call = self._call(text.action, word)
         return words.Act(
             **shared, call=call, timeout_s=text.timeout, retry=self._retry(text.retry),
             requires_approval=text.requires_approval or text.approval is not None, approval=self._approval(text),
@@ -342,10 +344,6 @@ class _Lowering:
             primary=text.primary, secondary=text.secondary, after_s=text.escalate_after_minutes * 60,
             immediately=text.page == "immediately",
         )  # fmt: skip
-
-
-def _call(action: ActionText) -> words.Call:
-    return words.Call(type=action.type, config={snake(key): value for key, value in action.config.items()})
 
 
 def _is_parameter(name: str, config: Mapping[str, Any]) -> bool:

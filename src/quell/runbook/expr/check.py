@@ -121,7 +121,8 @@ class _Checker:
         kind = self.scope.get(node.root)
         if kind is None:
             near = nearest(node.root, self.scope)
-            self.flaw(node, f"no name {node.root!r}", nearest=near)
+            hyphen = f"${{{near}}}" if near and "-" in near else None
+            self.flaw(node, f"no name {node.root!r}", expected=hyphen, nearest=near)
             return ANY
         for position, step in enumerate(node.steps):
             inner = self.step(node, kind, position, step)

@@ -43,7 +43,7 @@ _OPERATOR = re.compile(r"===|!==|==|!=|<=|>=|&&|\|\||[-+*/%<>!=?:.,()\[\]]")
 _WRONG_OPERATOR = re.compile(r"<>|=<|=>|=~|!~|\*\*|//|[&|^~;{}@#\\≥≤≠×÷]")
 _REFERENCE = re.compile(r"\$\{\s*([^{}\s'\"]*(?:\['[^'\n]*'\][^{}\s'\"]*)*)\s*\}")
 _QUOTED_REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.\-\[\]]*\}")
-_OPERAND_AHEAD = re.compile(r"\s*(?!(?:and|or|in)\b)[A-Za-z0-9_'\"(\[$.]", re.IGNORECASE)
+_OPERAND_AHEAD = re.compile(r"\s*(?!(?:and|or|in)\b)(?:[A-Za-z0-9_'\"(\[$]|\.[0-9])", re.IGNORECASE)
 _REFERENCE_ROOT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*")
 _REFERENCE_STEP = re.compile(
     r"\.([A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*)|\[(-?[0-9]{1,9})\]|\['((?:[^'\\]|\\.)*)'\]"

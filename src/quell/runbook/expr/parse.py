@@ -8,6 +8,7 @@ Grammar: github.com/google/cel-spec, doc/langdef.md. Never does: resolve names; 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +43,7 @@ _BINDING = {
 }  # fmt: skip
 # Where reading goes on after a mistake: the places that separate one clause from the next.
 _LANDMARKS = frozenset({"&&", "||", "?", ":", ",", ")", "]", "end"})
+_SIGNED = frozenset({"number", "duration", "percent", "bytes"})
 _MISSING = Literal(None, "unknown")
 
 
@@ -197,13 +199,12 @@ class _Parser:
         signs: list[Token] = []
         while self.now.kind in {"!", "-"}:
             signs.append(self.next())
-        literal = self.now.kind == "literal" and self.now.literal in {"number", "duration", "percent", "bytes"}
-        if signs and signs[-1].kind == "-" and literal:
-            sign, token = signs.pop(), self.next()
-            negative = Literal(-token.value, token.literal, "-" + token.text, start=sign.start, end=token.end)
-            operand = self.postfix(negative)
-        else:
-            operand = self.postfix(self.primary())
+        signed = bool(signs) and signs[-1].kind == "-" and self.now.literal in _SIGNED
+        operand = self.postfix(self.primary())
+        if signed and isinstance(operand, Literal):
+            # A minus right before a number is part of it: limits and list indexes may be negative constants.
+            start = signs.pop().start
+            operand = replace(operand, value=-operand.value, text="-" + operand.text, start=start)
         for sign in reversed(signs):
             operand = Unary(sign.kind, operand, start=sign.start, end=operand.end)
         return operand

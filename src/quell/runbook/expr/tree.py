@@ -193,7 +193,8 @@ def _parts(node: Expr) -> tuple[str, int]:
     match node:
         case Literal():
             text = _literal(node)
-            return text, _PREFIX if text.startswith("-") else _POSTFIX
+            # -1.size() is -(1.size()), and in 5%[0] the percent sign is a modulo.
+            return text, _PREFIX if text.startswith("-") or text.endswith("%") else _POSTFIX
         case Path(root, steps):
             return _path(root, steps), _POSTFIX
         case Index(target, key):

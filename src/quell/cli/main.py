@@ -1,0 +1,23 @@
+"""The entry point of ``quell``. Never does: import anything heavy before it knows what was asked."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from quell import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 an error or problems found, 2 wrong usage."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given in (["--version"], ["-V"]):
+        print(f"quell {__version__}")
+        return 0
+    code: int = importlib.import_module("quell.cli.group").run(given)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

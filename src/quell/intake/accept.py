@@ -1,0 +1,118 @@
+"""Alerts onto disk: each one's row, what it means next to what is known, and the record of both.
+
+Never does: open an incident or talk to a run (the caller does, in the same transaction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from quell.errors import NotFound
+from quell.incident.alert import ALERT_SCHEMA, Alert, AlertStatus
+from quell.incident.event import EventKind, NewEvent, Stream
+from quell.incident.service import Service, resolve_service
+from quell.intake.correlate import Join, Known, Meaning, Nothing, Open, Resolve, alert_id, correlate, group_key
+from quell.intake.route import Route, route
+from quell.runbook.plan import Plan
+from quell.store import events, queries
+from quell.store.database import now_us
+from quell.store.events import dumps, to_us
+from quell.store.schema import alerts, quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An alert with its service, its runbook and what follows from it."""
+
+    id: str
+    alert: Alert
+    service: str | None
+    service_why: str
+    route: Route
+    group_key: str
+    meaning: Meaning
+
+
+def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
+    """Find out what an alert means and store it. Its incident is written by ``belongs``, once it is known."""
+    service, service_why = resolve_service(services, alert.labels, alert.service)
+    routed = route(alert, plans)
+    if service is None and routed.plan is not None and routed.plan.service:
+        # The runbook's own service is a mapping that somebody wrote down.
+        service, service_why = resolve_service(services, {}, routed.plan.service)
+        service_why = f"the runbook {routed.plan.id!r} is for it" if service else service_why
+    key = group_key(alert, service, routed.plan.id if routed.plan else None)
+    name = alert_id(alert)
+    row = connection.execute(sa.select(alerts).where(alerts.c.id == name)).mappings().first()
+    known = Known(row["status"], _incident(connection, row["incident"])) if row else None
+    open_incident = queries.open_incident_for(connection, alert.tenant, key)
+    meaning = correlate(alert, known, open_incident)
+    _store(connection, name, alert, service, dict(row) if row else None)
+    return Placed(name, alert, service, service_why, routed, key, meaning)
+
+
+def _incident(connection: sa.Connection, incident: str | None) -> Any:
+    try:
+        return queries.incident(connection, incident) if incident else None
+    except NotFound:
+        return None
+
+
+def _store(connection: sa.Connection, name: str, alert: Alert, service: str | None, row: dict[str, Any] | None) -> None:
+    at = to_us(alert.received_at)
+    values: dict[str, Any] = {
+        "status": alert.status.value, "last_at": at, "alert": alert.model_dump_json(), "service": service,
+        "severity": alert.severity.value if alert.severity else None,
+    }  # fmt: skip
+    if row is None:
+        connection.execute(
+            sa.insert(alerts).values(
+                id=name, tenant=alert.tenant, environment=alert.environment, region=alert.region, source=alert.source,
+                fingerprint=alert.fingerprint, name=alert.name, first_at=at, changed_at=at, count=1,
+                schema_version=ALERT_SCHEMA, **values,
+            )
+        )  # fmt: skip
+        return
+    if row["status"] != alert.status.value:
+        values["changed_at"] = at
+    if alert.status is AlertStatus.FIRING:
+        values["count"] = row["count"] + 1
+    connection.execute(sa.update(alerts).where(alerts.c.id == name).values(values))
+
+
+def belongs(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
+    """Write down which incident an alert belongs to and why, in its row and in its own stream."""
+    values: dict[str, Any] = {"reason": placed.meaning.reason}
+    if incident is not None:
+        values["incident"] = incident
+    connection.execute(sa.update(alerts).where(alerts.c.id == placed.id).values(values))
+    outcome = {Open: "opened", Join: "joined", Resolve: "resolved", Nothing: "nothing"}[type(placed.meaning)]
+    if outcome == "nothing" and placed.alert.status is AlertStatus.FIRING:
+        return  # the hundredth repetition of the same tells nobody anything
+    plan = placed.route.plan
+    steps = [f"{one.runbook}: {one.why}" for one in placed.route.candidates][:50]
+    payload = {
+        "outcome": outcome, "reason": placed.meaning.reason, "incident": incident,
+        "runbook": plan.id if plan else None, "steps": [placed.service_why, placed.route.why, *steps],
+    }  # fmt: skip
+    told = NewEvent(kind=EventKind.ALERT_ROUTED, payload=payload)
+    received = NewEvent(kind=EventKind.ALERT_RECEIVED, payload={"alert": placed.alert.model_dump(mode="json")})
+    alert = placed.alert
+    events.append(
+        connection, alert.tenant, Stream.ALERT, placed.id, [received, told], place=(alert.environment, alert.region)
+    )
+
+
+def set_aside(connection: sa.Connection, tenant: str, source: str, bad: Sequence[tuple[str, Any]]) -> None:
+    """What cannot be read is kept with the reason; its siblings go on."""
+    rows = [
+        {"tenant": tenant, "source": source, "reason": reason, "fragment": dumps(fragment)[:16_384],
+         "received_at": now_us()}
+        for reason, fragment in bad
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(quarantine), rows)

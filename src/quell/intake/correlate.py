@@ -1,0 +1,96 @@
+"""What an alert means next to what is known: a new incident, part of one, the end of one, or nothing new. Pure.
+
+Never does: look anything up; the caller hands in what is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quell.incident.alert import Alert, AlertStatus
+from quell.incident.incident import ENDED, Incident, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of this alert: its last status, and the incident it belongs to as it is now."""
+
+    status: str
+    incident: Incident | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A new incident."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Part of an incident that is open already."""
+
+    incident: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """The alert has resolved. ``closes``: nothing fires and nothing runs any more, so the incident is over."""
+
+    incident: str
+    reason: str
+    closes: bool
+    unasked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Nothing follows, and why."""
+
+    reason: str
+
+
+Meaning = Open | Join | Resolve | Nothing
+LEFT_OPEN = frozenset({Status.ESCALATED, Status.MITIGATED})
+"""A run has ended and left the incident to people or to time; its alerts resolving ends it."""
+
+
+def group_key(alert: Alert, service: str | None, runbook: str | None) -> str:
+    """Alerts with the same key belong together: one service, one runbook, one place."""
+    what = f"{service}/{runbook}" if service and runbook else f"alert/{alert.fingerprint}"
+    return f"{alert.environment}/{alert.region}/{what}"
+
+
+def correlate(alert: Alert, known: Known | None, open_incident: str | None) -> Meaning:
+    """``open_incident``: one of the same group that has not ended."""
+    if alert.status is AlertStatus.RESOLVED:
+        return _resolved(alert, known)
+    mine = known.incident if known else None
+    if known and known.status == AlertStatus.FIRING.value and mine and mine.status not in ENDED:
+        return Nothing(f"already firing in incident {mine.id}")
+    if mine is not None and mine.status not in ENDED:
+        return Join(mine.id, "it fires again in the incident it belongs to")
+    if open_incident is not None:
+        return Join(open_incident, "the same service and runbook have an open incident")
+    return Open("no open incident of the same service and runbook")
+
+
+def _resolved(alert: Alert, known: Known | None) -> Meaning:
+    if known is None:
+        return Nothing("it resolved without ever having fired here")
+    if known.incident is None or known.incident.status in ENDED:
+        return Nothing("its incident has ended")
+    if known.status == AlertStatus.RESOLVED.value:
+        return Nothing("it had resolved already")
+    incident = known.incident
+    left = [one for one in incident.firing if one != alert_id(alert)]
+    return Resolve(
+        incident.id, "the source says that it has resolved", not left and incident.status in LEFT_OPEN,
+        not left and not incident.acted,
+    )  # fmt: skip
+
+
+def alert_id(alert: Alert) -> str:
+    """The stable id of an alert: where it comes from and its fingerprint."""
+    return f"{alert.tenant}.{alert.source}.{alert.environment}.{alert.region}.{alert.fingerprint}"

@@ -1,0 +1,64 @@
+"""Which runbook an alert is for, and why. Pure. Never does: read files, start anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quell.incident.alert import Alert
+from quell.runbook.plan import Plan, Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One runbook that was looked at: whether it matches, how specifically, and why or why not."""
+
+    runbook: str
+    matches: bool
+    specific: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``plan`` None: no runbook is meant, and the default escalation is."""
+
+    plan: Plan | None
+    why: str
+    candidates: tuple[Candidate, ...]
+
+
+def route(alert: Alert, plans: Iterable[Plan]) -> Route:
+    """The most specific match (most labels asked for), then the id that sorts first, so that it is always the same."""
+    by_id = {plan.id: plan for plan in plans}
+    candidates = tuple(_look(alert, plan) for plan in by_id.values())
+    fits = sorted((one for one in candidates if one.matches), key=lambda one: (-one.specific, one.runbook))
+    if not fits:
+        return Route(None, f"no runbook has a trigger for {alert.name!r}", candidates)
+    best = fits[0]
+    others = f"; before {', '.join(one.runbook for one in fits[1:])}" if len(fits) > 1 else ""
+    return Route(by_id[best.runbook], best.why + others, candidates)
+
+
+def _look(alert: Alert, plan: Plan) -> Candidate:
+    tried = [_trigger(alert, trigger) for trigger in plan.triggers]
+    hits = [(specific, why) for matches, specific, why in tried if matches]
+    if hits:
+        specific, why = max(hits)
+        return Candidate(plan.id, True, specific, why)
+    return Candidate(plan.id, False, 0, "; ".join(why for _, _, why in tried) or "it has no trigger")
+
+
+def _trigger(alert: Alert, trigger: Trigger) -> tuple[bool, int, str]:
+    if trigger.type != "alert":
+        return False, 0, f"its trigger is {trigger.type}"
+    if trigger.alert_name is not None and trigger.alert_name != alert.name:
+        return False, 0, f"its trigger is {trigger.alert_name!r}"
+    for name, wanted in trigger.labels.items():
+        if alert.labels.get(name) != wanted:
+            return False, 0, f"label {name} is {alert.labels.get(name)!r}, not {wanted!r}"
+    labels = ", ".join(f"{name}={value}" for name, value in trigger.labels.items())
+    said = " and ".join(
+        part for part in (f"alert {trigger.alert_name!r}" if trigger.alert_name else "", labels) if part
+    )
+    return True, len(trigger.labels) * 2 + (trigger.alert_name is not None), f"its trigger matches {said}"

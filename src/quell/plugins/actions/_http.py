@@ -1,0 +1,85 @@
+"""Asks an HTTP connection of the configuration for an action.
+
+Never does: try again, follow a redirect, show a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from quell.errors import Permanent, Transient
+from quell.ports import Connection, Probe
+
+_MOST_WORDS = 200
+_CLASSES = {
+    400: "invalid",
+    401: "denied",
+    403: "denied",
+    404: "missing",
+    409: "refused",
+    410: "missing",
+    422: "invalid",
+}
+
+
+async def ask(
+    probe: Probe,
+    connection: Connection,
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """The answer, whatever its status. A password alone goes as a bearer token, with a user name as basic.
+
+    Raises ``Transient``: unreachable when nothing was sent, ambiguous when the answer got lost, timeout.
+    """
+    given = {**connection.headers, **(headers or {})}
+    if body is not None:
+        given.setdefault("content-type", "application/json")
+    auth = httpx.BasicAuth(connection.username, connection.password) if connection.username else None
+    if connection.password and not auth:
+        given.setdefault("authorization", f"Bearer {connection.password}")
+    try:
+        return await probe.http.request(method, url, content=body, headers=given, auth=auth)
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise Transient(f"{connection.name}: cannot connect", "unreachable") from None
+    except httpx.TimeoutException:
+        raise Transient(
+            f"{connection.name}: no answer in time; the request may have been carried out", "timeout"
+        ) from None
+    except httpx.TransportError:
+        raise Transient(
+            f"{connection.name}: the connection broke; the request may have been carried out", "ambiguous"
+        ) from None
+    except (httpx.InvalidURL, httpx.HTTPError):
+        raise Permanent(f"{connection.name}: its address is not a usable URL", "invalid") from None
+
+
+def check(connection: Connection, answer: httpx.Response, now: datetime) -> httpx.Response:
+    """The answer if it is 2xx. Raises ``Transient`` for 408, 429 and 5xx, ``Permanent`` otherwise, in its words."""
+    if answer.is_success:
+        return answer
+    words = " ".join(answer.text.split())
+    for secret in (connection.password, *connection.headers.values()):
+        words = words.replace(secret, "•••") if secret else words
+    text = f"{connection.name}: {answer.request.method} {answer.status_code} {words[:_MOST_WORDS]}".rstrip()
+    if answer.status_code in (408, 429) or answer.is_server_error:
+        raise Transient(text, "busy", retry_after=retry_after(answer, now))
+    raise Permanent(text, _CLASSES.get(answer.status_code, "failed"))
+
+
+def retry_after(answer: httpx.Response, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, section 10.2.3)."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())

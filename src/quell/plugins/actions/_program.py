@@ -1,0 +1,82 @@
+"""Runs a program from an argument list, its output bounded and its secrets hidden.
+
+Never does: use a shell, pass on the process's own environment, leave a child behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from quell.errors import Permanent
+
+MOST_BYTES = 65_536
+_TAIL = 500
+_INHERITED = ("PATH", "HOME", "LANG", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the program ended; texts are cut at ``MOST_BYTES``."""
+
+    code: int
+    stdout: str
+    stderr: str
+    cut: bool
+
+
+async def run(argv: Sequence[str], env: Mapping[str, str], secrets: Mapping[str, str], cwd: str | None) -> Ended:
+    """Raises ``Permanent`` (missing, denied) when it cannot be started. Cancelled, the whole process group ends."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env={**inherited, **env, **secrets}, cwd=cwd, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise Permanent(f"no program or folder {error.filename or argv[0]!r}", "missing") from None
+    except OSError as error:
+        raise Permanent(f"cannot start {argv[0]!r}: {error.strerror}", "denied") from None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        out, err = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+        code = await process.wait()
+    except BaseException as error:
+        await asyncio.shield(_end(process))
+        error.add_note(f"{argv[0]} was ended with its children after it was started")
+        raise
+    return Ended(code, _hide(out[0], secrets), _hide(err[0], secrets), out[1] or err[1])
+
+
+async def _read(stream: asyncio.StreamReader) -> tuple[str, bool]:
+    """The beginning of what it says, and whether there was more. Reads on to the end, so that it never blocks."""
+    kept, total = bytearray(), 0
+    while chunk := await stream.read(65_536):
+        total += len(chunk)
+        kept += chunk[: MOST_BYTES - len(kept)]
+    return kept.decode("utf-8", "replace"), total > len(kept)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    # The group is ours: it was made by start_new_session, and its leader has not been waited for yet.
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _hide(text: str, secrets: Mapping[str, str]) -> str:
+    for value in secrets.values():
+        if value:
+            text = text.replace(value, "•••")
+    return text
+
+
+def tail(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= _TAIL else "…" + text[-_TAIL:]

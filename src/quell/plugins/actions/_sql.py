@@ -1,0 +1,158 @@
+"""Binds values to SQL: ``:name`` becomes the driver's own parameter, ``{name}`` a quoted identifier.
+
+Quoted text, comments and dollar quotes are left alone, so a colon or brace in them means itself.
+``{captured.name}`` becomes a literal, for statements that take no parameters (``ALTER ROLE … CONNECTION LIMIT``).
+Never does: paste a value into the text unquoted, connect to anything.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from quell.errors import Permanent
+
+POSTGRESQL, MYSQL, SQLITE = "postgresql", "mysql", "sqlite"
+DIALECTS = {
+    "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mysql": MYSQL, "mariadb": MYSQL, "sqlite": SQLITE,
+}  # fmt: skip
+"""Connection type → dialect."""
+
+_MAX_IDENTIFIER = 128
+_SKIP = r"--[^\n]*|/\*.*?\*/"
+_PLACES = r"(?<![:\w]):(?P<value>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_][\w.]*)\}|(?P<percent>%)"
+_TOKENS = {
+    POSTGRESQL: re.compile(
+        rf"""(?P<same>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>[A-Za-z_]?\w*)\$.*?\$(?P=tag)\$"""
+        rf"""|::|{_SKIP})|{_PLACES}""",
+        re.DOTALL,
+    ),
+    MYSQL: re.compile(
+        rf"""(?P<same>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`|:=|\#[^\n]*|{_SKIP})|{_PLACES}""",
+        re.DOTALL,
+    ),
+    SQLITE: re.compile(
+        rf"""(?P<same>'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|{_SKIP})|{_PLACES}""", re.DOTALL
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """``text`` and ``values`` go to the driver; ``shown`` is for people, each value in its place."""
+
+    text: str
+    values: tuple[Any, ...]
+    shown: str
+    objects: tuple[str, ...]
+
+
+def bind(
+    dialect: str,
+    sql: str,
+    params: Mapping[str, Any],
+    identifiers: Mapping[str, str],
+    captured: Mapping[str, Any],
+) -> Statement:
+    """Raises ``Permanent`` (invalid) naming what is missing, unused or not a name."""
+    return _Binder(dialect, params, identifiers, captured).bind(sql)
+
+
+def quote_identifier(dialect: str, name: str) -> str:
+    """``schema.table`` is two identifiers. Raises ``Permanent`` (invalid) for what cannot be a name."""
+    parts = name.split(".")
+    if not all(parts) or any(len(part) > _MAX_IDENTIFIER or not part.isprintable() for part in parts):
+        raise Permanent(f"{name[:40]!r} cannot be an identifier", "invalid")
+    mark = "`" if dialect == MYSQL else '"'
+    return ".".join(mark + part.replace(mark, mark * 2) + mark for part in parts)
+
+
+def quote_literal(dialect: str, value: Any) -> str:
+    """Raises ``Permanent`` (invalid) for a value that SQL has no plain literal for."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    if isinstance(value, datetime | date | time):
+        value = value.isoformat()
+    if not isinstance(value, str) or "\0" in value:
+        raise Permanent(f"a captured {type(value).__name__} cannot be written as a literal", "invalid")
+    if "\\" in value:  # whether a backslash escapes depends on a setting of the server: do not depend on it
+        if dialect == SQLITE:
+            return "'" + value.replace("'", "''") + "'"
+        if dialect == MYSQL:
+            return f"CONVERT(X'{value.encode().hex()}' USING utf8mb4)"
+        return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    return "'" + value.replace("'", "''") + "'"
+
+
+class _Binder:
+    def __init__(
+        self, dialect: str, params: Mapping[str, Any], identifiers: Mapping[str, str], captured: Mapping[str, Any]
+    ) -> None:
+        self.dialect, self.params, self.identifiers, self.captured = dialect, params, identifiers, captured
+        self.values: list[Any] = []
+        self.numbers: dict[str, int] = {}
+        self.objects: list[str] = []
+
+    def bind(self, sql: str) -> Statement:
+        text, shown, end = [], [], 0
+        for found in _TOKENS[self.dialect].finditer(sql):
+            between = sql[end : found.start()]
+            end = found.end()
+            real, seen = self._one(found)
+            text += [between, real]
+            shown += [between, seen]
+        text.append(sql[end:])
+        shown.append(sql[end:])
+        return Statement("".join(text), tuple(self.values), "".join(shown).strip(), tuple(dict.fromkeys(self.objects)))
+
+    def _one(self, found: re.Match[str]) -> tuple[str, str]:
+        """What the driver gets and what a person sees in this place."""
+        if found["value"]:
+            return self._value(found["value"])
+        if found["name"]:
+            quoted = self._name(found["name"])
+            return quoted, quoted
+        # PyMySQL formats with %: everything that is not its own mark is doubled, as long as there are values.
+        same = found[0].replace("%", "%%") if self.dialect == MYSQL and self.params else found[0]
+        return same, found[0]
+
+    def _value(self, name: str) -> tuple[str, str]:
+        if name not in self.params:
+            raise Permanent(f"the statement asks for :{name}; params has {_names(self.params)}", "invalid")
+        value = self.params[name]
+        shown = quote_literal(self.dialect, value) if _plain(value) else repr(value)
+        if self.dialect == POSTGRESQL:
+            if name not in self.numbers:
+                self.values.append(value)
+                self.numbers[name] = len(self.values)
+            return f"${self.numbers[name]}", shown
+        self.values.append(value)
+        return ("%s" if self.dialect == MYSQL else "?"), shown
+
+    def _name(self, name: str) -> str:
+        prefix, dot, rest = name.partition(".")
+        if prefix == "captured" and dot:
+            if rest not in self.captured:
+                raise Permanent(f"nothing was captured as {rest!r}; captured: {_names(self.captured)}", "invalid")
+            return quote_literal(self.dialect, self.captured[rest])
+        if name not in self.identifiers:
+            raise Permanent(f"the statement names {{{name}}}; identifiers has {_names(self.identifiers)}", "invalid")
+        self.objects.append(self.identifiers[name])
+        return quote_identifier(self.dialect, self.identifiers[name])
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | Decimal | datetime | date | time)
+
+
+def _names(known: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(known)) or "nothing"

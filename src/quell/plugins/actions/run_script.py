@@ -1,0 +1,202 @@
+"""Runs the author's own remedy: a SQL statement on a named database, or a program with its arguments.
+
+```yaml
+action:
+  type: run_script
+  config:
+    database: payments-reserved
+    sql: 'ALTER ROLE {role} CONNECTION LIMIT 20'
+    identifiers: {role: '${leak.first.usename}'}
+    undo_sql: 'ALTER ROLE {role} CONNECTION LIMIT {captured.limit}'
+---
+action: {type: run_script, config: {command: [/opt/ops/rotate, --quick], args: ['${disk.first.mount}']}}
+```
+
+``script`` is SQL unless it is a path (``/…`` or ``./…``). Several statements in a list run in one transaction.
+What may vary goes into ``args``, ``params``, ``identifiers`` or ``env``: one of ``args`` that looks like an option is
+refused unless ``options`` names it. A program gets ``QUELL_KEY``, the idempotency key. Never does: use a shell, take
+a statement for harmless because it explains or rolls back well: the dry run shows it and touches nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from quell.errors import Permanent
+from quell.plugins.actions import _database, _program, _sql
+from quell.ports import Effect, Preview, Probe, Risk
+from quell.ports import Params as PortParams
+
+RISK = Risk.HIGH
+IDEMPOTENT = False  # nobody knows what it does
+ALIASES = ("script", "sql")
+_PATH = re.compile(r"\.{0,2}/\S*")
+
+
+class Params(PortParams):
+    """Just one of ``sql`` (or ``script`` with SQL) and ``command`` (or ``script`` with a path)."""
+
+    service: str | None = None
+    database: str | None = None
+    sql: tuple[str, ...] = Field(default=(), max_length=20)
+    undo_sql: tuple[str, ...] = Field(default=(), max_length=20, validation_alias=AliasChoices("undo_sql", "undoSql"))
+    params: dict[str, Any] = Field(default_factory=dict)
+    identifiers: dict[str, str] = Field(default_factory=dict)
+    captured: dict[str, Any] = Field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict)
+    cwd: str | None = None
+    expected_exit: tuple[int, ...] = (0,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _script_is_sql_or_path(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"script": value}
+        if not isinstance(value, Mapping):
+            return value
+        given = dict(value)
+        for key in ("sql", "undo_sql", "undoSql"):
+            if isinstance(given.get(key), str):
+                given[key] = (given[key],)
+        script = given.pop("script", None)
+        if script is None:
+            return given
+        if not isinstance(script, str) or given.get("sql") or given.get("command"):
+            raise ValueError("script is a text, and stands alone: without sql and command")
+        is_path = bool(_PATH.fullmatch(script.strip())) and not given.get("database")
+        return {**given, **({"command": (script.strip(),)} if is_path else {"sql": (script,)})}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.sql) == bool(self.command):
+            raise ValueError("say either sql (or script with SQL) or command (or script with a path)")
+        if not all(text.strip() for text in (*self.sql, *self.undo_sql)):
+            raise ValueError("a statement is empty")
+        return self
+
+
+async def dry_run(params: Params, probe: Probe) -> Preview:
+    """Shows the statement or command as it would run. Raises ``Permanent``: invalid, missing."""
+    if params.command:
+        argv = _argv(params)
+        return Preview(call=shlex.join(argv), targets=(argv[0],), after="as the program does it")
+    connection, dialect = _database.sql_connection(probe, params.database)
+    bound = [_bind(params, dialect, text, params.captured) for text in params.sql]
+    objects = tuple(dict.fromkeys(name for statement in bound for name in statement.objects))
+    return Preview(
+        call="; ".join(statement.shown for statement in bound) + f"  -- on {connection.name}",
+        targets=tuple(f"{connection.name}/{name}" for name in objects) or (connection.name,),
+        after="in one transaction" if len(bound) > 1 else "",
+        undo=_undo_text(params, dialect),
+    )
+
+
+async def execute(params: Params, probe: Probe) -> Effect:
+    """Raises ``Permanent`` (failed) with the exit code or the server's words."""
+    if params.command:
+        return await _run_program(params, probe)
+    return await _run_sql(params, probe, params.sql, params.captured)
+
+
+async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
+    """Runs ``undo_sql`` with what was captured (``effect.undo['captured']``). Raises ``Permanent`` (refused)."""
+    if not params.undo_sql:
+        raise Permanent("run_script has no undo_sql, so it cannot be undone", "refused")
+    captured = {**params.captured, **((effect.undo or {}).get("captured") or {})}
+    return await _run_sql(params, probe, params.undo_sql, captured)
+
+
+async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> dict[str, Any]:
+    """The first value of each read-only query. Raises ``Permanent`` (missing) when one gives no row."""
+    connection, dialect = _database.sql_connection(probe, params.database)
+    values: dict[str, Any] = {}
+    async with _database.session(connection) as session:
+        for name, text in queries.items():
+            statement = _bind(params, dialect, text, {})
+            if dialect == _sql.POSTGRESQL:
+                await session.run(_database.plain("BEGIN READ ONLY"))
+            elif dialect == _sql.MYSQL:
+                await session.run(_database.plain("START TRANSACTION READ ONLY"))
+            else:
+                await session.run(_database.plain("PRAGMA query_only = ON"))
+            answer = await session.run(statement, limit=2)
+            if dialect != _sql.SQLITE:
+                await session.run(_database.plain("ROLLBACK"))
+            if len(answer.rows) != 1:
+                how_many = "no row" if not answer.rows else "more than one row"
+                raise Permanent(f"capture {name}: the query gives {how_many}", "missing")
+            values[name] = _database.shown_rows(answer, width=4096)[0].popitem()[1]
+    return values
+
+
+def service_of(params: Params) -> str | None:
+    return params.service
+
+
+def _bind(params: Params, dialect: str, text: str, captured: Mapping[str, Any]) -> _sql.Statement:
+    return _sql.bind(dialect, text, params.params, params.identifiers, captured)
+
+
+def _undo_text(params: Params, dialect: str) -> str | None:
+    if not params.undo_sql:
+        return None
+    # Values are captured just before acting: the dry run cannot know them yet.
+    text = "; ".join(params.undo_sql)
+    for name, value in params.identifiers.items():
+        text = text.replace("{" + name + "}", _sql.quote_identifier(dialect, value))
+    return text
+
+
+async def _run_sql(params: Params, probe: Probe, texts: tuple[str, ...], captured: Mapping[str, Any]) -> Effect:
+    connection, dialect = _database.sql_connection(probe, params.database)
+    bound = [_bind(params, dialect, text, captured) for text in texts]
+    answers = []
+    async with _database.session(connection) as session:
+        if len(bound) > 1:
+            await session.begin()  # a failure closes the connection, and that rolls back
+        for statement in bound:
+            answers.append(await session.run(statement))
+        if len(bound) > 1:
+            await session.commit()
+    last = answers[-1]
+    return Effect(
+        summary=f"ran on {connection.name}: {bound[-1].shown[:200]}",
+        output={"row_count": last.count, "rows": _database.shown_rows(last)},
+        undo={"captured": dict(captured)} if params.undo_sql else None,
+    )
+
+
+def _argv(params: Params) -> list[str]:
+    strange = [item for item in params.args if item.startswith("-") and item not in params.options]
+    if strange:
+        raise Permanent(
+            f"the argument {strange[0][:60]!r} looks like an option; name it in options to allow it", "invalid"
+        )
+    if any("\0" in item for item in (*params.command, *params.args)):
+        raise Permanent("an argument has a NUL in it", "invalid")
+    return [*params.command, *params.args]
+
+
+async def _run_program(params: Params, probe: Probe) -> Effect:
+    argv = _argv(params)
+    secrets = {name: probe.secret(reference) for name, reference in params.secrets.items()}
+    ended = await _program.run(argv, {**params.env, "QUELL_KEY": probe.key}, secrets, params.cwd)
+    if ended.code not in params.expected_exit:
+        words = _program.tail(ended.stderr) or _program.tail(ended.stdout)
+        raise Permanent(f"{argv[0]} ended with {ended.code}: {words or 'it said nothing'}", "failed")
+    return Effect(
+        summary=f"ran {shlex.join(argv)[:200]}",
+        output={
+            "exit_code": ended.code, "stdout": ended.stdout[:8192], "stderr": ended.stderr[:8192],
+            "cut": ended.cut or len(ended.stdout) > 8192 or len(ended.stderr) > 8192,
+        },
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""One bounded HTTP exchange, and what its failures are called.
+
+Never does: read more than it was allowed, follow a redirect, or put a query string, a header or a login of an
+address into an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+
+from quell.errors import Permanent, QuellError, Transient
+from quell.ports import Connection
+
+INLINE_PARSE_BYTES = 256 * 1024
+"""JSON above this is parsed in a thread, so that one big answer does not hold up the other checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``body`` is at most the allowed bytes; ``cut`` says that there was more."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool = False
+    extensions: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    async def json(self) -> Any:
+        """Raises ValueError when the body is not JSON."""
+        if len(self.body) > INLINE_PARSE_BYTES:
+            return await asyncio.to_thread(orjson.loads, self.body)
+        return orjson.loads(self.body)
+
+
+def login_headers(connection: Connection) -> dict[str, str]:
+    """The connection's own headers, and its login: user and password → Basic, a password alone → Bearer."""
+    headers = dict(connection.headers)
+    if connection.username:
+        pair = f"{connection.username}:{connection.password}".encode()
+        headers["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    elif connection.password:
+        headers["authorization"] = f"Bearer {connection.password}"
+    return headers
+
+
+async def fetch(
+    client: httpx.AsyncClient, method: str, url: str, *, max_bytes: int, timeout_s: float, **request: Any
+) -> Answer:
+    """Ask once and read at most ``max_bytes``. Raises ``Transient`` or ``Permanent``."""
+    try:
+        async with client.stream(method, url, timeout=httpx.Timeout(timeout_s), **request) as response:
+            body, cut = await _read(response, max_bytes)
+            return Answer(response.status_code, response.headers, body, cut, response.extensions)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+        raise failure(error, url) from None
+
+
+async def _read(response: httpx.Response, max_bytes: int) -> tuple[bytes, bool]:
+    """What comes, decoded, up to the limit: a small compressed body that unpacks without end stops there too."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part[: max_bytes - size])
+        size += len(part)
+        if size > max_bytes:
+            return b"".join(parts), True
+    return b"".join(parts), False
+
+
+def shown(url: str) -> str:
+    """An address fit to be shown: without login, query and fragment."""
+    try:
+        parsed = httpx.URL(url)
+        port = f":{parsed.port}" if parsed.port else ""
+        return f"{parsed.scheme}://{parsed.host}{port}{parsed.path}"
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return "the address"
+
+
+def failure(error: Exception, url: str) -> QuellError:
+    """The house's error for one of httpx's or the system's: what went wrong, and where."""
+    where = shown(url)
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, QuellError):
+            return cause
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Permanent(f"{where}: certificate: {cause.verify_message}", "tls")
+        if isinstance(cause, ssl.SSLError):
+            return Permanent(f"{where}: TLS: {cause.reason or 'handshake failed'}", "tls")
+        if isinstance(cause, socket.gaierror):
+            return Transient(f"{where}: the name cannot be resolved", "dns")
+        if isinstance(cause, ConnectionRefusedError):
+            return Transient(f"{where}: connection refused", "refused")
+    if isinstance(error, httpx.TimeoutException) or any(isinstance(cause, TimeoutError) for cause in causes):
+        return Transient(f"{where}: no answer in time", "timeout")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | ValueError):
+        return Permanent(f"{where}: not an address that can be asked", "invalid")
+    if isinstance(error, httpx.DecodingError):
+        return Permanent(f"{where}: the body is not what its content-encoding says", "invalid")
+    return Transient(f"{where}: the connection failed ({type(error).__name__})", "unreachable")
+
+
+def _causes(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
+    yield error
+    if depth < 12:
+        inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        for cause in (*inner, error.__cause__ or error.__context__):
+            if cause is not None:
+                yield from _causes(cause, depth + 1)

@@ -1,0 +1,161 @@
+"""Run one program on this machine and read what it says.
+
+    - id: deploy
+      type: shell_command
+      config:
+        command: [kubectl, rollout, history, deployment/payment, -n, production]   # argv: no shell
+        env: {KUBECONFIG: /etc/quell/kubeconfig}
+      interpret: {healthy: no_recent_deploy, warning: deploy_within_30m, critical: deploy_within_5m}
+
+A list is the argument vector and sees no shell; a single string goes to ``/bin/sh -c`` and may hold no template (lint
+enforces it). The facts about deploys come from ``newest``, the newest moment in the output that has been; an output
+without one gives no data. Standard input is closed, the environment is PATH, HOME, LANG and ``env``; a value of
+``env`` written ``env:NAME`` or ``file:PATH`` is a secret and is masked in all that is shown.
+Never does: leave a process behind, read more than ``max_bytes``, take a command that failed for a quiet system.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from quell import ports
+from quell.plugins.checks import _process
+from quell.plugins.checks._durations import Bytes, Seconds
+from quell.plugins.checks._timestamps import newest
+from quell.ports import FactSpec, Missing, Probe, Reading
+
+_WITHIN = {"5m": 300.0, "10m": 600.0, "15m": 900.0, "30m": 1800.0, "60m": 3600.0, "1h": 3600.0, "2h": 7200.0,
+           "24h": 86_400.0}  # fmt: skip
+_FROM_NEWEST = ("newest", "age", "no_recent_deploy", *(f"deploy_within_{span}" for span in _WITHIN))
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LONGEST_LINE = 4000
+_MOST_LINES = 1000
+_SHOWN = 2000
+_REASON = 200
+_MASK = "***"
+
+FACTS: Mapping[str, FactSpec] = {
+    "exit_code": "number", "stdout": "string", "stderr": "string", "lines": "list<string>", "line_count": "number",
+    "value": "number", "truncated": "bool", "newest": "time", "age": "duration:s", "no_recent_deploy": "bool",
+    **{f"deploy_within_{span}": "bool" for span in _WITHIN},
+}  # fmt: skip
+
+
+def _argv(value: Any) -> Any:
+    return tuple(str(item) if isinstance(item, int | float) else item for item in value) if _is_list(value) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+class Params(ports.Params):
+    """``recent`` is how new a deploy must be to be recent; ``timezone`` reads moments that name no zone."""
+
+    command: Annotated[tuple[str, ...] | str, BeforeValidator(_argv)]
+    env: dict[str, str] = Field(default_factory=dict)
+    cwd: str | None = None
+    max_bytes: Annotated[Bytes, Field(ge=1, le=16 * 1024 * 1024)] = 256 * 1024
+    recent: Seconds = 1800.0
+    timezone: str = "UTC"
+
+    @field_validator("command")
+    @classmethod
+    def _something(cls, command: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        first = command if isinstance(command, str) else next(iter(command), "")
+        if not first.strip():
+            raise ValueError("the command is empty")
+        return command
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        _zone(name)
+        return name
+
+
+def _zone(name: str) -> tzinfo:
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone {name!r}; write one as Europe/Berlin") from None
+
+
+async def run(params: Params, probe: Probe) -> Reading:
+    """Raises ``Permanent`` (missing, denied) when the program cannot be run, ``Transient`` when only not now."""
+    secret = {name: probe.secret(value) for name, value in params.env.items() if value.startswith(("env:", "file:"))}
+    argv = ("/bin/sh", "-c", params.command) if isinstance(params.command, str) else params.command
+    ran = await _process.run(argv, max_bytes=params.max_bytes, env={**params.env, **secret}, cwd=params.cwd)
+    stdout, stderr = (_text(data, secret.values()) for data in (ran.stdout, ran.stderr))
+    found, missing = _facts(ran, stdout, stderr)
+    _deploys(params, stdout, probe.now().timestamp(), found, missing, _failed(ran, stderr))
+    evidence = {
+        "command": list(argv) if not isinstance(params.command, str) else params.command,
+        "exit_code": ran.exit_code, "stdout": stdout[-_SHOWN:], "stderr": stderr[-_SHOWN:],
+        "truncated": ran.truncated,
+    }  # fmt: skip
+    return Reading(found, missing=missing, summary=_summary(ran, stdout, stderr), evidence=evidence)
+
+
+def _text(data: bytes, secrets: Any) -> str:
+    text = data.decode("utf-8", "replace").replace("\0", "\ufffd")
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, _MASK)
+    return text
+
+
+def _facts(ran: _process.Ran, stdout: str, stderr: str) -> tuple[dict[str, Any], dict[str, Missing]]:
+    lines = stdout.splitlines()
+    found: dict[str, Any] = {
+        "stdout": stdout.rstrip("\n"), "stderr": stderr.rstrip("\n"), "line_count": len(lines),
+        "lines": [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]], "truncated": ran.truncated,
+    }  # fmt: skip
+    missing: dict[str, Missing] = {}
+    if ran.exit_code is None:
+        missing["exit_code"] = Missing("the command was killed at the limit of its output", "too_large")
+    else:
+        found["exit_code"] = ran.exit_code
+    number = stdout.strip()
+    if len(number) <= 64 and _NUMBER.fullmatch(number) and math.isfinite(float(number)):
+        found["value"] = float(number) if re.search(r"[.eE]", number) else int(number)
+    else:
+        missing["value"] = _failed(ran, stderr) or Missing("the output is not one number")
+    return found, missing
+
+
+def _failed(ran: _process.Ran, stderr: str) -> Missing | None:
+    """Why an output that lacks something says nothing: the command failed, so it is not that there is nothing."""
+    if ran.exit_code in (0, None):
+        return None
+    words = next((line.strip() for line in stderr.splitlines() if line.strip()), "")[:_REASON]
+    return Missing(f"the command failed with exit code {ran.exit_code}{': ' if words else ''}{words}", "failed")
+
+
+def _deploys(
+    params: Params, stdout: str, now: float, found: dict[str, Any], missing: dict[str, Missing], failed: Missing | None
+) -> None:
+    stamp = newest(stdout, now, _zone(params.timezone))
+    if failed is not None or stamp is None:
+        missing |= dict.fromkeys(_FROM_NEWEST, failed or Missing("the output holds no moment"))
+        return
+    age = max(0.0, now - stamp)
+    found |= {"newest": stamp, "age": age, "no_recent_deploy": age > params.recent}
+    found |= {f"deploy_within_{span}": age <= limit for span, limit in _WITHIN.items()}
+
+
+def _summary(ran: _process.Ran, stdout: str, stderr: str) -> str:
+    if ran.exit_code is None:
+        return "killed at the limit of its output"
+    shown = stdout if ran.exit_code == 0 else stderr or stdout
+    first = next((line.strip() for line in shown.splitlines() if line.strip()), "no output")
+    return f"exit {ran.exit_code}: {first[:_REASON]}"

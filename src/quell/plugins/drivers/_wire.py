@@ -1,0 +1,92 @@
+"""One bounded HTTP exchange for the drivers that speak HTTP, with failures in the house's words.
+
+Never does: retry, follow a redirect, read more than it was allowed, put a header into an error.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from quell.errors import Permanent, Transient
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Bytes of an answer that are read before it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and whole body of one exchange."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return httpx.codes.is_success(self.status)
+
+
+async def exchange(
+    client: httpx.AsyncClient, method: str, url: str, *, what: str, limit: int = MAX_ANSWER, **options: Any
+) -> Answer:
+    """Send one request and read its answer; ``what`` names the other side in errors.
+
+    Raises ``Transient`` (refused, unreachable, dns, timeout), ``Permanent`` (tls, invalid, too_large).
+    """
+    try:
+        async with client.stream(method, url, **options) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise Permanent(f"{what}: the answer is larger than {limit} bytes", "too_large")
+            return Answer(response.status_code, bytes(body), _retry_after(response))
+    except httpx.TimeoutException as error:
+        raise Transient(f"{what}: no answer in time ({type(error).__name__})", "timeout") from error
+    except httpx.TransportError as error:
+        raise _failure(what, error) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Permanent(f"{what}: {error}", "invalid") from error
+
+
+def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return Permanent(f"{what}: TLS: {cause.reason or cause}", "tls")
+        if isinstance(cause, socket.gaierror):
+            return Transient(f"{what}: the name does not resolve", "dns")
+        if isinstance(cause, ConnectionRefusedError):
+            return Transient(f"{what}: connection refused", "refused")
+        if isinstance(cause, FileNotFoundError):
+            return Transient(f"{what}: the socket does not exist", "refused")
+        if isinstance(cause, PermissionError):
+            return Permanent(f"{what}: no permission to connect", "denied")
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return Permanent(f"{what}: {error}", "invalid")
+    return Transient(f"{what}: {error or type(error).__name__}", "unreachable")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    # anyio wraps the attempts on several addresses in an exception group.
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        queue += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            queue += current.exceptions
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isdecimal() else None

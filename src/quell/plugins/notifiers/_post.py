@@ -1,0 +1,87 @@
+"""Posts one JSON document for a notifier and tells passing failures from lasting ones.
+
+Never does: retry, follow a redirect, put the address or a header into an error, because either may hold a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from quell.errors import Permanent, Transient
+from quell.ports import Connection, Probe
+
+_MOST_WORDS = 300
+_BUSY, _TOO_LARGE, _TIMEOUT = 429, 413, 408
+
+
+async def post(
+    probe: Probe, name: str, url: str, document: object, headers: Mapping[str, str], *, secrets: tuple[str, ...] = ()
+) -> httpx.Response:
+    """The answer, if it is 2xx. ``name`` stands for the receiver in errors; ``secrets`` are hidden in its words.
+
+    Raises ``Transient`` (with ``retry_after`` when named) for 408, 429, 5xx and a broken connection, ``Permanent``
+    for every other status.
+    """
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    try:
+        answer = await probe.http.post(url, content=body, headers={"content-type": "application/json", **headers})
+    except httpx.TimeoutException:
+        raise Transient(f"{name}: no answer in time", "timeout") from None
+    except httpx.TransportError as error:
+        raise Transient(f"{name}: {_transport(error)}", "unreachable") from None
+    except (httpx.InvalidURL, httpx.HTTPError, UnicodeError):
+        raise Permanent(f"{name}: its address is not a usable URL", "invalid") from None
+    if answer.is_success:
+        return answer
+    words = f"{name}: {answer.status_code} {_words(answer, (url, *secrets))}".rstrip()
+    if answer.status_code in (_BUSY, _TIMEOUT) or answer.is_server_error:
+        kind = "exhausted" if answer.status_code == _BUSY else "busy"
+        raise Transient(words, kind, retry_after=retry_after(answer.headers.get("retry-after"), probe.now()))
+    raise Permanent(words, _CLASSES.get(answer.status_code, "failed"))
+
+
+_CLASSES = {400: "invalid", 401: "denied", 403: "denied", 404: "missing", 410: "missing", _TOO_LARGE: "too_large"}
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, section 10.2.3); None when it says neither."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
+
+
+def _transport(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.ConnectError):
+        return "cannot connect"
+    return "the connection broke" if not isinstance(error, httpx.UnsupportedProtocol) else "not an http address"
+
+
+def _words(answer: httpx.Response, secrets: tuple[str, ...]) -> str:
+    text = " ".join(answer.text.split())
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "•••")
+    return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 1] + "…"
+
+
+def address(probe: Probe, reference: str | None, connection: str | None, *types: str) -> tuple[str, Connection | None]:
+    """The URL to post to: behind a secret reference, else the connection's own. Raises ``Permanent`` (missing)."""
+    if reference:
+        return probe.secret(reference), None
+    found = probe.connection(connection, *types)
+    url = found.url or found.password
+    if not urlsplit(url).scheme:
+        raise Permanent(f"connection {found.name!r} has no URL", "invalid")
+    return url, found

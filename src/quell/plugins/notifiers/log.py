@@ -1,0 +1,45 @@
+"""Writes the message to the structured log: where an escalation goes when nothing else is configured or answers.
+
+```yaml
+escalation: {primary: 'log:oncall'}
+```
+
+Never does: fail, wait for a network, write more than a bounded line.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from quell.ports import Message, Probe
+from quell.ports import Params as PortParams
+
+PREFIXES = ("log:", "console:")
+_TEXT, _LINES = 2000, 50
+_log = structlog.get_logger("quell.notify")
+
+
+class Params(PortParams):
+    """``target``: as the runbook wrote it."""
+
+    target: str = ""
+
+
+async def send(message: Message, params: Params, probe: Probe) -> str:
+    """One event, at level error for a page, so that it stands out. Always succeeds."""
+    write = _log.error if message.kind == "page" else _log.warning if message.kind == "approval" else _log.info
+    write(
+        "notification",
+        kind=message.kind,
+        to=params.target,
+        incident=message.incident,
+        title=message.title,
+        text=message.text[:_TEXT],
+        severity=message.severity,
+        service=message.service,
+        status=message.status,
+        url=message.url,
+        findings=[f"{finding.get('check')}: {finding.get('status')}" for finding in message.findings[:_LINES]],
+        sections={title: list(lines[:_LINES]) for title, lines in message.sections},
+    )
+    return "written to the log"

@@ -1,0 +1,109 @@
+"""Incidents begin here: the rows, the first events and the start of the run, in the caller's one transaction.
+
+Never does: decide that an incident is needed (intake does) or what happens in it (the interpreter does).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from quell.incident.alert import Alert
+from quell.incident.event import Event, EventKind, NewEvent, Stream
+from quell.respond import escalate, interpreter
+from quell.respond.means import Context, Means
+from quell.runbook.plan import Escalation, Plan
+from quell.store import events
+from quell.store.database import now_us
+from quell.store.schema import plans, runs
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_incident_id() -> str:
+    """Sorts by time, short enough to say aloud: seconds in base 32, then 25 random bits."""
+    stamp, text = int(time.time()), ""
+    for _ in range(7):
+        stamp, digit = divmod(stamp, 32)
+        text = _ALPHABET[digit] + text
+    return text + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a new incident starts from."""
+
+    title: str
+    severity: str
+    tenant: str = "default"
+    environment: str = ""
+    region: str = ""
+    service: str | None = None
+    service_why: str = ""
+    plan: Plan | None = None
+    why: str = ""
+    alert: Alert | None = None
+    alert_id: str | None = None
+    group_key: str = ""
+    variables: dict[str, Any] | None = None
+    mode: str | None = None
+    source: str = ""
+    actor: str = "quell"
+
+
+def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tuple[Context, list[Event]]:
+    """Open an incident and start its run, or page at once when there is no runbook."""
+    plan = beginning.plan
+    context = Context(
+        incident=new_incident_id(), tenant=beginning.tenant, environment=beginning.environment, region=beginning.region,
+        plan=plan.hash if plan else "", mode=beginning.mode or (plan.mode if plan else "auto"), title=beginning.title,
+        severity=beginning.severity, service=beginning.service, alert=beginning.alert,
+        variables=beginning.variables or {},
+    )  # fmt: skip
+    opened = {
+        "title": beginning.title, "severity": beginning.severity, "service": beginning.service,
+        "service_why": beginning.service_why, "runbook": plan.id if plan else None, "runbook_why": beginning.why,
+        "alert": beginning.alert_id, "source": beginning.source,
+    }  # fmt: skip
+    new = [NewEvent(kind=EventKind.OPENED, payload=opened, actor=beginning.actor, key="opened")]
+    if plan is not None:
+        new.append(_start(means, connection, context, plan, beginning.why))
+    told = events.append(
+        connection, context.tenant, Stream.INCIDENT, context.incident, new,
+        place=(context.environment, context.region), group_key=beginning.group_key,
+    )  # fmt: skip
+    if plan is None:
+        page = escalate.Page(context=context, escalation=Escalation(), reason=f"No runbook: {beginning.why}")
+        key = f"page:{context.incident}.{context.run}"
+        means.durable.start_in(connection, escalate.WORKFLOW, key, page.model_dump(mode="json"))
+    return context, told
+
+
+def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str) -> NewEvent:
+    store_plan(connection, plan)
+    means.plans[plan.hash] = plan
+    connection.execute(
+        sa.insert(runs).values(
+            incident=context.incident, number=context.run, tenant=context.tenant, environment=context.environment,
+            region=context.region, plan=plan.hash, reason=why, mode=context.mode, started_at=now_us(),
+        )
+    )  # fmt: skip
+    means.durable.start_in(connection, interpreter.WORKFLOW, context.run_id, context.model_dump(mode="json"))
+    payload = {"number": context.run, "plan": plan.hash, "reason": why, "runbook": plan.id, "mode": context.mode}
+    return NewEvent(kind=EventKind.RUN_STARTED, payload=payload, key=f"{context.run_id}/started")
+
+
+def store_plan(connection: sa.Connection, plan: Plan) -> None:
+    """Once per content; the text it came from is kept beside it."""
+    if connection.execute(sa.select(plans.c.hash).where(plans.c.hash == plan.hash)).scalar():
+        return
+    connection.execute(
+        sa.insert(plans).values(
+            hash=plan.hash, runbook=plan.id, plan=plan.model_dump_json(), origin=plan.origin.file, stored_at=now_us(),
+            schema_version=plan.schema_version,
+        )
+    )  # fmt: skip
