@@ -66,10 +66,11 @@ class App:
     """One process of Quell. ``start`` it inside an event loop, ``stop`` it at the end."""
 
     def __init__(
-        self, settings: Settings, *, observe: bool = False, on_events: Callable[[Sequence[Event]], None] | None = None
-    ) -> None:
+        self, settings: Settings, *, registry: Registry | None = None,
+        on_events: Callable[[Sequence[Event]], None] | None = None,
+    ) -> None:  # fmt: skip
         self.settings = settings
-        self.registry = Registry(observe_only=observe)
+        self.registry = registry or Registry()
         self.vocabulary: Vocabulary = vocabulary_of(
             self.registry, services=settings.services or None, connections=settings.connections,
             scrape_s=settings.scrape_interval,

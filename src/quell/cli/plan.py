@@ -62,8 +62,8 @@ def _chosen(sheet: Sheet, wanted: str | None) -> list[Compiled]:
 
 
 def _several(sheet: Sheet, plans: list[Plan]) -> Problem:
-    names = ", ".join(plan.id for plan in plans)
-    return Problem("the file holds several runbooks and a drawing shows one", "several", sheet.shown, expected=f"--id with one of {names}")  # fmt: skip
+    expected = "--id with one of " + ", ".join(plan.id for plan in plans)
+    return Problem("the file holds several runbooks, a drawing shows one", "several", sheet.shown, expected=expected)
 
 
 def _give(plans: list[Plan], *, as_json: bool, as_svg: bool, output: Path | None) -> None:

@@ -16,6 +16,7 @@ from quell.cli.output import print_json
 from quell.errors import Conflict, InvalidInput, Problem
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_EXPECTED = "at most 64 letters, digits, _ and -, the first a letter or _"
 
 runbook = new_app(help="Start a runbook from a template.", no_args_is_help=True)
 
@@ -53,7 +54,7 @@ def new(
     """
     for what, given in (("name", name), ("service", service or name)):
         if not NAME.fullmatch(given):
-            raise InvalidInput([Problem(f"not a {what}", "wrong-value", found=repr(given), expected="letters, digits, _ and -, not a digit first, at most 64")])  # fmt: skip
+            raise InvalidInput([Problem(f"not a {what}", "wrong-value", found=repr(given), expected=_EXPECTED)])
     text = started(template, name, service or "my-service")
     if output is not None and str(output) == "-":
         sys.stdout.write(text)

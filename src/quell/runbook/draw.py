@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from html import escape
 from importlib.resources import files
+from itertools import pairwise
 
+from quell.runbook.boxes import CODE_SIZE, LINE, NOTE_SIZE, PAD_Y, TITLE_SIZE, Box, Lane, Text
 from quell.runbook.glyphs import width
-from quell.runbook.layout import CODE_SIZE, LINE, NOTE_SIZE, PAD_Y, TITLE_SIZE, Box, Lane, Line, Point, Text, lay_out
+from quell.runbook.layout import Line, Point, lay_out
 from quell.runbook.plan import Plan
 
 STYLE = files("quell.runbook").joinpath("draw.css").read_text(encoding="utf-8")
@@ -133,7 +135,7 @@ def _note(line: Line, chosen: Collection[str]) -> str:
 def _curve(points: tuple[Point, ...]) -> str:
     """Leaves and arrives upright; passes a layer straight."""
     path = f"M{_n(points[0][0])} {_n(points[0][1])}"
-    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(points):
         middle = (y1 + y2) / 2
         path += f" C{_n(x1)} {_n(middle)} {_n(x2)} {_n(middle)} {_n(x2)} {_n(y2)}"
     return path

@@ -69,11 +69,12 @@ def wrap(text: str, room: float, size: float, most: int, *, bold: bool = False, 
 def _pieces(text: str, fits: Callable[[str], bool]) -> list[str]:
     """Unbreakable parts, blanks kept with the part before."""
     pieces = []
-    for piece in re.findall(r"[^\s_\-/.]*[\s_\-/.]+|[^\s_\-/.]+", text):
-        while not fits(piece) and len(piece) > 1:
-            ends = [n for n in range(len(piece) - 1, 0, -1) if fits(piece[:n])] or [1]
-            end = next((n for n in ends if piece[n].isupper() and not piece[n - 1].isupper()), ends[0])
-            pieces.append(piece[:end])
-            piece = piece[end:]
-        pieces.append(piece)
+    for word in re.findall(r"[^\s_\-/.]*[\s_\-/.]+|[^\s_\-/.]+", text):
+        rest = word
+        while not fits(rest) and len(rest) > 1:
+            ends = [n for n in range(len(rest) - 1, 0, -1) if fits(rest[:n])] or [1]
+            end = next((n for n in ends if rest[n].isupper() and not rest[n - 1].isupper()), ends[0])
+            pieces.append(rest[:end])
+            rest = rest[end:]
+        pieces.append(rest)
     return pieces

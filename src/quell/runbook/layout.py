@@ -6,55 +6,30 @@ layer an edge passes, and the order within a layer by barycentres. Never does: k
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from itertools import pairwise
 
-from quell.runbook.glyphs import width, wrap
-from quell.runbook.plan import DECIDE, Act, Approve, Check, Decision, Node, Notify, Plan
-from quell.runbook.quantities import spoken
+from quell.runbook.boxes import (
+    BOX_WIDTH,
+    LANE_PAD,
+    Box,
+    Lane,
+    check_box,
+    decide_box,
+    end_box,
+    lane_of,
+    start_box,
+    verify_box,
+)
+from quell.runbook.plan import DECIDE, Plan
 
 MARGIN = 14.0
-BOX_WIDTH = 150.0
 GAP_X = 18.0
 GAP_Y = 40.0
-LANE_PAD = 10.0
 MOST_IN_A_ROW = 6
-_STATUS_IS = re.compile(r"""\b(?:diagnostics\.)?([\w-]+)\.status\s*={2,3}\s*['"](\w+)['"]""")
-TITLE_SIZE, NOTE_SIZE, CODE_SIZE = 13.0, 11.0, 10.5
-LINE = 15.0
-PAD_X, PAD_Y = 12.0, 9.0
 
-Kind = Literal["start", "check", "decide", "act", "approve", "notify", "verify", "resolved", "escalated", "wait"]
 Point = tuple[float, float]
-
-
-@dataclass(slots=True)
-class Text:
-    """Lines of one style, wrapped to fit."""
-
-    lines: list[str]
-    style: Literal["title", "note", "code"]
-
-
-@dataclass(slots=True)
-class Box:
-    """``x`` is the centre, ``y`` the top. ``lane`` is the decision a box belongs to, empty when to none."""
-
-    node: str
-    kind: Kind
-    about: str
-    texts: list[Text] = field(default_factory=list)
-    lane: str = ""
-    width: float = BOX_WIDTH
-    height: float = 0.0
-    x: float = 0.0
-    y: float = 0.0
-
-    @property
-    def bottom(self) -> float:
-        return self.y + self.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +44,6 @@ class Line:
     label_at: Point | None = None
     curved: bool = True
     faint: bool = False
-
-
-@dataclass(slots=True)
-class Lane:
-    """A decision's column. ``x`` is its left edge."""
-
-    decision: str
-    head: Box
-    steps: list[Box]
-    x: float = 0.0
-    y: float = 0.0
-    width: float = BOX_WIDTH + 2 * LANE_PAD
-    height: float = 0.0
-
-    @property
-    def pages(self) -> bool:
-        """Whether it ends with a person taking over, so that nothing is left to verify."""
-        return bool(self.steps) and self.steps[-1].kind == "notify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +67,15 @@ class _Page:
         self.plan = plan
         self.boxes: list[Box] = []
         self.lines: list[Line] = []
-        self.lanes = [_lane(plan, decision) for decision in plan.decisions]
+        self.lanes = [lane_of(plan, decision) for decision in plan.decisions]
 
     def layout(self) -> Layout:
-        rows, start = _rows(self.plan), _start(self.plan)
+        rows, start = _rows(self.plan), start_box(self.plan)
         widest = max([_row_width(row) for row in rows] + [self._lanes_width(), start.width])
         middle = MARGIN + widest / 2
         self._add(start, middle, MARGIN)
         bottom = self._checks(rows, middle, start)
-        decide = self._add(_decide(), middle, bottom + GAP_Y)
+        decide = self._add(decide_box(), middle, bottom + GAP_Y)
         for row in rows:
             for box in (b for b in row if isinstance(b, Box)):
                 self._to_decide(box, rows, decide)
@@ -153,16 +110,16 @@ class _Page:
             bottom = max((box.bottom for box in boxes), default=top)
             for waypoint in (cell for cell in row if isinstance(cell, _Waypoint)):
                 waypoint.height = bottom - top
-        cells = {(type(cell), cell.node, number): cell for number, row in enumerate(rows) for cell in row}
+        passed = {(c.node, level): c for level, row in enumerate(rows) for c in row if isinstance(c, _Waypoint)}
         checks = {cell.node: (number, cell) for number, row in enumerate(rows) for cell in row if isinstance(cell, Box)}
         for name, (number, box) in checks.items():
             sources = [edge.source for edge in self.plan.edges if edge.target == name and edge.source in checks]
             for source in sources:
                 first, upper = checks[source]
-                between = [cells.get((_Waypoint, source, level)) for level in range(first + 1, number)]
+                between = [passed.get((source, level)) for level in range(first + 1, number)]
                 self._join(upper, box, via=_through(between))
             if not sources:
-                between = [cells.get((_Waypoint, start.node, level)) for level in range(number)]
+                between = [passed.get((start.node, level)) for level in range(number)]
                 self._join(start, box, via=_through(between))
         return bottom
 
@@ -195,8 +152,9 @@ class _Page:
             bottom = max(bottom, lane.steps[-1].bottom if lane.steps else below)
         for lane in self.lanes:
             lane.height = bottom + LANE_PAD - lane.y
-            self.lines.append(Line(decide.node, lane.head.node, ((decide.x, decide.bottom), (lane.head.x, lane.y)), lane.decision))  # fmt: skip
-            for upper, lower in zip(lane.steps, lane.steps[1:], strict=False):
+            down = ((decide.x, decide.bottom), (lane.head.x, lane.y))
+            self.lines.append(Line(decide.node, lane.head.node, down, lane.decision))
+            for upper, lower in pairwise(lane.steps):
                 self._join(upper, lower, lane=lane.decision)
         return bottom + (LANE_PAD if self.lanes else 0)
 
@@ -207,16 +165,18 @@ class _Page:
         acting = [lane for lane in self.lanes if not lane.pages]
         paging = [lane for lane in self.lanes if lane.pages]
         right = max([lane.x + lane.width for lane in self.lanes] + [box.x + box.width / 2 for box in self.boxes])
-        escalated = _end(
+        escalated = end_box(
             "escalated", "Escalated", f"A person takes over: {self.plan.escalation.primary or 'nobody is named'}"
         )
         top = bottom + GAP_Y
         if acting:
-            verify = self._add(_verify(self.plan), sum(lane.head.x for lane in acting) / len(acting), top)
+            verify = self._add(verify_box(self.plan), sum(lane.head.x for lane in acting) / len(acting), top)
             side = verify.x + verify.width / 2
             free = [lane.head.x for lane in paging if lane.head.x - escalated.width / 2 > side]
             under = verify.bottom + GAP_Y
-            resolved = self._add(_end("resolved", "Resolved", "The signals recovered and stayed so"), verify.x, under)
+            resolved = self._add(
+                end_box("resolved", "Resolved", "The signals recovered and stayed so"), verify.x, under
+            )
             self._add(escalated, free[-1] if free else side + GAP_X + escalated.width / 2, under)
             self._join(verify, resolved, label="recovered")
             beside = verify.y + verify.height / 2
@@ -286,7 +246,7 @@ def _rows(plan: Plan) -> list[list[Box | _Waypoint]]:
         for begin in range(0, len(names), MOST_IN_A_ROW):
             part = names[begin : begin + MOST_IN_A_ROW]
             level_of |= dict.fromkeys(part, len(rows))
-            rows.append([_check(plan, name) for name in part])
+            rows.append([check_box(plan, name) for name in part])
     for name, level in level_of.items():
         for row in rows[level + 1 :]:
             row.append(_Waypoint(name))
@@ -308,7 +268,7 @@ def _longest_paths(needs: dict[str, list[str]]) -> dict[str, int]:
 
 def _ordered(rows: list[list[Box | _Waypoint]], needs: dict[str, list[str]]) -> list[list[Box | _Waypoint]]:
     """Each layer by the mean place of what its members come from (a few sweeps are enough for runbooks)."""
-    for above, row in zip(rows, rows[1:], strict=False):
+    for above, row in pairwise(rows):
         place = {cell.node: (index + 0.5) / len(above) for index, cell in enumerate(above)}
 
         def centre(cell: Box | _Waypoint, place: dict[str, float] = place) -> float:
@@ -318,80 +278,3 @@ def _ordered(rows: list[list[Box | _Waypoint]], needs: dict[str, list[str]]) -> 
 
         row.sort(key=centre)
     return rows
-
-
-# Boxes.
-
-
-def _fill(box: Box, texts: Iterable[tuple[str, Literal["title", "note", "code"], int]]) -> Box:
-    room = box.width - 2 * PAD_X
-    sizes = {"title": TITLE_SIZE, "note": NOTE_SIZE, "code": CODE_SIZE}
-    for text, style, most in texts:
-        lines = wrap(text, room, sizes[style], most, bold=style == "title", mono=style == "code")
-        if lines:
-            box.texts.append(Text(lines, style))
-    box.height = 2 * PAD_Y + LINE * sum(len(text.lines) for text in box.texts)
-    return box
-
-
-def _start(plan: Plan) -> Box:
-    trigger = plan.triggers[0] if plan.triggers else None
-    words = {"alert": "Alert", "manual": "A person asks", "metric_threshold": "Metric over its threshold"}
-    name = (trigger.alert_name or words[trigger.type]) if trigger else plan.name
-    more = f"and {len(plan.triggers) - 1} more" if len(plan.triggers) > 1 else ""
-    room = min(260.0, max(BOX_WIDTH, width(name, TITLE_SIZE, bold=True) + 2 * PAD_X + 2))
-    return _fill(Box("start", "start", f"Starts on {name}", width=room), [(name, "title", 2), (more, "note", 1)])
-
-
-def _check(plan: Plan, name: str) -> Box:
-    check = plan.by_id[name]
-    assert isinstance(check, Check)
-    about = f"Check {check.name}: {check.call.type}"
-    return _fill(Box(name, "check", about), [(name, "title", 2), (check.call.type, "note", 1)])
-
-
-def _decide() -> Box:
-    return Box(DECIDE, "decide", "Decide", [Text(["Decide"], "title")], width=112.0, height=56.0)
-
-
-def _lane(plan: Plan, decision: Decision) -> Lane:
-    number = next(index for index, known in enumerate(plan.decisions, 1) if known is decision)
-    condition = decision.when if decision.when is not None else "otherwise"
-    head = Box(decision.id, "decide", f"Decision {number}: {condition}", lane=decision.id)
-    shown = _STATUS_IS.sub(r"\1 is \2", condition)
-    _fill(head, [(f"{number}", "title", 1), (shown, "code", 4), (decision.description, "note", 2)])
-    steps = [_step(plan.by_id[name], decision.id) for name in dict.fromkeys(decision.then)]
-    return Lane(decision.id, head, steps)
-
-
-def _step(node: Node, lane: str) -> Box:
-    if isinstance(node, Act):
-        notes = [node.call.type]
-        if node.for_each:
-            notes.append(f"each {', '.join(node.for_each.values)}, {node.for_each.batch} at a time")
-        if node.requires_approval:
-            notes.append(f"asks {node.approval.ask}")
-        undo = "cannot be undone" if node.undo.never else f"undone on {' or '.join(node.undo.on)}"
-        box = Box(node.id, "act", f"Act {node.name}: {', '.join(notes)}; {undo}", lane=lane)
-        return _fill(box, [(node.id, "title", 2), *((note, "note", 2) for note in notes)])
-    if isinstance(node, Approve):
-        box = Box(node.id, "approve", f"By a person: {node.name}", lane=lane)
-        return _fill(box, [(node.id, "title", 2), ("by a person", "note", 1)])
-    if isinstance(node, Notify):
-        box = Box(node.id, "notify", f"{'Page' if node.escalate else 'Tell'}: {node.name}", lane=lane)
-        return _fill(box, [(node.id, "title", 2), ("pages a person" if node.escalate else "tells", "note", 1)])
-    return _fill(Box(node.id, "wait", node.name, lane=lane), [(node.id, "title", 2), (node.kind, "note", 1)])
-
-
-def _verify(plan: Plan) -> Box:
-    verify = plan.verify
-    signals = ", ".join(verify.signals)
-    notes = f"stable for {spoken(verify.stable_for_s)}, within {spoken(verify.within_s)}"
-    return _fill(
-        Box("verify", "verify", f"Verify by {signals}: {notes}", width=BOX_WIDTH + 2 * LANE_PAD),
-        [("Verify", "title", 1), (signals, "note", 2), (notes, "note", 2)],
-    )
-
-
-def _end(kind: Literal["resolved", "escalated"], title: str, about: str) -> Box:
-    return _fill(Box(kind, kind, about, width=108.0), [(title, "title", 1)])

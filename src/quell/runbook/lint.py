@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from quell.errors import Problem
 from quell.runbook.expr import ExprSyntaxError, Flaw, Scope, check_condition, parse
-from quell.runbook.plan import DECIDE, Act, Check, Notify, Origin, Plan
+from quell.runbook.names import names_of
+from quell.runbook.plan import DECIDE, Act, Call, Check, Notify, Origin, Plan
 from quell.runbook.quantities import spoken
 from quell.runbook.scope import action_scope, decision_scope, interpret_scope
 from quell.runbook.source import Document, show_path
@@ -57,25 +57,23 @@ def _placed(remark: Remark, document: Document, written: Mapping[str, Place]) ->
     """At the value itself, or at the closest parent that is written down."""
     base, place = remark.origin.path, show_path(remark.place)
     path = base + ("." if base and place and not place.startswith("[") else "") + place
-    known = written.get(snaked(path))
-    if known is not None:
-        line, column = document.places[known]
-        shown, inset = show_path(known), document.insets.get(known)
-        column += remark.shift + inset if remark.shift is not None and inset is not None else 0
-    else:
-        shown, (line, column) = path, _parent(snaked(path), document, written, remark.origin)
+    known = _written(snaked(path), written)
+    line, column = document.places.get(known, (remark.origin.line, remark.origin.column))
+    inset = document.insets.get(known)
+    if snaked(show_path(known)) == snaked(path) or inset is not None:
+        path = show_path(known)
+    column += remark.shift + inset if remark.shift is not None and inset is not None else 0
     return Problem(
-        remark.message, remark.rule, document.file, line, column, shown, remark.found, remark.expected, remark.nearest,
+        remark.message, remark.rule, document.file, line, column, path, remark.found, remark.expected, remark.nearest,
         remark.severity,
     )  # fmt: skip
 
 
-def _parent(path: str, document: Document, written: Mapping[str, Place], origin: Origin) -> tuple[int, int]:
-    while path:
+def _written(path: str, written: Mapping[str, Place]) -> Place:
+    """The place of this path or of its closest parent; the document's own when there is none."""
+    while path and path not in written:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        if path in written:
-            return document.places[written[path]]
-    return origin.line, origin.column
+    return written.get(path, ())
 
 
 def snaked(path: str) -> str:
@@ -99,7 +97,7 @@ def conditions(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
         own = None if "..." in act.facts else action_scope(plan, act)
         yield from _condition(act.precondition, own, act.origin, ("precondition",))
         post = act.postcondition.condition if act.postcondition else None
-        yield from _condition(post, own, act.origin, ("postcondition",))
+        yield from _condition(post, own, act.origin, ("postcondition", "check"))
         yield from _condition(act.undo.unless, decision, act.origin, ("undo", "unless"))
     if plan.verify.require:
         yield from _condition(plan.verify.require.condition, decision, plan.origin, ("verify", "require"))
@@ -127,8 +125,8 @@ def _condition(text: str | None, scope: Scope | None, origin: Origin, place: Pla
 def templates(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """Every reference in a parameter names something that exists."""
     scope = decision_scope(plan)
-    for node, group, config in _configs(plan):
-        for flaw in check_template(config, scope):
+    for node, group, call in _calls(plan):
+        for flaw in check_template(call.config, scope):
             yield Remark(
                 node.origin, (*group, flaw.path), flaw.message, "template", found=flaw.found, expected=flaw.expected,
                 nearest=flaw.nearest,
@@ -138,10 +136,10 @@ def templates(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """A value never becomes part of a shell line: one string runs in a shell only when nothing is filled into it."""
     words: dict[str, ActionWord | CheckWord] = {**vocabulary.actions, **vocabulary.checks}
-    for node, group, config in _configs(plan):
-        word = words.get(node.call.type)
+    for node, group, call in _calls(plan):
+        word = words.get(call.type)
         for name in word.shell if word else ():
-            value = config.get(name)
+            value = call.config.get(name)
             if isinstance(value, str) and has_template(value):
                 yield Remark(
                     node.origin, (*group, name), f"a template in a shell line: {value!r}", "template-in-shell",
@@ -152,17 +150,32 @@ def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 def parameters(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """What each plug-in says of its own parameters."""
     words: dict[str, ActionWord | CheckWord] = {**vocabulary.actions, **vocabulary.checks}
-    for node, group, config in _configs(plan):
-        word = words.get(node.call.type)
-        for place, message in word.faults(config) if word else ():
+    for node, group, call in _calls(plan):
+        word = words.get(call.type)
+        for place, message in word.faults(call.config) if word else ():
             yield Remark(node.origin, (*group, *place), message, "parameter")
 
 
-def _configs(plan: Plan) -> Iterator[tuple[Check | Act, Place, dict[str, Any]]]:
-    for check in plan.checks:
-        yield check, ("config",), check.call.config
+def undo_known(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
+    """What takes an action back is an action too."""
     for act in _acts(plan):
-        yield act, ("action", "config"), act.call.config
+        call = act.undo.call
+        if call is not None and call.type not in vocabulary.actions and call.type != act.call.type:
+            yield Remark(
+                act.origin, ("undo", "type"), f"unknown action type {call.type!r}", "unknown-action", found=call.type,
+                expected="one of " + ", ".join(sorted(vocabulary.actions)),
+                nearest=nearest(call.type, vocabulary.actions),
+            )  # fmt: skip
+
+
+def _calls(plan: Plan) -> Iterator[tuple[Check | Act, Place, Call]]:
+    """Every call with the place of its parameters below its node."""
+    for check in plan.checks:
+        yield check, ("config",), check.call
+    for act in _acts(plan):
+        yield act, ("action", "config"), act.call
+        if act.undo.call is not None:
+            yield act, ("undo",), act.undo.call
 
 
 def _acts(plan: Plan) -> Iterator[Act]:
@@ -245,11 +258,12 @@ def _reads_critical(plan: Plan, name: str) -> bool:
 
 
 def hints(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
-    """What a check type says about this config: a ratio without aggregation, several series where one is asked."""
+    """What a check type says of this config where one ``value`` is read: several series, a ratio without aggregation."""
     for check in plan.checks:
         word = vocabulary.checks.get(check.call.type)
+        read = {name for text in check.interpret.model_dump().values() for name in names_of(text)}
         for hint in (word.hint(check.call.config) or "").split("\n") if word else ():
-            if hint:
+            if hint and "value" in read:
                 yield Remark(check.origin, ("config",), hint, "hint", "warning")
 
 
@@ -276,6 +290,6 @@ def missing_escalation(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 
 
 RULES: tuple[Rule, ...] = (
-    conditions, templates, shell_lines, parameters, unreachable, cycles, window, service_known, unread_critical, hints,
-    no_interpret, missing_escalation,
+    conditions, templates, shell_lines, parameters, undo_known, unreachable, cycles, window, service_known,
+    unread_critical, hints, no_interpret, missing_escalation,
 )  # fmt: skip

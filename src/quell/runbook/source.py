@@ -69,9 +69,10 @@ class Document:
         """The path with each key as the author spelled it: ``decision_tree`` may be ``decisionTree`` there."""
         found: list[str | int] = []
         here = self.data
-        for part in path:
+        for wanted in path:
+            part = wanted
             if isinstance(here, dict) and part not in here:
-                part = next((key for key in here if snake(key) == snake(str(part))), part)
+                part = next((key for key in here if snake(key) == snake(str(wanted))), wanted)
             found.append(part)
             inside = (isinstance(here, dict) and part in here) or (
                 isinstance(here, list) and isinstance(part, int) and part < len(here)
@@ -145,6 +146,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class _Reader:
             result[key] = self.read(value_node, (*path, key))
         return result
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Hashable:
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Hashable:
         text, tag = str(node.value), node.tag.rsplit(":", 1)[-1]
         # With escapes, or folded over lines, the columns of the file are not those of the text.
         width = node.end_mark.column - node.start_mark.column - len(text)

@@ -79,7 +79,7 @@ class _Seen:
 
 
 async def run(params: Params, probe: Probe) -> Reading:
-    """Raises ``Transient`` (refused, timeout, unreachable, dns), ``Permanent`` (tls: no handshake, missing, invalid)."""
+    """Raises ``Transient`` (refused, timeout, unreachable, dns), ``Permanent`` (tls, missing, denied, invalid)."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     missing: dict[str, Missing] = {}

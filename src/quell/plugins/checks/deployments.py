@@ -40,6 +40,8 @@ WITHIN = ("5m", "10m", "15m", "30m", "60m", "1h", "2h", "24h")
 _RELEASE: Mapping[str, FactSpec] = {
     "version": "string", "at": "time", "current": "bool", "by": "string", "note": "string",
 }  # fmt: skip
+SIGNAL = False
+"""It tells what was deployed, which no remediation makes healthy."""
 FACTS: Mapping[str, Any] = {
     "age": "duration:s", "started_at": "time", "version": "string", "by": "string",
     "previous": {"exists": "bool", **_RELEASE}, "migrations_reversible": "bool",

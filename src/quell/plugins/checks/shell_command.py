@@ -41,6 +41,9 @@ _SHOWN = 2000
 _REASON = 200
 _MASK = "***"
 
+SIGNAL = False
+"""A command may tell of the past (a deploy); verification asks it only when the runbook says so."""
+SHELL = ("command",)
 FACTS: Mapping[str, FactSpec] = {
     "exit_code": "number", "stdout": "string", "stderr": "string", "lines": "list<string>", "line_count": "number",
     "value": "number", "truncated": "bool", "newest": "time", "age": "duration:s", "no_recent_deploy": "bool",

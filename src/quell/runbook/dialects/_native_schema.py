@@ -135,7 +135,7 @@ class RevertText(Section):
 
 
 class UndoText(Section):
-    """``none``, or where to undo (``on``), unless what, and the call: a type with config, or other config of the same."""
+    """``none``, or where to undo (``on``), unless what, and the call: a type, or other config of the same type."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -22,9 +22,9 @@ from quell.runbook.dialects._native_schema import (
     UndoText,
     VerifyText,
 )
-from quell.runbook.expr import ExprError, compile
 from quell.runbook.invalid import problems_of
-from quell.runbook.quantities import rate, seconds
+from quell.runbook.names import names_of, root_of
+from quell.runbook.quantities import rate
 from quell.runbook.source import Document, snake
 from quell.runbook.template import references
 from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
@@ -118,8 +118,9 @@ class _Lowering:
     def _call(self, text: ActionText | DiagnosticText, word: CheckWord | ActionWord | None) -> words.Call:
         """What needs a service and names none is about the runbook's own."""
         config = {snake(key): value for key, value in text.config.items()}
-        if word and self.text.service and any(place == ("service",) for place, _ in word.faults(config)):
-            config = {"service": self.text.service, **config} if "service" not in config else config
+        if word and self.text.service and "service" not in config and (faults := word.faults(config)):
+            about_ours = {"service": self.text.service, **config}
+            config = about_ours if len(word.faults(about_ours)) < len(faults) else config
         return words.Call(type=text.type, config=config)
 
     def _retry(self, given: Any) -> words.Retry:
@@ -180,7 +181,8 @@ class _Lowering:
             guard=self._guard(index, text, call), capture=text.capture, precondition=text.precondition,
             postcondition=self._postcondition(text), undo=self._undo(text.undo, call),
             revert=words.Revert(after_s=text.revert.after, ask=text.revert.ask) if text.revert else None,
-            on_unknown=text.on_unknown, facts=dict(word.facts) if word else {"...": "any"}, for_each=self._for_each(text),
+            on_unknown=text.on_unknown, facts=dict(word.facts) if word else {"...": "any"},
+            for_each=self._for_each(text),
         )  # fmt: skip
 
     def _approval(self, text: RemediationText) -> words.Approval:
@@ -352,20 +354,4 @@ def _is_parameter(name: str, config: Mapping[str, Any]) -> bool:
     return name in config or any(name in group for group in inside)
 
 
-def names_of(condition: str | None) -> set[str]:
-    """The dotted names a condition reads; none when it cannot be parsed (lint says so)."""
-    if condition is None:
-        return set()
-    try:
-        return set(compile(condition).names)
-    except ExprError:
-        return set()
-
-
-def root_of(path: str) -> str:
-    """The check a path starts with: ``diagnostics.x.status`` and ``x.status`` are both about ``x``."""
-    parts = path.replace("[", ".").split(".")
-    return parts[1] if parts[0] == "diagnostics" and len(parts) > 1 else parts[0]
-
-
-__all__ = ["NAME", "lower", "names_of", "root_of", "seconds", "sniff"]
+__all__ = ["NAME", "lower", "sniff"]

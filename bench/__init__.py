@@ -1,0 +1,1 @@
+"""How fast it is, with the command that shows it. Figures go to docs/benchmarks.md."""
