@@ -27,7 +27,8 @@ from quell.incident.incident import Incident
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve
 from quell.library import Library, load_library
-from quell.probe import World, make_client
+from quell.ports import SourceType
+from quell.probe import World, make_client, resolve_secret
 from quell.registry import Registry
 from quell.respond import approve, escalate, frame, interpreter
 from quell.respond.begin import Beginning, begin
@@ -73,7 +74,7 @@ class App:
         self.registry = registry or Registry()
         self.vocabulary: Vocabulary = vocabulary_of(
             self.registry, services=settings.services or None, connections=settings.connections,
-            scrape_s=settings.scrape_interval,
+            variables=settings.variables, scrape_s=settings.scrape_interval,
         )  # fmt: skip
         self.library = Library()
         self.listeners: list[Callable[[Sequence[Event]], None]] = [on_events] if on_events else []
@@ -114,7 +115,7 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(Exception):
             await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
-        await asyncio.to_thread(self.durable.shutdown)
+        await self.durable.shutdown()
         await self.world.close()
         self.database.close()
 
@@ -183,16 +184,27 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
-        configured = self.settings.sources.get(source)
-        kind = self.registry.source(configured.type or source if configured else source)
-        try:
-            params = kind.params.model_validate(configured.params if configured else {})
-        except ValidationError as error:
-            raise InvalidInput([Problem(str(error), "settings", path=f"sources.{source}")]) from None
+        kind, params = self._source(source)
         if refused := kind.verify(headers, body, params):
             raise Refused("signature", refused)
         alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
         return await self.take_in(source, [self._located(alert) for alert in alerts], bad)
+
+    def _source(self, source: str) -> tuple[SourceType, Any]:
+        configured = self.settings.sources.get(source)
+        kind = self.registry.source(configured.type or source if configured else source)
+        try:
+            return kind, kind.params.model_validate(configured.params if configured else {})
+        except ValidationError as error:
+            raise InvalidInput([Problem(str(error), "settings", path=f"sources.{source}")]) from None
+
+    def guards_itself(self, source: str) -> bool:
+        """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
+        try:
+            kind, params = self._source(source)
+        except (NotFound, InvalidInput):
+            return False
+        return kind.verify({}, b"", params) is not None
 
     def _located(self, alert: Alert) -> Alert:
         """An alert that names no environment or region is of ours."""
@@ -398,6 +410,21 @@ class App:
                 connection, effects, queries.incident(connection, incident).id, kind, payload, by
             )
         )
+
+    async def changed(self, after: int | None) -> tuple[int, set[str]]:
+        """The newest event's id, and the incidents that any process wrote to after the event ``after``."""
+
+        def look(connection: sa.Connection) -> tuple[int, set[str]]:
+            if after is None:
+                return queries.event_time_of_newest(connection), set()
+            found = queries.changed_since(connection, after)
+            return max((row[0] for row in found), default=after), {row[2] for row in found}
+
+        return await self.database.read(look)
+
+    def server_token(self) -> str | None:
+        """What a client of the server must show. Raises ``Permanent`` when the reference leads nowhere."""
+        return resolve_secret(self.settings.server.token) if self.settings.server.token else None
 
     def now_us(self) -> int:
         return now_us()

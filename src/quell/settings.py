@@ -146,6 +146,7 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     network: NetworkSettings = NetworkSettings()
     runbooks: tuple[str, ...] = ()
+    variables: dict[str, Any] = Field(default_factory=dict)
     services: dict[str, ServiceSettings] = Field(default_factory=dict)
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
     notifiers: dict[str, NotifierSettings] = Field(default_factory=dict)

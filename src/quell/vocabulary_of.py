@@ -21,13 +21,14 @@ def vocabulary_of(
     *,
     services: Iterable[str] | None = None,
     connections: Iterable[str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
 ) -> Vocabulary:
     """Every check and action under its name and its aliases."""
     checks = {name: _check(kind, scrape_s) for kind in registry.checks.values() for name in (kind.name, *kind.aliases)}
     actions = {name: _action(kind) for kind in registry.actions.values() for name in (kind.name, *kind.aliases)}
     return Vocabulary(
-        checks=checks, actions=actions, scrape_s=scrape_s,
+        checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
         connections=frozenset(connections) if connections is not None else None,
     )  # fmt: skip

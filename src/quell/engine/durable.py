@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -97,9 +98,11 @@ class Durable:
             system_database_engine=self._engine, serializer=self._serializer, application_name=APPLICATION, lazy=True
         )
 
-    def shutdown(self) -> None:
+    async def shutdown(self) -> None:
         """Stop taking work and let go. Runs that wait are found again at the next start."""
-        DBOS.destroy(workflow_completion_timeout_sec=0, destroy_registry=True)
+        await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
+        # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
 
     # Starting and talking to workflows, from outside of one.
 

@@ -208,6 +208,8 @@ class Frame:
         config = dict(request.act.call.config)
         if "service" in kind.params.model_fields and not _names_service(config):
             config["service"] = request.context.service
+        if "captured" in kind.params.model_fields and request.extra.get("captured"):
+            config["captured"] = request.extra["captured"]
         tighter = {k: v for k, v in request.act.guard.limits.items() if k in kind.params.model_fields}
         params = params_of(kind.params, {**config, **tighter}, env)
         probe = self.means.world.probe(timeout_s=request.act.timeout_s, key=request.key)

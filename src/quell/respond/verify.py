@@ -22,6 +22,7 @@ from quell.respond.means import Context, Means
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import environment, trigger_finding
 from quell.runbook.expr import ExprError, compile
+from quell.runbook.names import names_of, root_of
 from quell.runbook.plan import Check, Interpret, Plan, Require
 from quell.runbook.scope import decision_scope
 from quell.store.database import now_us
@@ -72,6 +73,11 @@ class Watch:
         self._healthy_since: float | None = None
         self._worse_since: float | None = None
         self._count = 0
+        self._seen: dict[str, Finding] = {}
+        condition = plan.verify.require.condition if plan.verify.require else None
+        self._needed = [
+            check.id for check in plan.checks if check.id in {root_of(name) for name in names_of(condition)}
+        ]
 
     async def verdict(self) -> dict[str, Any]:
         """Ask until a verdict is true. Returns the payload of the event that tells it."""
@@ -109,11 +115,12 @@ class Watch:
     async def _ask(self) -> tuple[list[Signal], bool | None]:
         self._count += 1
         names = signals_of(self.plan, self.question.context)
-        now, enough = await asyncio.gather(
-            asyncio.gather(*(self._one(name) for name in names)), self._enough(self.plan.verify.require)
-        )
+        asked = list(dict.fromkeys((*names, *self._needed)))
+        self._seen = dict(zip(asked, await asyncio.gather(*(self._one(name) for name in asked)), strict=True))
+        enough = await self._enough(self.plan.verify.require)
         signals = []
-        for name, finding in zip(names, now, strict=True):
+        for name in names:
+            finding = self._seen[name]
             node = self.plan.by_id.get(name)
             before = self.question.baseline.get(name) or finding
             limits = limits_of(self.plan, node) if isinstance(node, Check) else ()
@@ -156,7 +163,7 @@ class Watch:
     def _environment(self) -> dict[str, Any]:
         question = self.question
         return environment(
-            self.plan, question.findings, alert=question.context.alert, incident=question.context.view,
+            self.plan, {**question.findings, **self._seen}, alert=question.context.alert, incident=question.context.view,
             outcomes=question.outcomes, variables=question.context.variables,
         )  # fmt: skip
 

@@ -174,9 +174,8 @@ class _Page:
             side = verify.x + verify.width / 2
             free = [lane.head.x for lane in paging if lane.head.x - escalated.width / 2 > side]
             under = verify.bottom + GAP_Y
-            resolved = self._add(
-                end_box("resolved", "Resolved", "The signals recovered and stayed so"), verify.x, under
-            )
+            resolved = end_box("resolved", "Resolved", "The signals recovered and stayed so")
+            self._add(resolved, verify.x, under)
             self._add(escalated, free[-1] if free else side + GAP_X + escalated.width / 2, under)
             self._join(verify, resolved, label="recovered")
             beside = verify.y + verify.height / 2

@@ -22,6 +22,8 @@ MAX_NODES = 50_000
 MAX_DEPTH = 40
 MAX_NUMBER = 2**53 - 1
 _LONGEST_NUMBER = 40
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_COLLECTIONS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 Path = tuple[str | int, ...]
 
@@ -104,7 +106,7 @@ def load(text: str, file: str = "") -> list[Document]:
     problems: list[Problem] = []
     documents = []
     try:
-        for node in yaml.compose_all(text.lstrip("\ufeff"), Loader=_Loader):
+        for node in yaml.compose_all(_joined(text.removeprefix("\ufeff")), Loader=_Loader):
             if node is not None:
                 reader = _Reader(file, problems)
                 data = reader.read(node, ())
@@ -116,6 +118,15 @@ def load(text: str, file: str = "") -> list[Document]:
     if problems:
         raise InvalidInput(problems)
     return documents
+
+
+def _joined(text: str) -> str:
+    """JSON writes a letter beyond U+FFFF as two escapes (RFC 8259, 7), which YAML does not know."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    return _PAIR.sub(
+        lambda f: f"{f[1]}\\U{0x10000 + ((int(f[2], 16) & 0x3FF) << 10) + (int(f[3], 16) & 0x3FF):08x}", text
+    )
 
 
 def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
@@ -142,6 +153,8 @@ class _Reader:
             self._complain(node, path, "too much: more nodes or deeper than a runbook can be", "too-large")
             raise InvalidInput(self.problems)
         self.places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            self._complain(node, path, f"tag {node.tag} is not allowed", "syntax")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):

@@ -56,13 +56,14 @@ class ActionWord:
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
 
-    ``scrape_s``: how long until a change of the world is in a sample (scrape + evaluation), seconds.
+    ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is in a sample (scrape + evaluation), seconds.
     """
 
     checks: Mapping[str, CheckWord] = field(default_factory=dict)
     actions: Mapping[str, ActionWord] = field(default_factory=dict)
     services: frozenset[str] | None = None
     connections: frozenset[str] | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
     scrape_s: float = 15.0
 
 

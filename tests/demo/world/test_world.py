@@ -1,5 +1,6 @@
 """The world as a whole: it starts, users can pay, and nothing of it stays, however it ends."""
 
+import asyncio
 import json
 import os
 import signal
@@ -118,6 +119,27 @@ def test_nothing_stays_when_the_owner_ends(ending: signal.Signals | str, tmp_pat
     poll(lambda: not any(lives(pid) for pid in said["pids"].values()), "no process of the world lives")
     poll(lambda: not folder.exists(), "the folder is gone")
     assert not any(listens(port) for port in said["ports"])
+
+
+def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    world = World(folder)
+
+    async def owner() -> None:
+        async with world:
+            raise AssertionError("it was cancelled before")
+
+    async def cancel_while_it_starts() -> None:
+        task = asyncio.create_task(owner())
+        while not folder.exists():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel_while_it_starts())
+    assert not folder.exists()
+    assert not any(listens(port) for port in every_port(world))
 
 
 def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path) -> None:

@@ -165,6 +165,9 @@ def test_a_row_that_brings_back_an_old_version_is_a_rollback(table: Connection) 
     assert (facts["version"], facts["by"], facts["previous"]["version"]) == ("v2", "cat", "v1")
     assert facts["age"] == pytest.approx(60)
     assert facts["count_recent"] == 3
+    assert [(one["version"], NOW - one["at"]) for one in facts["releases"]] == [
+        ("v3", 20 * MINUTE), ("v2", 50 * MINUTE), ("v1", 5 * HOUR),
+    ]  # fmt: skip
 
 
 def test_columns_have_the_names_they_have(table: Connection) -> None:

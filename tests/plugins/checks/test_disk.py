@@ -21,7 +21,7 @@ from tests.servers.process import wait_until
 HOLD = """
 import os, sys, time
 held = open(sys.argv[1], "wb"); held.write(b"x" * 3_000_000); held.flush(); os.fsync(held.fileno())
-os.unlink(sys.argv[1]); print("held", flush=True); time.sleep(600)
+os.unlink(sys.argv[1]); kept = open(sys.argv[1] + ".kept", "wb"); print("held", flush=True); time.sleep(600)
 """
 
 

@@ -151,9 +151,10 @@ def test_what_is_not_ours_is_missing_and_not_zero(workers: Workers) -> None:
     script = (
         "import json, os, asyncio\n"
         "from quell.plugins.checks import process; from quell.probe import World, make_client; from quell.registry import Registry\n"
+        "world = World(Registry(), http=make_client())\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "async def run(config):\n"
-        "    world = World(Registry(), http=make_client()); reading = await process.run(process.Params.model_validate(config), world.probe())\n"
+        "    reading = await process.run(process.Params.model_validate(config), world.probe())\n"
         "    return [reading.facts, {name: [one.reason, one.error_class] for name, one in reading.missing.items()}]\n"
         f"print(json.dumps([asyncio.run(run(c)) for c in ({{'port': {port}}}, {{'pattern': '{workers.mark}'}})]))\n"
     )

@@ -235,7 +235,14 @@ frontend in
         key, begin, chain = stranger.partition("-----BEGIN CERTIFICATE")
         mixed = key + begin + new.partition("-----BEGIN CERTIFICATE")[2]
         assert chain
-        for wrong_path, pem in ((path, mixed), (path, "no pem"), ("/other.pem", old), ("x; show info", old)):
+        keyless = begin + new.partition("-----BEGIN CERTIFICATE")[2]
+        for wrong_path, pem in (
+            (path, mixed),
+            (path, keyless),
+            (path, "no pem"),
+            ("/other.pem", old),
+            ("x; show info", old),
+        ):
             with pytest.raises(Permanent) as failure:
                 drive(proxy, lambda driver, p=wrong_path, text=pem: driver.certificate(p, text))
             assert "PRIVATE KEY" not in str(failure.value)

@@ -3,74 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-import yaml
-from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
 from quell.fleet import Fleet
-from quell.incident.service import Service
 from quell.plugins.drivers import kubernetes
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.serving import Fault
-from tests.fakes.tls import TestAuthority, _issue
-from tests.plugins.world import probe_over
-from tests.servers.haproxy import HAProxy
+from tests.plugins.drivers.shop_cluster import TOKEN, TOKEN_VARIABLE, drive, kubectl, shop_cluster
 from tests.servers.ports import free_port
-from tests.servers.process import locate, wait_until
-
-T = TypeVar("T")
-TOKEN = "let-me-in"
-SERVICE = Service(name="payment")
+from tests.servers.process import wait_until
 
 
 @pytest.fixture(autouse=True)
 def _token() -> Iterator[None]:
-    os.environ["QUELL_TEST_KUBE_TOKEN"] = TOKEN
+    os.environ[TOKEN_VARIABLE] = TOKEN
     yield
-    del os.environ["QUELL_TEST_KUBE_TOKEN"]
+    del os.environ[TOKEN_VARIABLE]
 
 
 @pytest.fixture
 def cluster() -> Iterator[FakeKubernetes]:
-    """A Deployment `payment` on its third revision, with three pods ready."""
-    with FakeKubernetes() as fake:
-        fake.add_deployment("payment", "shop/payment:1", replicas=3)
-        wait_until(lambda: fake.settled("payment"), "first revision")
-        for tag in ("2", "3"):
-            kubectl(fake, "set", "image", "deployment/payment", f"app=shop/payment:{tag}")
-            wait_until(lambda: fake.settled("payment"), f"revision {tag}")
+    with shop_cluster() as fake:
         yield fake
-
-
-def kubectl(fake: FakeKubernetes, *words: str) -> str:
-    done = subprocess.run(
-        [locate("kubectl", "kubernetes-client"), "--server", fake.url, *words],
-        capture_output=True, text=True, timeout=60, check=False, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def drive(fake: FakeKubernetes | str, act: Callable[[kubernetes.Kubernetes], Awaitable[T]], **config: Any) -> T:
-    url = fake if isinstance(fake, str) else fake.url
-    settings = {"deployment": "payment", "url": url, "token": "env:QUELL_TEST_KUBE_TOKEN"} | config
-    chosen = kubernetes.Config.model_validate({key: value for key, value in settings.items() if value is not None})
-
-    async def run() -> T:
-        async with probe_over() as probe:
-            return await act(kubernetes.connect(chosen, SERVICE, probe))
-
-    return asyncio.run(run())
 
 
 def template(fake: FakeKubernetes) -> dict[str, Any]:
@@ -367,112 +327,3 @@ def test_one_pod_alone_is_not_restarted_and_nothing_is_drained(cluster: FakeKube
 def test_a_wrong_config_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         kubernetes.Config.model_validate({"deployment": "payment", **wrong})
-
-
-TLS_FRONT = """\
-frontend api
-    bind 127.0.0.1:${{PORT}} ssl crt "${{FOLDER}}/api.pem" ca-file "${{FOLDER}}/clients.pem" verify required
-    default_backend api
-backend api
-    server api 127.0.0.1:{port}
-"""
-
-
-def _kubeconfig(folder: Path, url: str, authority: TestAuthority, *, inline: bool) -> Path:
-    """A kubeconfig with a client certificate, in the file or beside it."""
-    client = _issue("quell", authority.root, (-1, 30))
-    certificate = client.certificate.public_bytes(serialization.Encoding.PEM)
-    key = client.key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    material = {
-        "certificate-authority": authority.root_file.read_bytes(),
-        "client-certificate": certificate,
-        "client-key": key,
-    }
-    said: dict[str, str] = {}
-    for name, pem in material.items():
-        (folder / f"{name}.pem").write_bytes(pem)
-        said |= {f"{name}-data": base64.b64encode(pem).decode()} if inline else {name: f"{name}.pem"}
-    document = {
-        "current-context": "elsewhere",
-        "contexts": [{"name": "shop", "context": {"cluster": "c", "user": "u", "namespace": "default"}}],
-        "clusters": [
-            {
-                "name": "c",
-                "cluster": {"server": url, "tls-server-name": "api.test"}
-                | {name: value for name, value in said.items() if name.startswith("certificate")},
-            }
-        ],
-        "users": [{"name": "u", "user": {"token": TOKEN} | {k: v for k, v in said.items() if k.startswith("client")}}],
-    }
-    path = folder / "config"
-    path.write_text(yaml.safe_dump(document))
-    return path
-
-
-@pytest.mark.parametrize("inline", [True, False])
-def test_a_kubeconfig_with_a_client_certificate(cluster: FakeKubernetes, tmp_path: Path, inline: bool) -> None:
-    authority = TestAuthority(tmp_path)
-    files = {"api.pem": authority.leaf("api.test").read_text(), "clients.pem": authority.root_file.read_text()}
-    with HAProxy(TLS_FRONT.format(port=cluster.port), files=files) as front:
-        path = _kubeconfig(tmp_path, f"https://127.0.0.1:{front.port}", authority, inline=inline)
-        config = {"url": None, "token": None, "kubeconfig": path, "context": "shop"}
-        assert drive(cluster, lambda driver: driver.state(), **config).ready == 3
-        with pytest.raises(Permanent, match="no context 'elsewhere'; known: shop"):
-            drive(cluster, lambda driver: driver.state(), **{**config, "context": None})
-        # Without trust in the authority nothing is sent at all.
-        with pytest.raises(Permanent) as failure:
-            drive(cluster, lambda driver: driver.state(), url=f"https://127.0.0.1:{front.port}")
-        assert failure.value.error_class == "tls"
-
-
-def test_the_service_account_of_a_pod(cluster: FakeKubernetes, tmp_path: Path) -> None:
-    authority = TestAuthority(tmp_path)
-    front = TLS_FRONT.replace(' ca-file "${{FOLDER}}/clients.pem" verify required', "").format(port=cluster.port)
-    with HAProxy(front, files={"api.pem": authority.leaf("127.0.0.1").read_text()}) as server:
-        (tmp_path / "token").write_text(TOKEN + "\n")
-        (tmp_path / "namespace").write_text("default")
-        shutil.copy(authority.root_file, tmp_path / "ca.crt")
-        inside = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
-        os.environ.update(inside)
-        try:
-            state = drive(cluster, lambda driver: driver.state(), url=None, token=None, service_account=tmp_path)
-        finally:
-            for name in inside:
-                del os.environ[name]
-    assert state.ready == 3
-
-
-@pytest.mark.parametrize(
-    ("text", "error_class"),
-    [
-        ("", "invalid"),
-        ("- a", "invalid"),
-        ("{", "invalid"),
-        ("current-context: a", "missing"),
-        ("{current-context: a, contexts: [{name: a, context: {cluster: c}}], clusters: []}", "missing"),
-        ("{current-context: a, contexts: [{name: a, context: {cluster: c}}], clusters: [{name: c}]}", "invalid"),
-        (
-            "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], users: [{name: u, user: "
-            "{exec: {command: rm}}}], clusters: [{name: c, cluster: {server: 'https://x'}}]}",
-            "invalid",
-        ),
-        (
-            "{current-context: a, contexts: [{name: a, context: {cluster: c}}], clusters: [{name: c, cluster: "
-            "{server: 'https://x', certificate-authority-data: '!'}}]}",
-            "invalid",
-        ),
-        (
-            "{current-context: a, contexts: [{name: a, context: {cluster: c}}], clusters: [{name: c, cluster: "
-            "{server: 'https://x', certificate-authority-data: aGVsbG8=}}]}",
-            "tls",
-        ),
-    ],
-)
-def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, text: str, error_class: str) -> None:
-    path = tmp_path / "config"
-    path.write_text(text)
-    with pytest.raises(Permanent) as failure:
-        drive("http://unused", lambda driver: driver.state(), url=None, token=None, kubeconfig=path)
-    assert failure.value.error_class == error_class

@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
+from quell.fleet import ServiceState
 from quell.incident.service import Service
 from quell.plugins.drivers import supervisord
 from quell.probe import LiveProbe
@@ -157,6 +158,22 @@ def test_a_cancelled_restart_does_not_leave_the_process_stopped(tmp_path: Path) 
         assert server.program_pid("slow") != first
 
 
+def test_a_restart_is_accepted_before_the_process_is_called_running() -> None:
+    program = {"command": f"{sys.executable} -c 'import time; time.sleep(600)'", "startsecs": 3600}
+    with Supervisord({"slow": program}) as server:
+        first = server.program_pid("slow")
+        config = {"url": server.url, "username": "quell", "password": f"env:{PASSWORD_VARIABLE}", "programs": ["slow"]}
+
+        async def act(driver: supervisord.Supervisord) -> ServiceState:
+            async with asyncio.timeout(30):
+                await driver.restart(["slow"])
+            return await driver.state()
+
+        state = drive(config, act)
+        assert (state.ready, state.rolling) == (0, True)
+        assert server.program_pid("slow") not in (0, first)
+
+
 def test_a_program_that_cannot_start_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     program = tmp_path / "there"
     program.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(600)\n")
@@ -209,15 +226,22 @@ class _Answers(FakeServer):
         return Reply(200, self.body, "text/xml")
 
 
-ENTITY = b"""<?xml version="1.0"?><!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/hostname">]>
+ENTITY = b"""<?xml version="1.0"?><!DOCTYPE r [<!ENTITY x "payment">]>
 <methodResponse><params><param><value><string>&x;</string></value></param></params></methodResponse>"""
+
+
+@pytest.mark.parametrize("body", [ENTITY, ENTITY.decode().encode("utf-16")])
+def test_an_answer_with_a_document_type_is_refused(body: bytes) -> None:
+    with _Answers() as fake:
+        fake.body = body
+        with pytest.raises(Permanent, match="document type") as failure:
+            drive({"url": fake.url, "group": "payment"}, lambda driver: driver.state())
+    assert failure.value.error_class == "invalid"
 
 
 @pytest.mark.parametrize(
     ("body", "error_class"),
     [
-        (ENTITY, "invalid"),
-        (ENTITY.decode().encode("utf-16"), "invalid"),
         (b"<html>not found</html>", "invalid"),
         (b"", "invalid"),
         (b"\x00\xff", "invalid"),

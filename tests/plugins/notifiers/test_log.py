@@ -2,10 +2,10 @@
 
 import pytest
 from structlog.testing import capture_logs
-from tests.plugins.world import probe_over
 
 from quell.plugins.notifiers import log
 from quell.ports import Message
+from tests.plugins.world import probe_over
 
 pytestmark = pytest.mark.anyio
 

@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 import pytest
-from tests.fakes.pagerduty import FakePagerDuty
-from tests.fakes.serving import Fault
-from tests.plugins.world import probe_over
 
 from quell.errors import Permanent, Transient
 from quell.plugins.notifiers import pagerduty
 from quell.ports import Connection, Message
+from tests.fakes.pagerduty import FakePagerDuty
+from tests.fakes.serving import Fault
+from tests.plugins.world import probe_over
 
 pytestmark = pytest.mark.anyio
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.blockkit import problems
-from tests.fakes.serving import Fault
-from tests.fakes.slack import FakeSlack
-from tests.plugins.world import probe_over
-from tests.servers.ports import free_port
 
 from quell.errors import Permanent, Transient
 from quell.plugins.notifiers import slack
 from quell.plugins.notifiers._post import retry_after
 from quell.ports import Connection, Message
 from quell.registry import Registry
+from tests.fakes.blockkit import problems
+from tests.fakes.serving import Fault
+from tests.fakes.slack import FakeSlack
+from tests.plugins.world import probe_over
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

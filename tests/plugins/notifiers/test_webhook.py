@@ -5,13 +5,13 @@ import hmac
 from datetime import UTC, datetime
 
 import pytest
-from tests.fakes.serving import Fault, Reply
-from tests.fakes.sink import FakeSink
-from tests.plugins.world import probe_over
 
 from quell.errors import Permanent, Transient
 from quell.plugins.notifiers import webhook
 from quell.ports import Connection, Message
+from tests.fakes.serving import Fault, Reply
+from tests.fakes.sink import FakeSink
+from tests.plugins.world import probe_over
 
 pytestmark = pytest.mark.anyio
 

@@ -218,7 +218,7 @@ def _queued(world: World) -> int:
 
 def _steady(world: World) -> bool:
     users = world.users(0.5)
-    return not world.alerts() and users.ok > 0 and users.failed == 0 and _queued(world) == 0
+    return not world.alerts() and users.ok > 0 and users.failed == 0 and _queued(world) == 0 and world.all_running()
 
 
 def reset(world: World, within_s: float = 15.0) -> None:

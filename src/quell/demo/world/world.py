@@ -34,7 +34,7 @@ USER = "operator"
 START_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
 POLL_S = 0.02
-STARTSECS = 0.3
+STARTSECS = 0.2
 STARTRETRIES = 3
 BACKOFF_S = 0.15
 
@@ -171,6 +171,11 @@ class World:
         known: Any = self.supervisor.supervisor.getAllProcessInfo()
         return own | {one["name"]: one["pid"] for one in known if one["pid"]}
 
+    def all_running(self) -> bool:
+        """Whether every program of the supervisor is RUNNING."""
+        known: Any = self.supervisor.supervisor.getAllProcessInfo()
+        return all(one["statename"] == "RUNNING" for one in known)
+
     def wait_until(self, condition: Callable[[], bool], what: str, within_s: float) -> None:
         """Poll; `Unavailable` when it does not come true in time."""
         deadline = time.monotonic() + within_s
@@ -222,7 +227,7 @@ class World:
             raise Unavailable(f"{', '.join(dead)} ended at the start")
         try:
             ready = Client(self.ports.metrics, 1.0).ask("GET", "/-/ready")[0] == 200
-            return ready and self.users(START_WITHIN_S).ok >= min(5, self._rps)
+            return ready and self.users(START_WITHIN_S).ok >= min(5, self._rps) and self.all_running()
         except OSError:
             return False
 

@@ -164,6 +164,7 @@ class _MySQL:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(self._kill))
             with suppress(Exception):
                 await task
             raise

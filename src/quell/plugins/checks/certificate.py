@@ -114,8 +114,6 @@ def _from_outside(seen: _Seen, params: Params, probe: Probe) -> dict[str, Any]:
     facts = _chain.described(leaf, probe.now())
     matches = _chain.covers(facts["san"], wanted)
     complete = seen.verify_code not in _NO_ISSUER
-    # A self-signed certificate that was not the end of anything has no issuer to miss.
-    complete = complete or _chain.self_signed(seen.sent[-1])
     reason = seen.verify_message if seen.verify_code else None if matches else f"the names do not cover {wanted!r}"
     return facts | {
         "_leaf": leaf, "chain_length": len(seen.sent), "chain_complete": complete, "chain_valid": not seen.verify_code,

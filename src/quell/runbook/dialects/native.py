@@ -69,7 +69,7 @@ class _Lowering:
         return words.Plan(
             id=text.id, name=text.name or text.id, description=text.description, severity=text.severity,
             service=text.service, owner=text.owner, mode=text.mode, decision_mode=text.decision_mode,
-            max_rounds=text.max_rounds, variables=text.variables, triggers=tuple(self._triggers()),
+            max_rounds=text.max_rounds, variables=self._variables(), triggers=tuple(self._triggers()),
             nodes=(*checks, decide, *acts, *self.undefined.values()),
             edges=(*self._check_edges(), *edges), decisions=tuple(decisions),
             verify=self._verify(checks), escalation=self._escalation(), origin=self._at(),
@@ -90,6 +90,13 @@ class _Lowering:
                     where = seen.get(name, "the house")
                     self._complain((section, index, "id"), f"id {name!r} is taken by {where}", "duplicate-id")
                 seen.setdefault(name, f"{section}[{index}]")
+
+    def _variables(self) -> dict[str, Any]:
+        """The runbook's own, and of the site's those that it reads; the site's values go first."""
+        site = self.vocabulary.variables
+        texts = [self.text.model_dump(include={"diagnostics", "decision_tree", "remediations", "verify"})]
+        read = {root_of(reference.path) for reference in references(texts)}
+        return {**self.text.variables, **{k: v for k, v in site.items() if k in read or k in self.text.variables}}
 
     def _triggers(self) -> Iterable[words.Trigger]:
         for trigger in self.text.triggers:

@@ -22,12 +22,16 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 class Rule:
-    """``expr`` compares the worst of one metric's series with a number; ``rounds`` is the ``for``, in scrapes."""
+    """Compares every series of one metric with a number; one that holds is enough.
+
+    ``rounds`` is the ``for``, in scrapes; ``query`` is the condition as it stands in a URL.
+    """
 
     def __init__(self, name: str, metric: str, operator: str, limit: float, rounds: int, severity: str, text: str):
         self.name, self.metric, self.operator, self.limit = name, metric, operator, limit
         self.rounds, self.severity, self.text = rounds, severity, text
-        self.expr = f"{metric} {operator} {limit:g}"
+        expr = f"{metric} {operator} {limit:g}"
+        self.query = "".join(char if char.isalnum() or char in "_.:" else f"%{ord(char):02X}" for char in expr)
 
     def holds(self, history: History) -> float | None:
         """The offending value, or None."""
@@ -190,7 +194,7 @@ class Watch:
             "annotations": annotations,
             "startsAt": stamp(alarm.since),
             "endsAt": NEVER if ended is None else stamp(ended),
-            "generatorURL": f"{self._api_url}/graph?g0.expr={alarm.rule.expr.replace(' ', '+')}&g0.tab=1",
+            "generatorURL": f"{self._api_url}/graph?g0.expr={alarm.rule.query}&g0.tab=1",
             "fingerprint": fingerprint(labels),
         }
         return {

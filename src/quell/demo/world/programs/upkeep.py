@@ -175,6 +175,8 @@ class Program:
                 description = f"pid {self.pid}, uptime {up // 3600}:{up % 3600 // 60:02}:{up % 60:02}"
             elif self.state in (BACKOFF, FATAL):
                 description = self.spawnerr
+            elif self.state in (STARTING, STOPPING):
+                description = ""
             else:
                 description = (
                     time.strftime("%b %d %I:%M %p", time.gmtime(self.stopped)) if self.stopped else "Not started"

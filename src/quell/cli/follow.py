@@ -1,0 +1,279 @@
+"""An incident as it goes, told event by event: what was seen, why it was decided, what was done, whether it helped.
+
+``rows_of`` is pure: an event and what came before it give rows. ``Follower`` lays them out and writes them.
+Never does: fetch events, decide anything.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TextIO
+
+from quell.cli.card import card, change
+from quell.cli.lines import Row, layout, under, write
+from quell.cli.output import coloured, paint
+from quell.incident.event import Event, EventKind
+from quell.runbook.quantities import spoken
+
+STATUS = {
+    "healthy": ("✓", "green"), "warning": ("!", "yellow"), "critical": ("✗", "red"), "no_data": ("?", "yellow"),
+    "error": ("✗", "red"),
+}  # fmt: skip
+RESULT = {
+    "done": ("✓", "green"), "failed": ("✗", "red"), "unknown": ("?", "red"), "refused": ("✗", "yellow"),
+    "skipped": ("·", "dim"), "dry_run": ("·", "cyan"),
+}  # fmt: skip
+VERDICT = {
+    "recovered": ("✓", "green"), "improved": ("!", "yellow"), "unchanged": ("✗", "red"), "worse": ("✗", "red"),
+    "cannot_tell": ("?", "yellow"),
+}  # fmt: skip
+OUTCOME = {
+    "resolved": ("✓", "green"), "healthy": ("✓", "green"), "mitigated": ("!", "yellow"), "escalated": ("!", "red"),
+    "stopped": ("!", "yellow"), "dry_run": ("·", "cyan"),
+}  # fmt: skip
+HOLDS = {True: ("✓", "green"), False: ("✗", "dim"), None: ("?", "yellow")}
+MOST_TARGETS = 5
+
+
+@dataclass(slots=True)
+class Known:
+    """What the events so far have told, as far as later rows need it."""
+
+    began: datetime | None = None
+    findings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def node_of(event: Event) -> str:
+    """The name of the node an event is about: the second part of ``<run>/<node>/<visit>/<target>``."""
+    run, node, *_ = [*event.node.split("/", 3), ""]
+    return node if run.startswith("run:") else ""
+
+
+def label_of(event: Event, otherwise: str) -> str:
+    """The node, and the target when the node has several."""
+    target = event.node.split("/", 3)[3] if event.node.count("/") >= 3 else ""
+    return " ".join(part for part in (node_of(event) or otherwise, target) if part)
+
+
+def rows_of(event: Event, known: Known) -> list[Row]:
+    """What to show for an event; nothing for an event that says nothing new to a person."""
+    if known.began is None:
+        known.began = event.at
+    if event.kind is EventKind.CHECK_FINISHED:
+        known.findings[event.payload["finding"]["check"]] = event.payload["finding"]
+    told = _TOLD.get(event.kind)
+    return told(event, known) if told else [Row(str(event.kind), style="dim")]
+
+
+def finding_row(finding: Mapping[str, Any], *, aged: str = "") -> Row:
+    """A finding: its status, the clause that decided with its values, what was seen, the targets that are not well."""
+    mark, style = STATUS.get(finding["status"], ("?", "yellow"))
+    clause, said = str(finding.get("clause") or ""), str(finding.get("message") or "")
+    seen = "; ".join(part for part in said.split("; ") if part not in clause)
+    status = finding["status"].replace("_", " ") + (f" ({finding['error_class']})" if finding.get("error_class") else "")
+    took = f"{float(finding.get('duration_ms') or 0):.0f} ms"
+    text = f"{status:<9} " + ", ".join(part for part in (clause, seen, took + (f", {aged}" if aged else "")) if part)
+    ill = [one for one in finding.get("targets") or () if one["status"] != "healthy"]
+    more = [Row(f"{one['target']}: {one.get('message') or one['status']}", mark=STATUS[one["status"]][0],
+                style=STATUS[one["status"]][1]) for one in ill[:MOST_TARGETS]]  # fmt: skip
+    if len(ill) > MOST_TARGETS:
+        more.append(Row(f"and {len(ill) - MOST_TARGETS} more", style="dim"))
+    return Row(text, str(finding["check"]), mark, style, more=tuple(more))
+
+
+def decision_row(payload: Mapping[str, Any]) -> Row:
+    """What was chosen and why, and below it every branch with its clauses."""
+    branches = list(payload.get("explanations") or ())
+    chosen = set(payload["chosen"])
+    steps = [step for one in branches if one["decision"] in chosen for step in one["then"]]
+    more = []
+    for one in branches:
+        mark, style = ("→", "cyan") if one["decision"] in chosen else HOLDS[one["holds"]]
+        more.append(Row(f"{' → '.join(one['then'])}: {one['clause']}", mark=mark, style=style))
+    text = " → ".join(steps) if steps else f"nothing to do: {payload.get('reason', '')}"
+    return Row(text, "decide", "→", "cyan", more=tuple(more))
+
+
+def verdict_row(payload: Mapping[str, Any]) -> Row:
+    mark, style = VERDICT.get(payload["verdict"], ("?", "yellow"))
+    took = f" (after {spoken(round(payload['duration_ms'] / 1000, 1))})" if payload.get("duration_ms") else ""
+    return Row(f"{payload['verdict'].replace('_', ' ')}: {payload.get('reason', '')}{took}", "verify", mark, style)
+
+
+def result_row(label: str, payload: Mapping[str, Any]) -> Row:
+    mark, style = RESULT.get(payload["result"], ("?", "yellow"))
+    took = f" ({payload['duration_ms']:.0f} ms)" if payload.get("duration_ms") else ""
+    held = f"postcondition: {payload['postcondition']}" if payload.get("postcondition") else ""
+    return Row(f"{payload['result']}: {payload['summary']}{took}", label, mark, style, more=under([held]))
+
+
+def _opened(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    facts = [told["title"], told["severity"], told.get("service") or "no service", f"incident {event.stream_id}"]
+    more = [told.get("runbook_why") if told.get("runbook") else f"no runbook: {told.get('runbook_why') or ''}"]
+    return [Row(" · ".join(facts), "opened", "●", "bold", more=under([str(one or "") for one in more]))]
+
+
+def _run_started(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    mode = "" if told.get("mode") in (None, "auto") else f", {str(told['mode']).replace('_', ' ')}"
+    return [Row(f"runbook {told.get('runbook')}{mode}, plan {told['plan'][:8]}", f"run {told['number']}")]
+
+
+def _checked(event: Event, known: Known) -> list[Row]:
+    return [finding_row(event.payload["finding"])]
+
+
+def _requested(event: Event, known: Known) -> list[Row]:
+    return [Row(str(event.payload["call"]), "approve?", "⏸", "yellow", more=card(event.payload, known.findings, event.at))]
+
+
+def _answered(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    mark, style = ("✓", "green") if told["answer"] in ("approved", "done") else ("✗", "yellow")
+    reason = f": {told['reason']}" if told.get("reason") else ""
+    return [Row(f"{told['answer']} by {told.get('by') or 'somebody'}{reason}", label_of(event, "approval"), mark, style)]
+
+
+def _refused(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    bounds = [f"{name} {told[name]}" for name in ("value", "limit") if told.get(name) not in (None, "")]
+    rule = ", ".join([f"rule {told['rule']}", *bounds])
+    return [Row(f"not run: {told['reason']}", label_of(event, told["action"]), "✗", "yellow",
+                more=under([str(told.get("call") or ""), rule]))]  # fmt: skip
+
+
+def _intended(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    targets = ", ".join(told.get("targets") or ())
+    return [Row(str(told["call"]), label_of(event, told["action"]), "▶", "cyan",
+                more=under([f"on {targets}" if targets else "", change(told)]))]  # fmt: skip
+
+
+def _finished(event: Event, known: Known) -> list[Row]:
+    return [result_row(label_of(event, event.payload["action"]), event.payload)]
+
+
+def _verifying(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    signals = ", ".join(told["signals"]) or "no signal"
+    bounds = f"healthy for {spoken(told.get('stable_for_s', 0))}, within {spoken(told.get('within_s', 0))}"
+    return [Row(f"asks {signals}: {bounds}", "verify", "…", "cyan")]
+
+
+def _notified(event: Event, known: Known) -> list[Row]:
+    told, well = event.payload, event.payload.get("delivered", True)
+    detail = f": {told['detail']}" if told.get("detail") else ""
+    said = f"{told['kind']} to {told['to']}" + (detail if well else f" not delivered{detail}")
+    return [Row(said, "told", "»" if well else "✗", "" if well else "red")]
+
+
+def _said(label: str, mark: str, style: str, *keys: str) -> Callable[[Event, Known], list[Row]]:
+    """A row that tells some of the payload's values as they are."""
+
+    def told(event: Event, known: Known) -> list[Row]:
+        parts = [", ".join(value) if isinstance(value := event.payload.get(key), list) else str(value or "") for key in keys]
+        return [Row(" · ".join(part for part in parts if part), label, mark, style)]
+
+    return told
+
+
+def _escalated(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    return [Row(f"{told['reason']} → {', '.join(told.get('to') or ()) or 'nobody'}", "escalated", "!", "red")]
+
+
+def _ended(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    mark, style = OUTCOME.get(told["outcome"], ("·", "dim"))
+    took = (event.at - known.began).total_seconds() if known.began else 0.0
+    return [Row(f"{told['outcome'].replace('_', ' ')} after {spoken(round(took, 1))}: {told.get('reason') or ''}",
+                "ended", mark, style)]  # fmt: skip
+
+
+_TOLD: dict[EventKind, Callable[[Event, Known], list[Row]]] = {
+    EventKind.OPENED: _opened,
+    EventKind.ALERT_JOINED: _said("alert", "●", "yellow", "alert", "why"),
+    EventKind.ALERT_RESOLVED: _said("alert", "✓", "green", "alert", "why"),
+    EventKind.RUN_STARTED: _run_started,
+    EventKind.RUN_ENDED: _ended,
+    EventKind.CHECK_FINISHED: _checked,
+    EventKind.DECIDED: lambda event, known: [decision_row(event.payload)],
+    EventKind.APPROVAL_REQUESTED: _requested,
+    EventKind.APPROVAL_ANSWERED: _answered,
+    EventKind.ACTION_REFUSED: _refused,
+    EventKind.ACTION_INTENDED: _intended,
+    EventKind.ACTION_FINISHED: _finished,
+    EventKind.VERIFICATION_STARTED: _verifying,
+    EventKind.VERIFICATION_FINISHED: lambda event, known: [verdict_row(event.payload)],
+    EventKind.NOTIFIED: _notified,
+    EventKind.ESCALATED: _escalated,
+    EventKind.ACKNOWLEDGED: _said("seen", "✓", "green", "by"),
+    EventKind.TAKEN: _said("taken", "●", "yellow", "by", "reason"),
+    EventKind.RETURNED: _said("given back", "●", "", "by", "reason"),
+    EventKind.MITIGATED: _said("mitigated", "!", "yellow", "reason"),
+    EventKind.RESOLVED: _said("resolved", "✓", "green", "reason", "by"),
+    EventKind.REOPENED: _said("reopened", "●", "yellow", "reason", "by"),
+    EventKind.CLOSED: _said("closed", "·", "dim", "reason", "by"),
+    EventKind.OBLIGATION_MADE: _said("left behind", "!", "yellow", "what", "owner", "revert_at"),
+    EventKind.OBLIGATION_ENDED: _said("taken back", "✓", "green", "obligation", "how", "by"),
+    EventKind.NOTED: _said("note", "·", "", "text", "by"),
+}  # fmt: skip
+
+
+class Follower:
+    """Writes the rows of the events it is fed. Colours and wrapping only for a terminal.
+
+    Times are seconds since the first event or, ``by_the_clock``, the time of day (UTC).
+    """
+
+    def __init__(self, stream: TextIO, *, width: int | None = None, by_the_clock: bool = False) -> None:
+        self.stream = stream
+        self.known = Known()
+        self.seq = 0
+        self._clock = by_the_clock
+        self._width = width if width is not None else terminal_width(stream)
+        self._status = ""
+
+    def feed(self, events: Iterable[Event]) -> None:
+        """Events of one incident, in order; one that was told already is left out."""
+        for event in events:
+            if event.seq <= self.seq:
+                continue
+            self.seq = event.seq
+            self.say(*rows_of(event, self.known), at=self._at(event))
+
+    def say(self, *rows: Row, at: str = "") -> None:
+        self.status("")
+        for row in rows:
+            self.stream.write(written(row.timed(at) if at else row, self.stream, width=self._width))
+        self.stream.flush()
+
+    def status(self, text: str) -> None:
+        """A passing line below the rest, at a terminal only; empty to take it away."""
+        if not self.stream.isatty() or text == self._status:
+            return
+        room = (self._width or 80) - 1
+        self.stream.write("\r\x1b[2K" + paint(text[:room], "dim", stream=self.stream))
+        self.stream.flush()
+        self._status = text
+
+    def _at(self, event: Event) -> str:
+        if self._clock or self.known.began is None:
+            return f"{event.at:%H:%M:%S}"
+        return f"{(event.at - self.known.began).total_seconds():.2f} s"
+
+
+def written(row: Row, stream: TextIO, *, width: int | None = None, time: bool = True) -> str:
+    """A row as text for this stream."""
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+    styled = (lambda text, style: paint(text, style, stream=stream)) if coloured(stream) else (lambda text, style: text)
+    return write(layout(row, width=width, time=time), styled, unicode=encoding.startswith("utf"))
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of a terminal, None for anything else."""
+    return shutil.get_terminal_size((100, 24)).columns if stream.isatty() else None

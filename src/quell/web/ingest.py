@@ -1,0 +1,30 @@
+"""Where monitoring posts its alerts: a plain route, since every alert of a storm comes through here.
+
+Answers when all of it is on disk, so a sender that gets no 2xx may send again. Never does: validate (sources do).
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from quell.app import App
+from quell.web.answers import Json
+
+router = APIRouter()
+
+
+async def webhook(request: Request) -> Response:
+    """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used."""
+    app: App = request.app.state.app
+    receipt = await app.receive(request.path_params["source"], request.headers, await request.body())
+    told = {
+        "accepted": receipt.accepted,
+        "incidents": list(receipt.incidents),
+        "quarantined": list(receipt.quarantined),
+    }
+    return Json(told, 202 if receipt.quarantined and not receipt.accepted else 200)
+
+
+router.add_route("/webhooks/{source}", webhook, methods=["POST"])

@@ -1,0 +1,102 @@
+"""Listening: uvicorn with our settings, one line with the address, an end within two seconds whatever is open.
+
+Never does: daemonise, log each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from quell.app import App
+from quell.errors import Unavailable
+from quell.web.server import make_server
+
+BACKLOG = 512
+GRACE_S = 1
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens, and closes the streams before it waits for requests to end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready, self._closing = ready, closing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing()
+        await super().shutdown(sockets)
+
+
+def address_of(bound: socket.socket) -> str:
+    """``http://127.0.0.1:8470`` of a listening socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 picks a free one. Raises ``Unavailable`` naming what is in the way."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+async def serve_here(
+    app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None, signals: bool = True,
+) -> None:  # fmt: skip
+    """Serve in the running event loop until SIGTERM, SIGINT or ``stop``. ``on_address`` is told when it listens."""
+    bound = bind(host, port)
+    address = address_of(bound)
+    asgi = make_server(app, started=started)
+    config = uvicorn.Config(
+        asgi, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=GRACE_S, log_config=None, ws="none",
+    )  # fmt: skip
+    server = _Server(config, lambda: (on_address or _say)(address), asgi.state.live.close)
+    watcher = asyncio.create_task(_stop_when(server, stop)) if stop else None
+    try:
+        with contextlib.nullcontext() if signals else _no_signals(server):
+            await server.serve(sockets=[bound])
+    finally:
+        if watcher:
+            watcher.cancel()
+        bound.close()
+
+
+def serve(
+    app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None
+) -> None:
+    """``serve_here`` in an event loop of its own: uvloop where it is installed."""
+    asyncio.run(serve_here(app, host, port, started=started, on_address=on_address), loop_factory=_loop_factory())
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _stop_when(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+def _say(address: str) -> None:
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()

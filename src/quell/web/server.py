@@ -1,0 +1,111 @@
+"""The web server as one object: routes, gate, errors, and the life of the App inside the life of the server.
+
+Never does: listen (``run`` does), answer anything itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from quell import __version__
+from quell.app import App
+from quell.errors import QuellError
+from quell.incident.incident import UndeclaredTransition
+from quell.web import api, ingest, pages, reference
+from quell.web.answers import Json, answer_to
+from quell.web.gate import Gate
+from quell.web.live import Live
+from quell.web.render import STATIC
+
+OPENAPI = "/api/v1/openapi.json"
+
+
+def make_server(app: App, *, started: bool = False) -> FastAPI:
+    """The ASGI application. Its lifespan starts and stops ``app``, unless the caller has ``started`` it.
+
+    Raises ``Permanent`` when the token's reference leads nowhere.
+    """
+    server = FastAPI(
+        title="Quell", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None,
+        default_response_class=Json, lifespan=_life(app, started), redirect_slashes=False,
+        description="Turns a page into a handled incident. Errors are objects with the key `error`.",
+    )  # fmt: skip
+    server.state.app = app
+    server.state.live = Live(app, pages.Renderer(app))
+    for part in (ingest, reference, api, pages):
+        server.include_router(part.router)
+    server.router.routes.append(Mount("/static", _Static(directory=STATIC), name="static"))
+    for kind in (QuellError, HTTPException, UndeclaredTransition):
+        server.add_exception_handler(kind, _told)
+    server.add_middleware(_Foreseen)
+    server.add_middleware(
+        Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself
+    )
+    return server
+
+
+def _life(app: App, started: bool) -> Callable[[FastAPI], Any]:
+    @contextlib.asynccontextmanager
+    async def life(server: FastAPI) -> AsyncIterator[None]:
+        if not started:
+            await app.start()
+        live: Live = server.state.live
+        live.start()
+        try:
+            yield
+        finally:
+            live.close()
+            if not started:
+                await app.stop()
+
+    return life
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    return answer_to(request.scope, error)
+
+
+class _Foreseen:
+    """What nobody foresaw becomes a 500 that tells nothing, and the connection goes on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await answer_to(scope, error)(scope, receive, send)
+
+
+class _Static(StaticFiles):
+    """Files whose address holds the hash of their content may be kept for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = (
+            "public, max-age=31536000, immutable" if b"v=" in scope["query_string"] else "no-cache"
+        )
+        return response
+
+
+Handler = Callable[[Request], Awaitable[Response]]
