@@ -21,11 +21,12 @@ from quell import __version__
 from quell.engine import liveness
 from quell.engine.durable import Durable
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, Refused
-from quell.incident.alert import Alert
+from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.incident import Incident
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve
+from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, load_library
 from quell.ports import SourceType
 from quell.probe import World, make_client, resolve_secret
@@ -72,8 +73,10 @@ class App:
     ) -> None:  # fmt: skip
         self.settings = settings
         self.registry = registry or Registry()
+        # Where no action is loaded, runbooks that name some are still read, diagnosed and recommended.
+        words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
-            self.registry, services=settings.services or None, connections=settings.connections,
+            words, services=settings.services or None, connections=settings.connections,
             variables=settings.variables, scrape_s=settings.scrape_interval,
         )  # fmt: skip
         self.library = Library()
@@ -107,6 +110,7 @@ class App:
         await self.durable.launch()
         self.reload()
         self._spawn(self._live(lease_us))
+        self._spawn(self._watch_thresholds())
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start."""
@@ -142,6 +146,22 @@ class App:
             except Exception as error:  # the next beat tries again; a database that is away comes back
                 _log.error("heartbeat_failed", error=str(error))
             await asyncio.sleep(lease_us / 3_000_000)
+
+    async def _watch_thresholds(self) -> None:
+        """Ask the metrics that runbooks watch themselves."""
+        settings = self.settings
+        place = Place(settings.tenant, settings.environment, settings.region)
+        thresholds = Thresholds(self.world, place, self._fires, lambda alerts: self.take_in(SOURCE, alerts))
+        while True:
+            try:
+                await thresholds.look(list(self.library.plans.values()))
+            except Exception as error:  # the next look tries again
+                _log.error("thresholds_failed", error=str(error))
+            await asyncio.sleep(max(0.2, settings.scrape_interval))
+
+    async def _fires(self, alert: str) -> bool:
+        known = await self.database.read(lambda c: queries.alert_of(c, alert))
+        return known is not None and known.status is AlertStatus.FIRING
 
     def _beat(self, connection: sa.Connection, lease_us: int) -> list[str]:
         clock = self.database.now_us(connection)

@@ -71,7 +71,9 @@ STAYS: dict[Status, frozenset[EventKind]] = {
     _S.RESOLVED: frozenset(
         {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.NOTIFIED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED,
          _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED,
-         _K.ACKNOWLEDGED, _K.ACTION_REFUSED}
+         _K.ACKNOWLEDGED, _K.ACTION_REFUSED,
+         # Somebody ended it while a step of its run was on the way; an intent alone is never let through.
+         _K.DECIDED, _K.APPROVAL_REQUESTED, _K.VERIFICATION_STARTED, _K.ESCALATED, _K.RESOLVED, _K.MITIGATED}
     ),
     _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED}),
 }  # fmt: skip

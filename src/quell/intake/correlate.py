@@ -85,8 +85,10 @@ def _resolved(alert: Alert, known: Known | None) -> Meaning:
         return Nothing("it had resolved already")
     incident = known.incident
     left = [one for one in incident.firing if one != alert_id(alert)]
+    # Without a run, or after it, nobody but the alert can say that it is over.
+    idle = incident.status in LEFT_OPEN or incident.run == 0 or incident.outcome is not None
     return Resolve(
-        incident.id, "the source says that it has resolved", not left and incident.status in LEFT_OPEN,
+        incident.id, "the source says that it has resolved", not left and idle,
         not left and not incident.acted,
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ def route(alert: Alert, plans: Iterable[Plan]) -> Route:
 
 
 def _look(alert: Alert, plan: Plan) -> Candidate:
-    tried = [_trigger(alert, trigger) for trigger in plan.triggers]
+    tried = [_trigger(alert, trigger, plan.id) for trigger in plan.triggers]
     hits = [(specific, why) for matches, specific, why in tried if matches]
     if hits:
         specific, why = max(hits)
@@ -49,7 +49,10 @@ def _look(alert: Alert, plan: Plan) -> Candidate:
     return Candidate(plan.id, False, 0, "; ".join(why for _, _, why in tried) or "it has no trigger")
 
 
-def _trigger(alert: Alert, trigger: Trigger) -> tuple[bool, int, str]:
+def _trigger(alert: Alert, trigger: Trigger, runbook: str) -> tuple[bool, int, str]:
+    if trigger.type == alert.source and trigger.type == "metric_threshold":
+        mine = alert.labels.get("runbook") == runbook and alert.labels.get("query") == trigger.metric_query
+        return mine, 1, "its own metric crossed its threshold" if mine else "another runbook's metric"
     if trigger.type != "alert":
         return False, 0, f"its trigger is {trigger.type}"
     if trigger.alert_name is not None and trigger.alert_name != alert.name:

@@ -13,8 +13,11 @@ from quell.incident.action import ActionOutcome, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame
 from quell.respond.means import Means
+from quell.respond.prepared import Request
 from quell.respond.state import Carried, Run
+from quell.runbook.expr import ExprError, compile
 from quell.runbook.plan import Act, Approve, Decision, End, Node, Notify, Set, Wait
+from quell.runbook.scope import decision_scope
 from quell.runbook.template import fill
 
 STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
@@ -116,7 +119,7 @@ class Carrier:
         self, run: Run, node: Act, target: str, extra: Mapping[str, Any], clauses: Sequence[str]
     ) -> ActionOutcome:
         key = run.key(node.id, target)
-        request = frame.Request(
+        request = Request(
             context=run.context, act=node, key=key, target=target, extra=dict(extra), findings=run.findings,
             outcomes=run.outcomes, clauses=tuple(clauses),
         )  # fmt: skip
@@ -131,9 +134,9 @@ class Carrier:
         undone = []
         for outcome in reversed(list(run.done)):
             node = run.plan.by_id.get(outcome.node)
-            if not isinstance(node, Act) or node.undo.never or verdict not in node.undo.on:
+            if not isinstance(node, Act) or node.undo.never or verdict not in node.undo.on or _ruled_out(run, node):
                 continue
-            back = undo_of(self.means, run, node, outcome)
+            back = undo_of(run, node, outcome)
             if back is None:
                 continue
             raw = await self.means.durable.call(frame.WORKFLOW, back.key, back.model_dump(mode="json"))
@@ -142,18 +145,29 @@ class Carrier:
         return undone
 
 
-def undo_of(means: Means, run: Run, node: Act, outcome: ActionOutcome) -> frame.Request | None:
+def undo_of(run: Run, node: Act, outcome: ActionOutcome) -> Request | None:
     """The pass through the frame that takes an outcome back, None when nothing can."""
-    from_own = {"summary": outcome.summary, "output": outcome.output, "undo": outcome.undo}
+    kept = {**(outcome.undo or {}), "captured": outcome.captured}
+    from_own = {"summary": outcome.summary, "output": outcome.output, "undo": kept}
     if node.undo.call is None and outcome.undo is None:
         return None
     act = node if node.undo.call is None else node.model_copy(update={"call": node.undo.call, "capture": {}})
     act = act.model_copy(update={"requires_approval": False, "for_each": None})
-    return frame.Request.model_validate(
+    return Request.model_validate(
         {"context": run.context, "act": act, "key": run.key(f"{node.id}.undo", outcome.target),
          "target": outcome.target, "findings": run.findings, "outcomes": run.outcomes, "undoes": from_own,
          "extra": {"captured": outcome.captured}}
     )  # fmt: skip
+
+
+def _ruled_out(run: Run, node: Act) -> bool:
+    """Whether ``unless`` forbids the undo; what cannot be told forbids it too."""
+    if node.undo.unless is None:
+        return False
+    try:
+        return compile(node.undo.unless, decision_scope(run.plan)).verdict(run.environment()) is not False
+    except ExprError:
+        return True
 
 
 def _order(run: Run, decision: Decision) -> Iterator[str]:

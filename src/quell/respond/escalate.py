@@ -67,8 +67,10 @@ class Pager:
         """Tell everybody of a level. Returns why it is not needed any more, if so."""
         context = page.context
         incident = await self.means.incident(context)
-        if number > 1 and (incident.status in ENDED or incident.acknowledged_by or incident.assignee):
-            return incident.acknowledged_by or incident.assignee or incident.status.value
+        if incident.status in ENDED:
+            return incident.status.value
+        if number > 1 and (incident.acknowledged_by or incident.assignee):
+            return incident.acknowledged_by or incident.assignee
         key = f"page:{context.incident}.{context.run}/{number}"
         told = NewEvent(
             kind=EventKind.ESCALATED, node=key, key=f"{key}/escalated",

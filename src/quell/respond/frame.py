@@ -12,60 +12,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
 
 from quell.engine import leases, ledger
 from quell.errors import NotFound, Permanent, QuellError, Refused, Transient
-from quell.incident.action import ActionOutcome, Effect, Preview, Result, Risk
+from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
-from quell.incident.finding import Finding
-from quell.incident.incident import ENDED
-from quell.ports import ActionType, Probe
+from quell.incident.incident import ENDED, UndeclaredTransition
 from quell.respond import approve
-from quell.respond.diagnose import bounded, params_of
+from quell.respond.diagnose import bounded
 from quell.respond.guard import Question, Ruling, rule_on
-from quell.respond.means import Context, Means
-from quell.respond.view import environment
-from quell.runbook.expr import Absent, compile
-from quell.runbook.plan import Act
-from quell.runbook.scope import action_scope
+from quell.respond.means import Means
+from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
 
 WORKFLOW = "act"
 LEASE_POLL_S = 1.0
 LEASE_WAIT_S = 300.0
-CONFIRM_POLL_S = 0.25
-
-
-class Request(BaseModel):
-    """What the interpreter asks of the frame."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    context: Context
-    act: Act
-    key: str
-    target: str = ""
-    extra: dict[str, Any] = Field(default_factory=dict)
-    findings: dict[str, Finding] = Field(default_factory=dict)
-    outcomes: dict[str, ActionOutcome] = Field(default_factory=dict)
-    clauses: tuple[str, ...] = ()
-    undoes: Effect | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An action ready to be done: its plug-in, its filled parameters, what it reads."""
-
-    kind: ActionType
-    params: Any
-    env: dict[str, Any]
-    probe: Probe
-    scope: Any = field(default=None)
 
 
 class Frame:
@@ -98,14 +63,14 @@ class Frame:
             waited += LEASE_POLL_S
         if done["result"] in (Result.REFUSED.value, Result.DRY_RUN.value):
             return dict(done)
-        return await step("confirm", self._confirm, request, done)
+        return await step("confirm", self._confirm, request, ready, done)
 
     # The steps. Each may run again after a crash; each records under keys that append once.
 
     async def _prepare(self, request: Request) -> dict[str, Any]:
         try:
-            prepared = await self._load(request)
-            preview = await bounded(prepared.kind.dry_run(prepared.params, prepared.probe), request.act.timeout_s)
+            prepared = await prepare(self.means, request)
+            preview = await prepared.preview()
         except (QuellError, Exception) as error:
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -141,13 +106,14 @@ class Frame:
         known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
         if known is not None and known.outcome is not None:
             return known.outcome
+        if known is not None and not known.idempotent:
+            # First of all: once it may have been done, nothing that follows could still refuse it.
+            return await self._settle(request, self._outcome(request, Result.UNKNOWN, _UNKNOWN), ledger.UNKNOWN)
         try:
-            prepared = await self._load(request)
-            preview = await bounded(prepared.kind.dry_run(prepared.params, prepared.probe), request.act.timeout_s)
+            prepared = await prepare(self.means, request)
+            preview = await prepared.preview()
         except Exception as error:
             return await self._refuse(request, _cannot_prepare(error))
-        if known is not None and not known.idempotent:
-            return await self._settle(request, self._outcome(request, Result.UNKNOWN, _UNKNOWN), ledger.UNKNOWN)
         digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
         if approved and digest != ready["hash"]:
             return await self._refuse(request, Ruling("changed", "the action changed after it was approved"), preview)
@@ -157,12 +123,17 @@ class Frame:
             return await self._refuse(request, ruling, preview)
         if busy := await self._lease(request, preview):
             return {"busy": busy, "result": "busy"}
-        if broken := await self._precondition(request, prepared):
+        if broken := await prepared.broken_precondition():
             await self._release(request)
-            return await self._refuse(request, broken, preview)
+            text, why = broken
+            ruling = Ruling("precondition", f"precondition does not hold: {why}", limit=text)
+            return await self._refuse(request, ruling, preview)
         try:
-            captured = await self._capture(request, prepared)
+            captured = await prepared.captured()
             await self._intend(request, prepared, preview, captured)
+        except UndeclaredTransition as late:
+            await self._release(request)
+            return await self._refuse(request, Ruling("incident_ended", f"the incident has ended: {late}"), preview)
         except Refused as no:
             await self._release(request)
             return await self._refuse(request, Ruling(no.rule, str(no), no.value, no.limit), preview)
@@ -172,12 +143,13 @@ class Frame:
         outcome, state = await self._execute(request, prepared, captured, started)
         return await self._settle(request, outcome, state)
 
-    async def _confirm(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
+    async def _confirm(self, request: Request, ready: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the postcondition; it may settle what is unknown. Then tell, and give the target back."""
         outcome = ActionOutcome.model_validate(done)
         told = ""
         if outcome.result in (Result.DONE, Result.UNKNOWN):
-            outcome, told = await self._postcondition(request, outcome)
+            prepared = await prepare(self.means, request)
+            outcome, told = await prepared.confirm(outcome, ready["preview"].get("facts", {}))
         payload = {
             "action": outcome.action, "result": outcome.result.value, "summary": outcome.summary, "key": request.key,
             "target": request.target, "output": outcome.output, "duration_ms": outcome.duration_ms,
@@ -197,23 +169,6 @@ class Frame:
         return outcome.model_dump(mode="json")
 
     # The parts.
-
-    async def _load(self, request: Request) -> Prepared:
-        plan = await self.means.plan(request.context.plan)
-        kind = self.means.world.registry.action(request.act.call.type)
-        env = environment(
-            plan, request.findings, alert=request.context.alert, incident=request.context.view,
-            outcomes=request.outcomes, variables=request.context.variables, extra=request.extra,
-        )  # fmt: skip
-        config = dict(request.act.call.config)
-        if "service" in kind.params.model_fields and not _names_service(config):
-            config["service"] = request.context.service
-        if "captured" in kind.params.model_fields and request.extra.get("captured"):
-            config["captured"] = request.extra["captured"]
-        tighter = {k: v for k, v in request.act.guard.limits.items() if k in kind.params.model_fields}
-        params = params_of(kind.params, {**config, **tighter}, env)
-        probe = self.means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
-        return Prepared(kind, params, env, probe, action_scope(plan, request.act))
 
     async def _question(
         self, request: Request, prepared: Prepared, preview: Preview, *, approved: bool = False
@@ -241,40 +196,6 @@ class Frame:
 
     async def _release(self, request: Request) -> None:
         await self.means.database.write(lambda c: leases.release(c, request.context.tenant, request.key))
-
-    async def _precondition(self, request: Request, prepared: Prepared) -> Ruling | None:
-        """What is wrong, or None. The action's own condition holds as well as the runbook's."""
-        conditions = [text for text in (prepared.kind.precondition, request.act.precondition) if text]
-        if not conditions or request.undoes is not None:
-            return None
-        env = await self._observe(request, prepared)
-        for text in conditions:
-            program = compile(text, None if "..." in request.act.facts else prepared.scope)
-            if not program.holds(env):
-                return Ruling(
-                    "precondition", f"precondition does not hold: {program.explain(env).render()}", limit=text
-                )
-        return None
-
-    async def _observe(self, request: Request, prepared: Prepared) -> dict[str, Any]:
-        """The environment with what the action itself sees now; what it cannot see is absent."""
-        if prepared.kind.observe is None:
-            return prepared.env
-        try:
-            reading = await bounded(prepared.kind.observe(prepared.params, prepared.probe), request.act.timeout_s)
-        except (Transient, Permanent) as error:
-            absent = Absent(str(error), error.error_class)
-            return {**prepared.env, **dict.fromkeys(prepared.kind.facts, absent)}
-        missing = {name: Absent(why.reason, why.error_class) for name, why in reading.missing.items()}
-        return {**prepared.env, **missing, **reading.facts}
-
-    async def _capture(self, request: Request, prepared: Prepared) -> dict[str, Any]:
-        if not request.act.capture or request.undoes is not None:
-            return dict(request.extra.get("captured", {}))
-        if prepared.kind.capture is None:
-            raise Permanent(f"{prepared.kind.name} cannot capture values", "invalid")
-        captured = prepared.kind.capture(prepared.params, request.act.capture, prepared.probe)
-        return await bounded(captured, request.act.timeout_s)
 
     async def _intend(
         self, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
@@ -330,34 +251,6 @@ class Frame:
             return ended(Result.FAILED, said, error_class="internal"), ledger.FAILED
         return ended(Result.DONE, effect.summary, output=effect.output, undo=effect.undo), ledger.DONE
 
-    async def _postcondition(self, request: Request, outcome: ActionOutcome) -> tuple[ActionOutcome, str]:
-        """Poll the postcondition until it holds or its time is over."""
-        prepared = await self._load(request)
-        own = request.act.postcondition
-        text = own.condition if own else prepared.kind.postcondition
-        if text is None or request.undoes is not None or prepared.kind.observe is None:
-            return outcome, ""
-        within_s = own.within_s if own else prepared.kind.postcondition_within_s
-        program = compile(text, None if "..." in request.act.facts else prepared.scope)
-        extra = {**outcome.output, "output": outcome.output}
-        deadline = time.monotonic() + within_s
-        while True:
-            env = {**await self._observe(request, prepared), "captured": outcome.captured}
-            env = {**{name: value for name, value in extra.items() if name not in env}, **env}
-            if program.holds(env):
-                if outcome.result is Result.UNKNOWN:
-                    summary = f"it did happen: {program.explain(env).render()}"
-                    outcome = outcome.model_copy(update={"result": Result.DONE, "summary": summary})
-                return outcome, program.explain(env).render()
-            if time.monotonic() >= deadline:
-                break
-            await asyncio.sleep(CONFIRM_POLL_S)
-        why = program.explain(env).render()
-        if outcome.result is Result.UNKNOWN:
-            return outcome, why
-        summary = f"{outcome.summary}; postcondition does not hold after {within_s:g} s: {why}"
-        return outcome.model_copy(update={"result": Result.FAILED, "summary": summary}), why
-
     def _outcome(self, request: Request, result: Result, summary: str, **more: Any) -> ActionOutcome:
         return ActionOutcome(
             node=request.act.id, target=request.target, action=request.act.call.type, result=result,
@@ -388,10 +281,6 @@ class Frame:
 
 
 _UNKNOWN = "the intent was recorded and no outcome: it may or may not have been done"
-
-
-def _names_service(config: Mapping[str, Any]) -> bool:
-    return any(name in config for name in ("service", "deployment", "target"))
 
 
 def _cannot_prepare(error: Exception) -> Ruling:

@@ -15,6 +15,7 @@ from quell.engine.graph import walk
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.finding import Finding, Health
+from quell.incident.incident import ENDED
 from quell.respond import escalate, verify
 from quell.respond.carry import Carrier
 from quell.respond.decide import choose
@@ -53,6 +54,8 @@ class Interpreter:
         for number in range(1, run.plan.max_rounds + 1):
             run.round = number
             choice = await self.means.durable.step("decide", self._decide, run)
+            if choice.get("ended"):
+                return {"outcome": "stopped", "reason": choice["reason"]}
             if not choice["chosen"]:
                 return await self._nothing_left(run, choice["reason"])
             if self.means.world.registry.observe_only:
@@ -94,6 +97,9 @@ class Interpreter:
     # Decide and carry out.
 
     async def _decide(self, run: Run) -> dict[str, Any]:
+        incident = await self.means.incident(run.context)
+        if incident.status in ENDED:
+            return {"chosen": [], "ended": True, "reason": incident.reason}
         choice = choose(run.plan, run.environment(), run.tried)
         steps = [step for d in run.plan.decisions if d.id in choice.chosen for step in d.then]
         payload = {
@@ -143,11 +149,19 @@ class Interpreter:
     async def _refused(self, run: Run, refused: ActionOutcome) -> dict[str, str] | None:
         if refused.rule == "trigger_gone":
             return await self._verify(run, Carried())
+        if refused.rule == "withdrawn" and await self.means.durable.step("gone", self._gone, run):
+            return await self._verify(run, Carried())
         if refused.rule in ("taken", "incident_ended", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
         if refused.rule in ("denied", "expired"):
             return await self._escalated(run, f"{refused.action}: {refused.summary}")
         return None
+
+    async def _gone(self, run: Run) -> bool:
+        """Whether the alert resolved by itself, and nobody has the incident in hand."""
+        incident = await self.means.incident(run.context)
+        alone = incident.assignee is None and incident.status not in ENDED
+        return alone and run.context.alert is not None and not incident.firing
 
     async def _failed(self, run: Run, failed: ActionOutcome, *, paged: bool) -> dict[str, str] | None:
         """Stop, take back what says so, look again; the next decision may still help."""
@@ -173,6 +187,8 @@ class Interpreter:
 
     async def _policy(self, run: Run, told: Mapping[str, Any], carried: Carried) -> dict[str, str] | None:
         verdict, reason = told["verdict"], told["reason"]
+        if told.get("next") == verify.ENDED_MEANWHILE:
+            return {"outcome": "stopped", "reason": f"the incident ended while it was verified: {reason}"}
         policy = getattr(run.plan.verify, f"on_{verdict}")
         if policy == "resolve":
             why = "verified" if carried.outcomes or carried.manual else "it resolved by itself, verified"
@@ -273,7 +289,7 @@ class Interpreter:
             connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=outcome))
 
         incident = await self.means.incident(context)
-        if incident.status.value == "resolved":
+        if incident.status in ENDED:
             new = new[-1:]  # a person was faster
         await self.means.transact(context, close, *new)
 

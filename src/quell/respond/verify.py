@@ -29,6 +29,8 @@ from quell.store.database import now_us
 from quell.store.events import when
 
 TRIGGER = "trigger"
+ENDED_MEANWHILE = "ended"
+"""In ``next`` of the verdict: somebody ended the incident while it was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Watch:
             if told is None and elapsed >= verify.within_s:
                 told = Verdict.UNCHANGED if said is Verdict.RECOVERED else said
             if told is None and await self._ended():
-                told = Verdict.CANNOT_TELL
+                return {**self._payload(Verdict.CANNOT_TELL, signals, enough, elapsed), "next": ENDED_MEANWHILE}
             if told is not None:
                 return self._payload(told, signals, enough, elapsed)
             await asyncio.sleep(min(verify.every_s, max(0.05, verify.within_s - elapsed)))
@@ -162,9 +164,10 @@ class Watch:
 
     def _environment(self) -> dict[str, Any]:
         question = self.question
+        context, known = question.context, {**question.findings, **self._seen}
         return environment(
-            self.plan, {**question.findings, **self._seen}, alert=question.context.alert, incident=question.context.view,
-            outcomes=question.outcomes, variables=question.context.variables,
+            self.plan, known, alert=context.alert, incident=context.view, outcomes=question.outcomes,
+            variables=context.variables,
         )  # fmt: skip
 
     def _payload(self, verdict: Verdict, signals: list[Signal], enough: bool | None, elapsed: float) -> dict[str, Any]:

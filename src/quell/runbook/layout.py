@@ -164,7 +164,8 @@ class _Page:
         """Verification, resolved, escalated; gives the right edge of everything."""
         acting = [lane for lane in self.lanes if not lane.pages]
         paging = [lane for lane in self.lanes if lane.pages]
-        right = max([lane.x + lane.width for lane in self.lanes] + [box.x + box.width / 2 for box in self.boxes])
+        sides = [lane.x + lane.width for lane in self.lanes] + [box.x + box.width / 2 for box in self.boxes]
+        right = max(sides + [x for line in self.lines for x, _ in line.points])
         escalated = end_box(
             "escalated", "Escalated", f"A person takes over: {self.plan.escalation.primary or 'nobody is named'}"
         )

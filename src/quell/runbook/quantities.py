@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _LONGEST_S = 10 * 365 * 86400.0
 
 
@@ -20,7 +20,7 @@ def seconds(value: object) -> float:
         parts = _PART.findall(text)
         if parts and "".join(number + unit for number, unit in parts) == text:
             total = sum(float(number) * _UNITS[unit] for number, unit in parts)
-        elif re.fullmatch(r"\d+(\.\d+)?", text):
+        elif re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             total = float(text)
         else:
             raise ValueError(f"{text!r} is not a duration such as 30s, 5m or 1h30m")
@@ -31,16 +31,16 @@ def seconds(value: object) -> float:
 
 def rate(value: object) -> tuple[int, float]:
     """``2/10m``: at most 2 in 600 seconds. Raises ``ValueError``."""
-    count, slash, per = str(value).partition("/")
-    if not slash or not count.strip().isdigit() or int(count) < 1:
-        raise ValueError(f"{value!r} is not a rate such as 2/10m")
+    count, _, per = str(value).partition("/")
     per = per.strip()
+    if not per or not re.fullmatch(r"[1-9][0-9]{0,5}", count.strip()):
+        raise ValueError(f"{value!r} is not a rate such as 2/10m")
     return int(count), seconds(per if per[:1].isdigit() else f"1{per}")
 
 
 def spoken(total_s: float) -> str:
     """Seconds as a person says them: ``1h30m``, ``45s``, ``250ms``."""
-    if total_s < 1:
+    if 0 < total_s < 1:
         return f"{total_s * 1000:g}ms"
     rest, text = total_s, ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):

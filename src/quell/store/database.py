@@ -155,6 +155,8 @@ class Database:
             with self.engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 for work, future in group:
+                    if not future.set_running_or_notify_cancel():
+                        continue  # whoever asked has gone
                     connection.exec_driver_sql("SAVEPOINT piece")
                     try:
                         done.append((future, work(connection)))

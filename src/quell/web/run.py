@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -20,10 +22,11 @@ from quell.web.server import make_server
 
 BACKLOG = 512
 GRACE_S = 1
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens, and closes the streams before it waits for requests to end."""
+    """Tells when it listens, ends streams before it waits for requests, and leaves the signals' meaning to us."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None], closing: Callable[[], None]) -> None:
         super().__init__(config)
@@ -31,12 +34,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            self._ready()
+        self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._closing()
         await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask for the end, twice for an end at once; where signals are not ours, nothing."""
+        ours = threading.current_thread() is threading.main_thread()
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS if ours else ():
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in SIGNALS if ours else ():
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 def address_of(bound: socket.socket) -> str:
@@ -56,32 +75,35 @@ def bind(host: str, port: int) -> socket.socket:
 
 async def serve_here(
     app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None,
-    stop: asyncio.Event | None = None, signals: bool = True,
+    stop: asyncio.Event | None = None,
 ) -> None:  # fmt: skip
-    """Serve in the running event loop until SIGTERM, SIGINT or ``stop``. ``on_address`` is told when it listens."""
-    bound = bind(host, port)
-    address = address_of(bound)
-    asgi = make_server(app, started=started)
-    config = uvicorn.Config(
-        asgi, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=GRACE_S, log_config=None, ws="none",
-    )  # fmt: skip
-    server = _Server(config, lambda: (on_address or _say)(address), asgi.state.live.close)
-    watcher = asyncio.create_task(_stop_when(server, stop)) if stop else None
-    try:
-        with contextlib.nullcontext() if signals else _no_signals(server):
-            await server.serve(sockets=[bound])
-    finally:
-        if watcher:
-            watcher.cancel()
-        bound.close()
+    """Serve in the running event loop until SIGTERM, SIGINT or ``stop``. ``on_address`` is told when it listens.
+
+    Raises ``Unavailable`` when the address is taken, and whatever the App's start raises.
+    """
+    with bind(host, port) as bound:
+        address = address_of(bound)
+        asgi = make_server(app, started=started)
+        config = uvicorn.Config(
+            asgi, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="off",
+            timeout_graceful_shutdown=GRACE_S, log_config=None, ws="none",
+        )  # fmt: skip
+        server = _Server(config, lambda: (on_address or _say)(address), asgi.state.live.close)
+        watcher = asyncio.create_task(_stop_when(server, stop)) if stop else None
+        try:
+            async with asgi.router.lifespan_context(asgi):
+                await server.serve(sockets=[bound])
+        finally:
+            if watcher:
+                watcher.cancel()
 
 
 def serve(
     app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None
 ) -> None:
     """``serve_here`` in an event loop of its own: uvloop where it is installed."""
-    asyncio.run(serve_here(app, host, port, started=started, on_address=on_address), loop_factory=_loop_factory())
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve_here(app, host, port, started=started, on_address=on_address))
 
 
 def _loop_factory() -> Any:

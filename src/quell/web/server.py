@@ -6,7 +6,7 @@ Never does: listen (``run`` does), answer anything itself.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -106,6 +106,3 @@ class _Static(StaticFiles):
             "public, max-age=31536000, immutable" if b"v=" in scope["query_string"] else "no-cache"
         )
         return response
-
-
-Handler = Callable[[Request], Awaitable[Response]]

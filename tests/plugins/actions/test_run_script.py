@@ -225,6 +225,14 @@ async def test_sqlite_files_are_never_made(tmp_path: Path) -> None:
         assert await run_script.capture(params, {"x": "select x from t"}, probe) == {"x": 4}
 
 
+@pytest.mark.parametrize("spelled", ["sqlite:///local.db", "local.db"])
+async def test_a_relative_sqlite_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelled: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("local.db").touch()
+    effect = await run({"sql": "select 1 as x"}, Connection(name="local", type="sqlite", url=spelled))
+    assert effect.output["rows"] == [{"x": 1}]
+
+
 async def test_a_script_without_database_needs_an_only_connection(postgres_url: str) -> None:
     two = (pg(postgres_url), Connection(name="other", type="postgresql", url=postgres_url))
     with pytest.raises(Permanent, match="2 connections of type"):

@@ -246,8 +246,9 @@ frontend in
             with pytest.raises(Permanent) as failure:
                 drive(proxy, lambda driver, p=wrong_path, text=pem: driver.certificate(p, text))
             assert "PRIVATE KEY" not in str(failure.value)
+            # HAProxy marks what is set and not yet committed by a star.
+            assert "*" not in proxy.command("show ssl cert")
         assert _served(proxy.port) == _serial(new)
-        # A refused one leaves no half-made transaction behind.
         drive(proxy, lambda driver: driver.certificate(path, old))
         wait_until(lambda: _served(proxy.port) == _serial(old), "the old certificate again")
 

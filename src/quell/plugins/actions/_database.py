@@ -7,7 +7,6 @@ the statement on the server. Never does: keep a connection, put a password or a 
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -195,8 +194,9 @@ class _SQLite:
 
     @classmethod
     async def open(cls, connection: Connection) -> _SQLite:
-        # Any number of slashes after the scheme: people write sqlite:/, sqlite:/// and sqlite://// for a path from /.
-        path = quote(re.sub(r"^/+", "/", connection.url.removeprefix("sqlite:")))
+        # As SQLAlchemy spells it: three slashes before a relative path, four before one from /; or just a path.
+        url = connection.url
+        path = quote(urlsplit(url).path.removeprefix("/") if url.startswith("sqlite:") else url)
 
         def connect() -> sqlite3.Connection:
             raw = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)

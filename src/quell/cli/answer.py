@@ -1,0 +1,108 @@
+"""Who answers an approval in ``quell run``: a person at the terminal, ``--approve``, or nobody, which is a no at once.
+
+Never does: wait for somebody who cannot be there; agree to an action that is not the one shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TextIO
+
+from quell.cli.output import paint
+
+USER_VARIABLE = "QUELL_USER"
+
+
+class Answer(NamedTuple):
+    """``answer``: approved, denied, done, failed, or taken (the person takes the incident over)."""
+
+    answer: str
+    reason: str = ""
+
+
+class Answerer(Protocol):
+    async def answer(self, request: Mapping[str, Any]) -> Answer:
+        """The answer to the payload of ``approval.requested``; cancelled when it is no longer asked for."""
+        ...
+
+
+def user_name(given: str | None) -> str:
+    """Who says so: the option, ``$QUELL_USER``, the login name."""
+    if name := given or os.environ.get(USER_VARIABLE):
+        return name
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user in a container
+        return "somebody"
+
+
+def is_manual(request: Mapping[str, Any]) -> bool:
+    return request.get("action") == "manual"
+
+
+def needs_others(request: Mapping[str, Any]) -> Answer | None:
+    """A no when more people must agree than one run has."""
+    people = int(request.get("people") or 1)
+    if people <= 1:
+        return None
+    return Answer("denied", f"it needs {people} people, and a run has one: use quell serve")
+
+
+class Nobody:
+    """There is no terminal and no ``--approve``."""
+
+    async def answer(self, request: Mapping[str, Any]) -> Answer:
+        said = "nobody can answer: there is no terminal"
+        return Answer("failed", said) if is_manual(request) else Answer("denied", f"{said} and no --approve")
+
+
+class Agreed:
+    """``--approve`` says yes to every action; it cannot do a manual step."""
+
+    async def answer(self, request: Mapping[str, Any]) -> Answer:
+        if is_manual(request):
+            return Answer("failed", "a manual step, and nobody is there to do it")
+        return needs_others(request) or Answer("approved", "--approve")
+
+
+class Terminal:
+    """Asks at the terminal: a letter or a word, then a reason if one is wanted."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._one_at_a_time = asyncio.Lock()
+
+    async def answer(self, request: Mapping[str, Any]) -> Answer:
+        if alone := needs_others(request):
+            return alone
+        choices = {"done": "done", "failed": "failed"} if is_manual(request) else {"approve": "approved", "deny": "denied"}
+        choices["take over"] = "taken"
+        async with self._one_at_a_time:
+            while True:
+                line = await self._line("  ".join(f"[{word[0]}]{word[1:]}" for word in choices) + " ▸ ")
+                if not line:
+                    return Answer("failed" if is_manual(request) else "denied", "the terminal was closed")
+                word, _, reason = line.strip().partition(" ")
+                chosen = [answer for name, answer in choices.items() if word and name.startswith(word.lower())]
+                if len(chosen) == 1:
+                    return Answer(chosen[0], reason.strip().removeprefix("over").strip())
+
+    async def _line(self, prompt: str) -> str:
+        """A line from stdin without a thread, so that an answer given elsewhere can end the wait. Empty: closed."""
+        self._out.write(paint(prompt, "bold", stream=self._out))
+        self._out.flush()
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(sys.stdin.fileno(), ready.set)
+        try:
+            await ready.wait()
+            return sys.stdin.readline()
+        except asyncio.CancelledError:
+            self._out.write("\n")
+            raise
+        finally:
+            loop.remove_reader(sys.stdin.fileno())

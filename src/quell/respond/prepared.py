@@ -1,0 +1,165 @@
+"""An action made ready: its plug-in found, its parameters filled, and what it can see of the world before and after.
+
+Never does: change anything; the frame acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.errors import Permanent, Transient
+from quell.incident.action import ActionOutcome, Effect, Preview, Result
+from quell.incident.finding import Finding
+from quell.ports import ActionType, Probe
+from quell.respond.diagnose import bounded, params_of
+from quell.respond.means import Context, Means
+from quell.respond.view import environment
+from quell.runbook.expr import Absent, Program, Scope, compile
+from quell.runbook.plan import Act
+from quell.runbook.scope import action_scope
+
+CONFIRM_POLL_S = 0.25
+
+
+class Request(BaseModel):
+    """What the interpreter asks of the frame. ``undoes``: the effect that this pass takes back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: Context
+    act: Act
+    key: str
+    target: str = ""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    findings: dict[str, Finding] = Field(default_factory=dict)
+    outcomes: dict[str, ActionOutcome] = Field(default_factory=dict)
+    clauses: tuple[str, ...] = ()
+    undoes: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An action ready to be done."""
+
+    request: Request
+    kind: ActionType
+    params: Any
+    env: dict[str, Any]
+    probe: Probe
+    scope: Scope | None
+
+    async def preview(self) -> Preview:
+        """The dry run. Raises ``Transient`` or ``Permanent``."""
+        return await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
+
+    async def broken_precondition(self) -> tuple[str, str] | None:
+        """(condition, explanation) of the first that does not hold: the action's own, then the runbook's."""
+        conditions = [text for text in (self.kind.precondition, self.request.act.precondition) if text]
+        if not conditions or self.request.undoes is not None:
+            return None
+        env = await self._observe()
+        for text in conditions:
+            program = self._program(text)
+            if not program.holds(env):
+                return text, program.explain(env).render()
+        return None
+
+    async def confirm(self, outcome: ActionOutcome, foreseen: Mapping[str, Any]) -> tuple[ActionOutcome, str]:
+        """Poll the postcondition until it holds or its time is over; it may settle what is unknown.
+
+        ``foreseen``: the facts of the dry run, for what only it could know (which release "previous" was).
+        """
+        own = self.request.act.postcondition
+        text = own.condition if own else self.kind.postcondition
+        if text is None or self.request.undoes is not None or self.kind.observe is None:
+            return outcome, ""
+        within_s = own.within_s if own else self.kind.postcondition_within_s
+        program = self._program(text)
+        known = {**outcome.output, **foreseen, "output": outcome.output, "captured": outcome.captured}
+        deadline = time.monotonic() + within_s
+        while True:
+            env = {**self.env, **known, **await self._observed()}
+            why = program.explain(env).render()
+            if program.holds(env):
+                if outcome.result is Result.UNKNOWN:
+                    settled = {"result": Result.DONE, "summary": f"it did happen: {why}"}
+                    outcome = outcome.model_copy(update=settled)
+                return outcome, why
+            if time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(CONFIRM_POLL_S)
+        if outcome.result is Result.UNKNOWN:
+            return outcome, why
+        summary = f"{outcome.summary}; postcondition does not hold after {within_s:g} s: {why}"
+        return outcome.model_copy(update={"result": Result.FAILED, "summary": summary[:2000]}), why
+
+    async def captured(self) -> dict[str, Any]:
+        """Values to remember before acting. Raises ``Transient`` or ``Permanent``."""
+        queries = self.request.act.capture
+        if not queries or self.request.undoes is not None:
+            return dict(self.request.extra.get("captured", {}))
+        if self.kind.capture is None:
+            raise Permanent(f"{self.kind.name} cannot capture values", "invalid")
+        return await bounded(self.kind.capture(self.params, queries, self.probe), self.request.act.timeout_s)
+
+    async def _observe(self) -> dict[str, Any]:
+        return {**self.env, **await self._observed()}
+
+    async def _observed(self) -> dict[str, Any]:
+        """What the action itself sees now; what it cannot see is absent."""
+        if self.kind.observe is None:
+            return {}
+        try:
+            reading = await bounded(self.kind.observe(self.params, self.probe), self.request.act.timeout_s)
+        except (Transient, Permanent) as error:
+            return dict.fromkeys(self.kind.facts, Absent(str(error), error.error_class))
+        missing = {name: Absent(why.reason, why.error_class) for name, why in reading.missing.items()}
+        return {**missing, **reading.facts}
+
+    def _program(self, text: str) -> Program:
+        return compile(text, None if "..." in self.request.act.facts else self.scope)
+
+
+async def prepare(means: Means, request: Request) -> Prepared:
+    """Find the plug-in and fill its parameters. Raises ``NotFound``, ``Unfilled``."""
+    plan = await means.plan(request.context.plan)
+    kind = means.world.registry.action(request.act.call.type)
+    env = environment(
+        plan, request.findings, alert=request.context.alert, incident=request.context.view, outcomes=request.outcomes,
+        variables=request.context.variables, extra=request.extra,
+    )  # fmt: skip
+    config = _tightened(_complete(dict(request.act.call.config), kind, request), request.act.guard.limits, kind)
+    params = params_of(kind.params, config, env)
+    probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
+    return Prepared(request, kind, params, env, probe, action_scope(plan, request.act))
+
+
+def _complete(config: dict[str, Any], kind: ActionType, request: Request) -> dict[str, Any]:
+    """The incident's service where the runbook names none, and what was captured where it is asked for."""
+    fields = kind.params.model_fields
+    if "service" in fields and not any(name in config for name in ("service", "deployment", "target")):
+        config["service"] = request.context.service
+    if "captured" in fields and request.extra.get("captured"):
+        config["captured"] = request.extra["captured"]
+    return config
+
+
+def _tightened(config: dict[str, Any], limits: Mapping[str, Any], kind: ActionType) -> dict[str, Any]:
+    """The runbook's guard over the parameters that are limits: the lower number, the longer list, never looser."""
+    for name, limit in limits.items():
+        if name not in kind.params.model_fields:
+            continue
+        given = config.get(name)
+        if isinstance(given, int | float) and isinstance(limit, int | float):
+            config[name] = min(given, limit)
+        elif isinstance(given, list) and isinstance(limit, list):
+            config[name] = [*given, *(one for one in limit if one not in given)]
+        else:
+            config[name] = limit
+    return config
