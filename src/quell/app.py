@@ -42,6 +42,8 @@ from quell.store.database import Database, now_us
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
 
+__all__ = ["App", "Context", "Receipt"]
+
 _log = structlog.get_logger("quell")
 After = Callable[[], Any]
 

@@ -10,12 +10,11 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from quell.app import App
+from quell.app import App, Context
 from quell.cli.answer import Answerer, is_manual
 from quell.cli.follow import Follower
 from quell.errors import Conflict, QuellError
 from quell.incident.event import Event, EventKind
-from quell.respond.means import Context
 
 LOOK_S = 1.0
 """How often to look although nothing was heard."""

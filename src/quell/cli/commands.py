@@ -19,6 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command("demo", "quell.cli.demo:demo", "Watch six real faults being repaired, on this machine.", "Start here"),
     Command("lint", "quell.cli.lint:lint", "Find every problem in runbooks, with its place."),
     Command("plan", "quell.cli.plan:plan", "Show what a runbook compiles to: text, JSON or a drawing."),
     Command("runbook", "quell.cli.runbook:runbook", "Start a runbook from a template."),

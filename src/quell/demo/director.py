@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from quell.app import App
 from quell.demo.score import Score, Users, score
@@ -20,7 +20,7 @@ from quell.demo.world.faults import FAULTS, Injection, inject, reset
 from quell.demo.world.world import UsersView, World
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Approval
-from quell.web.run import Running, start_serving
+from quell.web.run import serve_here
 
 NOTICED_WITHIN_S = 15.0
 HANDLED_WITHIN_S = 90.0
@@ -51,11 +51,13 @@ class Director:
         self._incident: str | None = None
         self._ended = asyncio.Event()
         self._opened = asyncio.Event()
+        self._close = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
 
     world: World
     app: App
-    server: Running
+    address: str = ""
+    serving: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
         self.world = World(self.folder / "world", scrape=self.pace.scrape)
@@ -63,25 +65,34 @@ class Director:
         try:
             self.app = App(settings_for(self.world, self.folder, 0), on_events=self._heard)
             await self.app.start()
-            self.server = await start_serving(self.app, "127.0.0.1", 0)
+            await self._serve()
             self.world.alert_webhook = f"{self.address}/webhooks/alertmanager"
         except BaseException:
             await asyncio.to_thread(self.world.stop)
             raise
         return self
 
+    async def _serve(self) -> None:
+        """The page and the webhook, on a free port. Raises ``Unavailable``."""
+        listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.serving = asyncio.create_task(
+            serve_here(self.app, "127.0.0.1", 0, started=True, on_address=listening.set_result, stop=self._close)
+        )
+        waited: set[asyncio.Future[Any]] = {listening, self.serving}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            self.serving.result()
+        self.address = listening.result()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self.server.stop()
+            self._close.set()
+            await self.serving
             await self.app.stop()
         finally:
             await asyncio.shield(asyncio.to_thread(self.world.stop))
-
-    @property
-    def address(self) -> str:
-        return self.server.address
 
     async def play(self, fault: str) -> Score:
         """One fault, from injection to users that are back, or to giving up on it."""
@@ -94,7 +105,7 @@ class Director:
         ended_at = time.time()
         if handled:
             await asyncio.sleep(AFTER_S)
-        events = await self.app.timeline(self._incident) if self._incident else []
+        events: list[Event] = await self.app.timeline(self._incident) if self._incident else []
         users = Users(
             before.success_rate,
             (await self._users(injection.began_at, ended_at)).success_rate,

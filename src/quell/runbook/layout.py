@@ -22,7 +22,7 @@ from quell.runbook.boxes import (
     start_box,
     verify_box,
 )
-from quell.runbook.plan import DECIDE, Plan
+from quell.runbook.plan import DECIDE, Check, Plan
 
 MARGIN = 14.0
 GAP_X = 18.0
@@ -78,7 +78,8 @@ class _Page:
         decide = self._add(decide_box(), middle, bottom + GAP_Y)
         for row in rows:
             for box in (b for b in row if isinstance(b, Box)):
-                self._to_decide(box, rows, decide)
+                if not _targets(self.plan, box.node):
+                    self._to_decide(box, rows, decide)
         if not rows:
             self._join(start, decide)
         right = self._ends(decide, self._lane_columns(decide, middle))
@@ -227,6 +228,12 @@ class _Waypoint:
     height: float = 0.0
 
 
+def _targets(plan: Plan, name: str) -> list[str]:
+    """Checks that wait for this one. Only one without any has an edge to ``decide``: the others get there by theirs."""
+    return [edge.target for edge in plan.edges if edge.source == name and edge.target in plan.by_id
+            and isinstance(plan.by_id[edge.target], Check)]  # fmt: skip
+
+
 def _through(cells: Iterable[_Waypoint | None]) -> list[Point]:
     return [point for cell in cells if cell for point in ((cell.x, cell.y), (cell.x, cell.y + cell.height))]
 
@@ -248,7 +255,8 @@ def _rows(plan: Plan) -> list[list[Box | _Waypoint]]:
             level_of |= dict.fromkeys(part, len(rows))
             rows.append([check_box(plan, name) for name in part])
     for name, level in level_of.items():
-        for row in rows[level + 1 :]:
+        targets = [level_of[target] for target in _targets(plan, name)]
+        for row in rows[level + 1 : max(targets, default=len(rows))]:
             row.append(_Waypoint(name))
         if not needs[name]:
             for row in rows[:level]:
