@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,11 @@ def nested(model: type[BaseModel]) -> list[type[BaseModel]]:
 def unexplained(model: type[BaseModel]) -> list[str]:
     """The keys that nothing explains: no docstring of their own, and no word of them in the model's."""
     said = _doc(model)
-    return [name for name, field in _shown(model) if not meaning(model, name, field) and f"`{_key(name, field)}`" not in said]
+    return [
+        name
+        for name, field in _shown(model)
+        if not meaning(model, name, field) and f"`{_key(name, field)}`" not in said
+    ]
 
 
 def _doc(model: type[BaseModel]) -> str:
@@ -218,13 +223,15 @@ def meaning(model: type[BaseModel], name: str, field: FieldInfo) -> str:
 def _written(owner: type) -> dict[str, str]:
     """The docstrings under the fields of one class, read from its source."""
     try:
-        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(owner)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
     except (OSError, TypeError):
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
     for field, after in zip(body, body[1:], strict=False):
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        is_text = (
+            isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        )
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
             found[field.target.id] = code(" ".join(after.value.value.split()))  # type: ignore[union-attr]
     return found

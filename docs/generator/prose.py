@@ -48,7 +48,9 @@ def _split_fence(block: str) -> list[str]:
     """A fence right under its paragraph, or right above one, is a block of its own."""
     if "```" not in block:
         return [block]
-    return [part.strip("\n") for part in re.split(r"(?m)(^```[a-z]*\n.*?^```$)", block, flags=re.DOTALL) if part.strip()]
+    return [
+        part.strip("\n") for part in re.split(r"(?m)(^```[a-z]*\n.*?^```$)", block, flags=re.DOTALL) if part.strip()
+    ]
 
 
 def _sentences(block: str) -> list[str]:

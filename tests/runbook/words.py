@@ -21,7 +21,7 @@ SERVICE_FACTS = {
 
 
 def _metric_facts(config: Config) -> Mapping[str, Any]:
-    kind = {"percent": "percent", "milliseconds": "duration:ms"}.get(str(config.get("unit")), "number")
+    kind = {"percent": "percent:bare", "milliseconds": "duration:ms"}.get(str(config.get("unit")), "number")
     return {
         "value": kind, "ready_count": "number", "total_count": "number", "series_count": "number", "all_ready": "bool",
         "labels": "record", "age": "duration:s",

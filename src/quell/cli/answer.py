@@ -69,6 +69,10 @@ class Agreed:
         return needs_others(request) or Answer("approved", "--approve")
 
 
+_ACTION = {"approve": "approved", "deny": "denied", "take over": "taken"}
+_MANUAL = {"done": "done", "failed": "failed", "take over": "taken"}
+
+
 class Terminal:
     """Asks at the terminal: a letter or a word, then a reason if one is wanted."""
 
@@ -79,8 +83,7 @@ class Terminal:
     async def answer(self, request: Mapping[str, Any]) -> Answer:
         if alone := needs_others(request):
             return alone
-        choices = {"done": "done", "failed": "failed"} if is_manual(request) else {"approve": "approved", "deny": "denied"}
-        choices["take over"] = "taken"
+        choices = _MANUAL if is_manual(request) else _ACTION
         async with self._one_at_a_time:
             while True:
                 line = await self._line("  ".join(f"[{word[0]}]{word[1:]}" for word in choices) + " ▸ ")

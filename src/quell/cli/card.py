@@ -61,7 +61,9 @@ def _clauses(
 ) -> list[tuple[str, str]]:
     """Why it is asked, and each clause that decided, with the age of what it read."""
     clauses = [part for part in str(request.get("why") or "").split("; ") if part]
-    return [("because" if not number else "and", part + _age(part, findings, now)) for number, part in enumerate(clauses)]
+    return [
+        ("because" if not number else "and", part + _age(part, findings, now)) for number, part in enumerate(clauses)
+    ]
 
 
 def _age(clause: str, findings: Mapping[str, Mapping[str, Any]], now: datetime) -> str:

@@ -178,25 +178,15 @@ class Show:
             self._say("Everything is removed now; `quell demo --stay` keeps the page.")
 
 
-COLUMNS = ("fault", "detect", "diagnose", "decide", "wait", "act", "verify", "total s", "by", "users before", "during",
-           "after", "")  # fmt: skip
+COLUMNS = ("fault", "detect", "diagnose", "decide", "act", "verify", "total s", "users before, during, after")
 
 
 def _line(score: Score) -> list[str]:
-    seconds = (
-        score.detect_s,
-        score.diagnose_s,
-        score.decide_s,
-        score.wait_s,
-        score.act_s,
-        score.verify_s,
-        score.mttr_s,
-    )
+    """Waiting for a person counts into the total only."""
+    spent = (score.detect_s, score.diagnose_s, score.decide_s, score.act_s, score.verify_s, score.mttr_s)
     users = (score.users.before, score.users.during, score.users.after)
-    return [
-        score.fault, *("-" if one is None else f"{one:.2f}" for one in seconds), " → ".join(score.actions) or "-",
-        *(_percent(one) for one in users), "repaired" if score.repaired else score.outcome,
-    ]  # fmt: skip
+    seen = " → ".join("-" if one is None else f"{one * 100:.1f}" for one in users) + " %"
+    return [score.fault, *("-" if one is None else f"{one:.2f}" for one in spent), seen]
 
 
 def _record(score: Score) -> dict[str, Any]:

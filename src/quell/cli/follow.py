@@ -73,7 +73,9 @@ def finding_row(finding: Mapping[str, Any], *, aged: str = "") -> Row:
     mark, style = STATUS.get(finding["status"], ("?", "yellow"))
     clause, said = str(finding.get("clause") or ""), str(finding.get("message") or "")
     seen = "; ".join(part for part in said.split("; ") if part not in clause)
-    status = finding["status"].replace("_", " ") + (f" ({finding['error_class']})" if finding.get("error_class") else "")
+    status = finding["status"].replace("_", " ") + (
+        f" ({finding['error_class']})" if finding.get("error_class") else ""
+    )
     took = f"{float(finding.get('duration_ms') or 0):.0f} ms"
     text = f"{status:<9} " + ", ".join(part for part in (clause, seen, took + (f", {aged}" if aged else "")) if part)
     ill = [one for one in finding.get("targets") or () if one["status"] != "healthy"]
@@ -128,14 +130,18 @@ def _checked(event: Event, known: Known) -> list[Row]:
 
 
 def _requested(event: Event, known: Known) -> list[Row]:
-    return [Row(str(event.payload["call"]), "approve?", "⏸", "yellow", more=card(event.payload, known.findings, event.at))]
+    return [
+        Row(str(event.payload["call"]), "approve?", "⏸", "yellow", more=card(event.payload, known.findings, event.at))
+    ]
 
 
 def _answered(event: Event, known: Known) -> list[Row]:
     told = event.payload
     mark, style = ("✓", "green") if told["answer"] in ("approved", "done") else ("✗", "yellow")
     reason = f": {told['reason']}" if told.get("reason") else ""
-    return [Row(f"{told['answer']} by {told.get('by') or 'somebody'}{reason}", label_of(event, "approval"), mark, style)]
+    return [
+        Row(f"{told['answer']} by {told.get('by') or 'somebody'}{reason}", label_of(event, "approval"), mark, style)
+    ]
 
 
 def _refused(event: Event, known: Known) -> list[Row]:
@@ -175,7 +181,9 @@ def _said(label: str, mark: str, style: str, *keys: str) -> Callable[[Event, Kno
     """A row that tells some of the payload's values as they are."""
 
     def told(event: Event, known: Known) -> list[Row]:
-        parts = [", ".join(value) if isinstance(value := event.payload.get(key), list) else str(value or "") for key in keys]
+        parts = [
+            ", ".join(value) if isinstance(value := event.payload.get(key), list) else str(value or "") for key in keys
+        ]
         return [Row(" · ".join(part for part in parts if part), label, mark, style)]
 
     return told

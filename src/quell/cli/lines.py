@@ -27,7 +27,7 @@ _ASCII = str.maketrans({
 
 def clean(text: object) -> str:
     """One line without control, formatting or direction characters (terminal escapes among them)."""
-    folded = re.sub(r"\s+", " ", str(text)).strip()
+    folded = re.sub(r"[\t\r\n\v\f]+", " ", str(text)).strip()
     return "".join("\ufffd" if unicodedata.category(letter) in _HIDDEN else letter for letter in folded)
 
 

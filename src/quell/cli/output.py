@@ -57,7 +57,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(highlight=False, no_color=not coloured(sys.stdout)).print(table)
+    width = None if sys.stdout.isatty() else 200  # a file or a pipe has no edge to cut at
+    Console(highlight=False, no_color=not coloured(sys.stdout), width=width).print(table)
 
 
 def place_of(problem: Problem) -> str:

@@ -27,12 +27,15 @@ class Section:
 def page(events: Sequence[Event], now: datetime) -> tuple[str, str, list[Section]]:
     """The sentence of its state, the line of its facts, and the sections. Raises ``ValueError`` without events."""
     incident = fold(events)
+    decided, verified = _all(events, EventKind.DECIDED), _all(events, EventKind.VERIFICATION_FINISHED)
     sections = [
         Section("Waiting for an answer", _waiting(events, incident, now)),
         Section("Findings", tuple(finding_row(one, aged=_aged(one, now)) for one in incident.findings.values())),
-        Section("Decision", tuple(decision_row(one.payload) for one in _all(events, EventKind.DECIDED))),
+        Section("Decision", tuple(decision_row(one.payload) for one in decided)),
         Section("Actions", tuple(_actions(events))),
-        Section("Verification", tuple(verdict_row(one.payload) for one in _all(events, EventKind.VERIFICATION_FINISHED))),
+        Section(
+            "Verification", tuple(verdict_row(one.payload) for one in _all(events, EventKind.VERIFICATION_FINISHED))
+        ),
         Section("Told", tuple(_told(events))),
         Section("More", _more(incident)),
     ]
@@ -99,7 +102,9 @@ def _actions(events: Sequence[Event]) -> Iterable[Row]:
     for event in _all(events, EventKind.ACTION_INTENDED, EventKind.ACTION_REFUSED):
         told = event.payload
         if event.kind is EventKind.ACTION_REFUSED:
-            yield Row(f"not run: {told['reason']}", told["action"], "✗", "yellow", more=under([str(told.get("call") or "")]))
+            yield Row(
+                f"not run: {told['reason']}", told["action"], "✗", "yellow", more=under([str(told.get("call") or "")])
+            )
             continue
         below = [f"on {', '.join(told.get('targets') or ())}", change(told)]
         outcome = outcomes.get(told["key"])
@@ -107,8 +112,9 @@ def _actions(events: Sequence[Event]) -> Iterable[Row]:
             yield Row(f"running: {told['call']}", told["action"], "▶", "cyan", more=under(below))
             continue
         result = result_row(told["action"], outcome.payload)
-        yield Row(str(told["call"]), result.label, result.mark, result.style,
-                  more=(*under(below), Row(result.text, mark=result.mark, style=result.style), *result.more))  # fmt: skip
+        ended = Row(result.text, mark=result.mark, style=result.style)
+        more = (*under(below), ended, *result.more)
+        yield Row(str(told["call"]), result.label, result.mark, result.style, more=more)
 
 
 def _told(events: Sequence[Event]) -> Iterable[Row]:
@@ -119,7 +125,10 @@ def _told(events: Sequence[Event]) -> Iterable[Row]:
 
 
 def _more(incident: Incident) -> tuple[Row, ...]:
-    waits = [f"quell approve {one.approval}    quell deny {one.approval}    quell take {incident.id}" for one in incident.waiting]
+    waits = [
+        f"quell approve {one.approval}    quell deny {one.approval}    quell take {incident.id}"
+        for one in incident.waiting
+    ]
     ended = incident.status in (Status.RESOLVED, Status.CLOSED)
     by_hand = [] if waits or ended else [f"quell take {incident.id}    quell resolve {incident.id}"]
     follow = f"quell incidents timeline {incident.id}" + ("" if ended else " --follow")

@@ -52,7 +52,9 @@ def run(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Default: ./quell.yaml if it is there.")] = None,
     database: Annotated[str | None, typer.Option("--db", help="Keep the incident in this database.")] = None,
     by: Annotated[str | None, typer.Option("--by", help="Your name. Default: $QUELL_USER or the login name.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document; the timeline goes to stderr.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document; the timeline goes to stderr.")
+    ] = False,
 ) -> None:
     """Run one runbook now: diagnose, decide, act, verify. No server is needed.
 
@@ -154,7 +156,8 @@ def _chosen(file: str, wanted: str | None, vocabulary: Vocabulary) -> Plan:
         raise _unknown(wanted, documents)
     if len(found) > 1:
         names = ", ".join(one.plan.id for one in found if one.plan)
-        raise InvalidInput([Problem("several runbooks, and a run carries out one", "several", shown(file), expected=f"--id with one of {names}")])  # fmt: skip
+        several = "several runbooks, and a run carries out one"
+        raise InvalidInput([Problem(several, "several", shown(file), expected=f"--id with one of {names}")])
     [chosen] = found
     if chosen.plan is None or not chosen.runnable:
         raise InvalidInput(chosen.problems)
@@ -182,8 +185,7 @@ def variables_of(plan: Plan, sets: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             problems.append(Problem("not a pair", "wrong-value", place, found=repr(pair), expected="NAME=VALUE"))
         elif name not in plan.variables:
-            known = ", ".join(sorted(plan.variables)) or "none"
-            problems.append(Problem(f"{plan.id} has no variable {name!r}", "unknown-variable", place, expected=f"one of {known}" if plan.variables else None, nearest=nearest(name, plan.variables)))  # fmt: skip
+            problems.append(_no_variable(plan, name, place))
         else:
             found[name] = _value(text, plan.variables[name], place, problems)
     if problems:
@@ -191,7 +193,14 @@ def variables_of(plan: Plan, sets: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _no_variable(plan: Plan, name: str, place: str) -> Problem:
+    known = f"one of {', '.join(sorted(plan.variables))}" if plan.variables else None
+    said = f"runbook {plan.id!r} has no variable {name!r}"
+    return Problem(said, "unknown-variable", place, expected=known, nearest=nearest(name, plan.variables))
+
+
 def _value(text: str, default: Any, place: str, problems: list[Problem]) -> Any:
+    """The text as a value of the kind that the default is."""
     if isinstance(default, str):
         return text
     try:
@@ -200,12 +209,16 @@ def _value(text: str, default: Any, place: str, problems: list[Problem]) -> Any:
     except InvalidInput as error:
         problems += error.problems
         return None
-    number = isinstance(default, int | float) and not isinstance(default, bool)
-    fits = isinstance(value, int | float) and not isinstance(value, bool) if number else isinstance(value, type(default))
-    if default is not None and not fits:
-        expected = "a number" if number else {bool: "true or false", list: "a list", dict: "a mapping"}.get(type(default))
-        problems.append(Problem("a value of another type", "wrong-value", place, found=repr(text), expected=expected))
+    if default is not None and _kind(value) != _kind(default):
+        problems.append(Problem("of another type", "wrong-value", place, found=repr(text), expected=_kind(default)))
     return value
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    names = {int: "a number", float: "a number", list: "a list", dict: "a mapping", str: "a text"}
+    return names.get(type(value), "nothing")
 
 
 def muted(plan: Plan) -> Plan:

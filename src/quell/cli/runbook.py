@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 from quell.cli.group import new_app
+from quell.cli.loaded import list_loaded
 from quell.cli.output import print_json
 from quell.errors import Conflict, InvalidInput, Problem
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _EXPECTED = "at most 64 letters, digits, _ and -, the first a letter or _"
 
-runbook = new_app(help="Start a runbook from a template.", no_args_is_help=True)
+runbook = new_app(help="Start a runbook from a template; list those of a server.", no_args_is_help=True)
 
 
 class Template(StrEnum):
@@ -32,7 +33,7 @@ class Template(StrEnum):
 
 @runbook.callback()
 def _group() -> None:
-    """Start a runbook from a template."""
+    """Start a runbook from a template; list those of a server."""
 
 
 @runbook.command()
@@ -75,3 +76,6 @@ def started(template: Template, name: str, service: str) -> str:
     """The template with its name and service."""
     text = files("quell.cli.templates").joinpath(f"{template.value}.yaml").read_text(encoding="utf-8")
     return text.replace("__ID__", name).replace("__SERVICE__", service)
+
+
+runbook.command("list")(list_loaded)

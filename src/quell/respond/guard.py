@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from quell.incident.action import Risk
 from quell.runbook.plan import Guard
@@ -31,6 +31,15 @@ class ParameterRule(_Rule):
     min: float | None = None
     max: float | None = None
     pattern: str | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return pattern
 
     def broken_by(self, value: Any) -> str | None:
         """What the value breaks, in words."""
@@ -58,6 +67,13 @@ class ActionRule(_Rule):
     max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
     parameters: dict[str, ParameterRule] = Field(default_factory=dict)
 
+    @field_validator("rate")
+    @classmethod
+    def _is_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            rate(value)
+        return value
+
     @property
     def limit(self) -> tuple[int, float] | None:
         return rate(self.rate) if self.rate else None
@@ -80,7 +96,10 @@ class Guardrails(_Rule):
     actions: dict[str, ActionRule] = Field(default_factory=dict)
 
     def rule(self, action: str) -> ActionRule:
-        return self.actions.get(action) or DEFAULT_ACTIONS.get(action) or ActionRule(allow=self.default_allow)
+        named = self.actions.get(action)
+        if named is not None:
+            return named
+        return DEFAULT_ACTIONS.get(action, ActionRule()).model_copy(update={"allow": self.default_allow})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +160,29 @@ def _refusals(question: Question, rule: ActionRule) -> Iterator[Ruling]:
     if not rule.allow:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
     yield from _parameters(question, rule)
-    limits = [limit for limit in (rule.max_magnitude, question.guard.limits.get("max_magnitude")) if limit is not None]
-    if limits and question.magnitude is not None and question.magnitude > min(limits):
-        yield Ruling(
-            "max_magnitude", f"{question.action} would do {question.magnitude:g}, at most {min(limits):g} at once",
-            question.magnitude, min(limits),
-        )  # fmt: skip
+    yield from _magnitude(question, rule)
     age = question.facts.get("release_age_s")
     if rule.max_release_age is not None and isinstance(age, int | float) and age > rule.max_release_age:
         yield Ruling(
             "max_release_age", f"the current release is {age:.0f} s old; only younger than {rule.max_release_age:g} s "
             "may be rolled back by itself", age, rule.max_release_age,
+        )  # fmt: skip
+
+
+def _magnitude(question: Question, rule: ActionRule) -> Iterator[Ruling]:
+    """How much at once. Where there is a limit, not knowing how much is over it."""
+    own = question.guard.limits.get("max_magnitude")
+    limits = [limit for limit in (rule.max_magnitude, own) if limit is not None]
+    if not limits:
+        return
+    if not all(isinstance(limit, int | float) for limit in limits):
+        yield Ruling("max_magnitude", f"the runbook's max_magnitude is no number: {own!r}", question.magnitude, own)
+    elif question.magnitude is None:
+        yield Ruling("max_magnitude", f"{question.action} does not tell how much it would do", None, min(limits))
+    elif not question.magnitude <= min(limits):
+        yield Ruling(
+            "max_magnitude", f"{question.action} would do {question.magnitude:g}, at most {min(limits):g} at once",
+            question.magnitude, min(limits),
         )  # fmt: skip
 
 

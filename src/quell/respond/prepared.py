@@ -84,7 +84,8 @@ class Prepared:
         known = {**outcome.output, **foreseen, "output": outcome.output, "captured": outcome.captured}
         deadline = time.monotonic() + within_s
         while True:
-            env = {**self.env, **known, **await self._observed()}
+            seen = await self._observed()
+            env = {**self.env, **known, **{name: value for name, value in seen.items() if not _left_to(known, name, value)}}
             why = program.explain(env).render()
             if program.holds(env):
                 if outcome.result is Result.UNKNOWN:
@@ -124,6 +125,11 @@ class Prepared:
 
     def _program(self, text: str) -> Program:
         return compile(text, None if "..." in self.request.act.facts else self.scope)
+
+
+def _left_to(known: Mapping[str, Any], name: str, value: Any) -> bool:
+    """What the observation leaves open without a fault, and the dry run or the outcome knows."""
+    return isinstance(value, Absent) and value.error_class is None and name in known
 
 
 async def prepare(means: Means, request: Request) -> Prepared:

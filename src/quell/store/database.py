@@ -149,14 +149,14 @@ class Database:
             if stop:
                 return
 
-    def _commit(self, group: list[tuple[Work[Any], concurrent.futures.Future[Any]]]) -> None:
+    def _commit(self, asked: list[tuple[Work[Any], concurrent.futures.Future[Any]]]) -> None:
+        # A caller that has gone must not take the thread with it when its answer cannot be delivered.
+        group = [(work, future) for work, future in asked if future.set_running_or_notify_cancel()]
         done: list[tuple[concurrent.futures.Future[Any], Any]] = []
         try:
             with self.engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 for work, future in group:
-                    if not future.set_running_or_notify_cancel():
-                        continue  # whoever asked has gone
                     connection.exec_driver_sql("SAVEPOINT piece")
                     try:
                         done.append((future, work(connection)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -23,15 +23,16 @@ from quell.store.schema import events, incidents, streams
 
 INCIDENT_SCHEMA = 1
 GENESIS = ""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def when(us: int) -> datetime:
     """Microseconds since 1970 as UTC time."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC)
+    return _EPOCH + timedelta(microseconds=us)
 
 
 def to_us(at: datetime) -> int:
-    return int(at.timestamp() * 1_000_000)
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def dumps(value: Any) -> str:
@@ -81,6 +82,7 @@ def append(
     for event in new:
         if event.key in known:
             continue
+        known |= {event.key} - {""}
         seq += 1
         payload = orjson.loads(dumps(event.payload))
         row: dict[str, Any] = {

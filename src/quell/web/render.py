@@ -43,8 +43,7 @@ def static(name: str) -> str:
 
 def render(template: str, **values: Any) -> str:
     """A template with values; ``now`` is the time of rendering, UTC."""
-    html = _environment().get_template(template).render(now=datetime.now(UTC), **values)
-    return "\n".join(line for line in (line.strip() for line in html.splitlines()) if line)
+    return _environment().get_template(template).render(now=datetime.now(UTC), **values)
 
 
 def iso(at: datetime) -> str:

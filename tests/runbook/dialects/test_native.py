@@ -243,7 +243,7 @@ def test_facts_are_part_of_the_plan():
     assert check.facts["value"] == "number"
     typed = small("config: {query: sum(x)}", "config: {query: sum(x), unit: percent}").by_id["errors"]
     assert isinstance(typed, Check)
-    assert typed.facts["value"] == "percent"
+    assert typed.facts["value"] == "percent:bare"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""``quell incidents``: the list, one incident as a page, its timeline. Never does: change anything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from quell.cli.client import AsJson, Client, Server
+from quell.cli.follow import Follower, terminal_width, written
+from quell.cli.group import new_app
+from quell.cli.lines import clean
+from quell.cli.output import paint, print_json, print_table
+from quell.cli.page import ago, page
+from quell.incident.event import Event, EventKind
+from quell.incident.incident import Incident, Status
+
+incidents = new_app(help="Incidents of a running server.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or a unique beginning of it.")]
+
+
+@incidents.callback()
+def _group() -> None:
+    """Incidents of a running server."""
+
+
+@incidents.command("list")
+def list_(
+    status: Annotated[Status | None, typer.Option("--status", help="Only those in this status.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many, newest first.")] = 20,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest incidents.
+
+    \b
+    quell incidents list
+    quell incidents list --status waiting_approval --json
+    """
+    with Client(server) as client:
+        answer = client.get("/api/v1/incidents", limit=limit, status=status.value if status else None)
+    if as_json:
+        print_json(answer)
+        return
+    found = [Incident.model_validate(one) for one in answer["incidents"]]
+    if not found:
+        print("No incidents." if status is None else f"No incidents are {status.value.replace('_', ' ')}.")
+        return
+    now = datetime.now(UTC)
+    print_table(
+        ("incident", "opened", "status", "sev", "service", "runbook", "title"),
+        [_cells(one, now) for one in found],
+    )
+
+
+def _cells(one: Incident, now: datetime) -> tuple[str, ...]:
+    status = one.status.value.replace("_", " ") + (f" ({one.assignee})" if one.assignee else "")
+    named = (one.service or "-", one.runbook or "-", one.title)
+    return (one.id, ago(one.opened_at, now), clean(status), one.severity, *map(clean, named))
+
+
+@incidents.command()
+def show(incident: Id, server: Server = None, as_json: AsJson = False) -> None:
+    """Where an incident stands, what waits for you, what was seen, decided and done.
+
+    \b
+    quell incidents show 01jd3x8m
+    """
+    with Client(server) as client:
+        events = client.timeline(incident)
+        if as_json:
+            print_json(client.get(f"/api/v1/incidents/{events[0].stream_id}"))
+            return
+    _print_page(events)
+
+
+def _print_page(events: Sequence[Event]) -> None:
+    out, width = sys.stdout, terminal_width(sys.stdout)
+    sentence, facts, sections = page(events, datetime.now(UTC))
+    out.write(paint(sentence, "bold", stream=out) + "\n" + paint(facts, "dim", stream=out) + "\n")
+    for section in sections:
+        out.write("\n" + paint(section.title, "cyan", stream=out) + "\n")
+        for row in section.rows:
+            out.write(written(row, out, width=width, time=False))
+
+
+@incidents.command()
+def timeline(
+    incident: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as things happen, until it has ended.")] = False,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything that happened, in order. With --json and --follow one event a line.
+
+    \b
+    quell incidents timeline 01jd3x8m
+    quell incidents timeline 01jd3x8m --follow
+    """
+    follower = Follower(sys.stdout, by_the_clock=True)
+    with Client(server) as client:
+        if not follow:
+            events = client.timeline(incident)
+            if as_json:
+                print_json({"events": events})
+            else:
+                follower.feed(events)
+            return
+        for event in client.events(incident):
+            if as_json:
+                print(event.model_dump_json(), flush=True)
+            else:
+                follower.feed([event])
+            if event.kind in (EventKind.RUN_ENDED, EventKind.CLOSED):
+                return

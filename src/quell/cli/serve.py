@@ -1,0 +1,88 @@
+"""``quell serve``: the server, until somebody ends it. Never does: go into the background."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quell import __version__
+from quell.app import App
+from quell.cli.config import configure_logs, find_settings, overridden
+from quell.cli.output import counted, paint, print_json, print_problems
+from quell.registry import Registry
+from quell.settings import Settings
+from quell.web.run import serve as listen
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Default: ./quell.yaml if it is there.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen. Beyond loopback needs a token.")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.")] = None,
+    database: Annotated[
+        str | None, typer.Option("--db", metavar="URL", help="A file (SQLite) or postgresql://…")
+    ] = None,
+    runbooks: Annotated[
+        list[Path] | None, typer.Option("--runbooks", "-r", metavar="PATH", help="A file or folder; repeatable.")
+    ] = None,
+    observe: Annotated[bool, typer.Option("--observe", help="Load no action at all: look, decide, tell.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how it started as one line of JSON.")] = False,
+) -> None:
+    """Serve the API and the pages, and handle incidents, until SIGTERM or Ctrl-C.
+
+    What waits or runs then is found again at the next start. Logs go to stderr: words at a terminal, JSON otherwise.
+
+    \b
+    quell serve
+    quell serve --runbooks runbooks/ --port 8470
+    quell serve --config /etc/quell/quell.yaml --observe
+
+    Exits 0 when it was asked to end, 1 when it could not start.
+    """
+    settings = overridden(find_settings(config), host=host, port=port, database=database, runbooks=runbooks or ())
+    configure_logs()
+    app = App(settings, registry=Registry(observe_only=observe))
+    listen(
+        app, settings.server.host, settings.server.port,
+        on_address=lambda address: _started(app, address, observe=observe, as_json=as_json),
+    )  # fmt: skip
+
+
+def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:
+    """How it started, once alerts are accepted."""
+    library, settings = app.library, app.settings
+    if as_json:
+        told = {
+            "address": address, "version": __version__, "mode": "observe" if observe else "act",
+            "database": shown_database(settings), "runbooks": sorted(library.plans),
+            "broken": [{"id": one.runbook, "file": one.file} for one in library.broken],
+        }  # fmt: skip
+        print_json(told)
+        sys.stdout.flush()
+        return
+    out = sys.stdout
+    mode = "observe: no action is loaded" if observe else "act"
+    broken = paint(f", {len(library.broken)} broken", "red", stream=out) if library.broken else ""
+    rows = [
+        ("mode", mode), ("database", shown_database(settings)),
+        ("runbooks", counted(len(library.plans), "runbook") + broken),
+        ("alerts", f"POST {address}/webhooks/alertmanager"),
+    ]  # fmt: skip
+    out.write(f"{paint(f'Quell {__version__}', 'bold', stream=out)} on {paint(address, 'cyan', stream=out)}\n")
+    for label, text in rows:
+        out.write(f"  {label:<10} {text}\n")
+    for one in library.broken:
+        print_problems(one.problems, stream=out)
+    out.flush()
+
+
+def shown_database(settings: Settings) -> str:
+    """Where it keeps what it knows, without a password."""
+    url = settings.database
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return str(Path(url).absolute())
+    login, at, host = rest.rpartition("@")
+    return f"{scheme}://{login.split(':')[0]}{at}{host}"

@@ -1,0 +1,218 @@
+"""The pages: the list of incidents, one incident, runbooks, alerts; and the plain forms by which people answer.
+
+Works without JavaScript; with it, the same regions are sent again as they change. Never does: hold a rule, render
+anything twice for two viewers.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from quell.app import App
+from quell.errors import NotFound, Refused
+from quell.incident.incident import Incident
+from quell.web.answers import wants_page
+from quell.web.api import After, Name, after_of, app_of, live_of, runnable, stream
+from quell.web.gate import SESSION, same_token, session_of
+from quell.web.live import LIST, Regions
+from quell.web.reading import form_body, spoken_by
+from quell.web.render import render
+from quell.web.states import chosen_of
+from quell.web.view import View, view_of
+from quell.web.words import state_of
+
+router = APIRouter(include_in_schema=False)
+CSRF, BY = "quell_csrf", "quell_by"
+YEAR_S = 365 * 86_400
+INCIDENT = ("state", "asks", "findings", "decisions", "actions", "proof", "timeline", "plan")
+"""The regions of an incident's page, in order."""
+
+
+class Renderer:
+    """Regions of a page by the name of its channel: an incident's id, or the list."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, name: str) -> tuple[int, Regions]:
+        if name == LIST:
+            return await list_regions(self.app)
+        view = await look(self.app, name)
+        return view.incident.seq, incident_regions(view)
+
+
+async def look(app: App, incident: str, *, everything: bool = False) -> View:
+    """Everything that the page of an incident tells. Raises ``NotFound``."""
+    known = await app.incident(incident)
+    return view_of(known, await app.timeline(known.id), await app.plan_of(known), everything=everything)
+
+
+def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
+    """``token`` and ``by`` are the viewer's own; what is sent to all viewers has neither, and the page puts them in."""
+    chosen = chosen_of(view.incident)
+    return {name: render(f"_{name}.html", view=view, token=token, by=by, chosen=chosen) for name in INCIDENT}
+
+
+async def list_regions(app: App) -> tuple[int, Regions]:
+    """The list, and the notice above it."""
+    newest, _ = await app.changed(None)
+    incidents, aside = await app.incidents(limit=50), await app.quarantine(limit=100)
+    rows = [(known, state_of(known, (), _plan(app, known))) for known in incidents]
+    address = app.settings.server.base_url
+    return newest, {
+        "notice": render("_notice.html", broken=app.library.broken, aside=len(aside), loaded=len(app.library.plans)),
+        "list": render("_list.html", rows=rows, address=address),
+    }
+
+
+def _plan(app: App, known: Incident) -> Any:
+    """The Plan, when it is the one that is loaded: the list asks the database for none."""
+    plan = app.library.plans.get(known.runbook or "")
+    return plan if plan and plan.hash == known.plan else None
+
+
+# Pages.
+
+
+@router.get("/")
+async def incidents(request: Request) -> Response:
+    seq, regions = await list_regions(app_of(request))
+    return _page(request, "list.html", regions=_safe(regions), seq=seq, live="/live")
+
+
+@router.get("/incidents/{incident}")
+async def incident(request: Request, incident: Name, all: bool = False) -> Response:
+    view = await look(app_of(request), incident, everything=all)
+    regions = incident_regions(view, _token(request), request.cookies.get(BY, ""))
+    live = f"/incidents/{view.incident.id}/live"
+    return _page(request, "incident.html", view=view, regions=_safe(regions), seq=view.incident.seq, live=live)
+
+
+@router.get("/runbooks")
+async def runbooks(request: Request) -> Response:
+    library = app_of(request).library
+    return _page(request, "runbooks.html", library=library)
+
+
+@router.get("/runbooks/{runbook}")
+async def runbook(request: Request, runbook: Name) -> Response:
+    return _page(request, "runbook.html", plan=runnable(app_of(request), runbook))
+
+
+@router.get("/alerts")
+async def alerts(request: Request) -> Response:
+    app = app_of(request)
+    return _page(request, "alerts.html", alerts=await app.alerts(100), aside=await app.quarantine(100))
+
+
+def _safe(regions: Regions) -> dict[str, Markup]:
+    """Rendered with autoescape already."""
+    return {name: Markup(html) for name, html in regions.items()}  # noqa: S704
+
+
+def _token(request: Request) -> str:
+    """The viewer's own CSRF token: whoever posts must show the cookie and repeat it in the form."""
+    token: str = getattr(request.state, "csrf", "") or request.cookies.get(CSRF, "") or secrets.token_urlsafe(18)
+    request.state.csrf = token
+    return token
+
+
+def _page(request: Request, template: str, **values: Any) -> Response:
+    token = _token(request)
+    response = HTMLResponse(render(template, token=token, **values))
+    if request.cookies.get(CSRF) != token:
+        _keep(request, response, CSRF, token)
+    return response
+
+
+def _keep(request: Request, response: Response, name: str, value: str) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, value, max_age=YEAR_S, httponly=True, secure=secure, samesite="strict")
+
+
+# Live.
+
+
+@router.get("/live")
+async def live_list(request: Request, after: After = 0) -> StreamingResponse:
+    return stream(live_of(request).watch(LIST, after_of(request, after)))
+
+
+@router.get("/incidents/{incident}/live")
+async def live_incident(request: Request, incident: Name, after: After = 0) -> StreamingResponse:
+    known = await app_of(request).incident(incident)
+    return stream(live_of(request).watch(known.id, after_of(request, after)))
+
+
+# Forms.
+
+
+@router.post("/approvals/{approval}")
+async def answer(request: Request, approval: Name) -> Response:
+    """Approve or deny from the page."""
+
+    async def act(app: App, form: dict[str, str], by: str) -> str:
+        said = form.get("answer", "")
+        if said not in ("approved", "denied"):
+            raise NotFound("answer", said)
+        result = await app.answer(approval, said, by, form.get("reason", ""))
+        return str(result["incident"])
+
+    return await _acted(request, act)
+
+
+@router.post("/incidents/{incident}/{deed}")
+async def person(request: Request, incident: Name, deed: str) -> Response:
+    """Take over, give back, acknowledge or resolve from the page."""
+
+    async def act(app: App, form: dict[str, str], by: str) -> str:
+        reason = form.get("reason", "")
+        match deed:
+            case "take":
+                return (await app.take(incident, by, reason)).id
+            case "return":
+                return (await app.give_back(incident, by, reason)).id
+            case "ack":
+                return (await app.acknowledge(incident, by)).id
+            case "resolve":
+                return (await app.resolve(incident, by, reason)).id
+        raise NotFound("page", deed)
+
+    return await _acted(request, act)
+
+
+async def _acted(request: Request, act: Callable[[App, dict[str, str], str], Awaitable[str]]) -> Response:
+    """303 back to the incident; 204 for the page's own JavaScript, which sees the change arrive by itself."""
+    form = await form_body(request)
+    _not_forged(request, form)
+    by = spoken_by(request, form.get("by"), "web")
+    incident = await act(app_of(request), form, by)
+    alone = wants_page(request.scope)
+    response = RedirectResponse(f"/incidents/{incident}", 303) if alone else Response(status_code=204)
+    if form.get("by"):
+        _keep(request, response, BY, by)
+    return response
+
+
+def _not_forged(request: Request, form: dict[str, str]) -> None:
+    if not same_token(form.get("csrf", ""), request.cookies.get(CSRF, "")):
+        raise Refused("csrf", "this form is not from a page of ours, or its cookie is gone; load the page again")
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    """A browser shows the token once and gets a cookie that stands for it."""
+    form, token = await form_body(request), app_of(request).server_token()
+    if token is None or not same_token(form.get("token", "").strip(), token):
+        raise Refused("token", "that is not the server's token")
+    back = form.get("back", "/")
+    response = RedirectResponse(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/", 303)
+    _keep(request, response, SESSION, session_of(token))
+    return response
+

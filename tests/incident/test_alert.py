@@ -1,0 +1,37 @@
+"""Severities as the world spells them, and fingerprints that depend on labels alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quell.incident.alert import Severity, fingerprint_of, severity_of
+
+LABELS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "severity"),
+    [("critical", "P1"), (" PAGE ", "P1"), ("sev2", "P2"), ("Warning", "P3"), ("info", "P4"), ("none", "P4"),
+     ("", None), (None, None), ("fnord", None), ("P0", None)],
+)  # fmt: skip
+def test_severities(spoken: str | None, severity: str | None) -> None:
+    assert severity_of(spoken) == (Severity(severity) if severity else None)
+
+
+@given(LABELS, st.randoms())
+def test_a_fingerprint_does_not_depend_on_the_order(labels: dict[str, str], random: object) -> None:
+    items = list(labels.items())
+    random.shuffle(items)  # type: ignore[attr-defined]
+    assert fingerprint_of(dict(items)) == fingerprint_of(labels)
+
+
+@given(LABELS, LABELS)
+def test_other_labels_give_another_fingerprint(one: dict[str, str], other: dict[str, str]) -> None:
+    assert (fingerprint_of(one) == fingerprint_of(other)) == (one == other)
+
+
+def test_a_value_cannot_pass_for_the_next_label() -> None:
+    assert fingerprint_of({"a": "1", "b": "2"}) != fingerprint_of({"a": "1b2"})
+    assert fingerprint_of({"a": "1", "b": "2"}, ["b"]) == fingerprint_of({"a": "1"})

@@ -1,0 +1,44 @@
+"""Which service an alert is about: named, an alias, the best match of labels, or nobody's guess."""
+
+from __future__ import annotations
+
+import pytest
+
+from quell.incident.service import Service, resolve_service
+
+PAYMENT = Service(name="payment", aliases=("pay",), match=({"app": "payment"}, {"team": "money", "region": "eu"}))
+LEDGER = Service(name="ledger", match=({"team": "money"}, {"app": "ledger"}))
+SHOP = Service(name="shop", match=({},))
+ALL = (PAYMENT, LEDGER, SHOP)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "service"),
+    [
+        ({}, "payment", "payment"),
+        ({}, "pay", "payment"),
+        ({"service": "ledger"}, None, "ledger"),
+        ({"service": "ledger"}, "shop", "shop"),
+        ({"service": "nobody", "app": "ledger"}, "unheard-of", "ledger"),
+        ({"app": "payment"}, None, "payment"),
+        ({"team": "money"}, None, "ledger"),
+        ({"team": "money", "region": "eu"}, None, "payment"),
+        ({"app": "payment", "team": "money"}, None, None),
+        ({"app": "Payment"}, None, None),
+        ({}, None, None),
+        ({}, "", None),
+    ],
+)
+def test_resolution(labels: dict[str, str], named: str | None, service: str | None) -> None:
+    assert resolve_service(ALL, labels, named)[0] == service
+    assert resolve_service(reversed(ALL), labels, named)[0] == service
+
+
+def test_it_says_why() -> None:
+    assert "labels match" in resolve_service(ALL, {"app": "payment"}, None)[1]
+    assert "ledger, payment" in resolve_service(ALL, {"app": "payment", "team": "money"}, None)[1]
+    assert "no mapping rule" in resolve_service([], {"app": "payment"}, None)[1]
+
+
+def test_an_empty_rule_matches_nothing() -> None:
+    assert resolve_service([SHOP], {"app": "shop"}, None)[0] is None
