@@ -64,7 +64,7 @@ class BenchRegistry(Registry):
 
 def runbook(name: str, checks: int, seconds: float) -> str:
     asked = "\n".join(
-        f"- {{id: c{i}, type: noop, config: {{seconds: {seconds}}}, interpret: {{healthy: value == 0, critical: value > 0}}}}"
+        f"- {{id: c{i}, type: noop, config: {{seconds: {seconds}}}, interpret: {{healthy: value == 0, critical: value > 0}}}}"  # noqa: E501
         for i in range(checks)
     )
     return f"""

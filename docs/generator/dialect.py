@@ -6,6 +6,7 @@ Never does: repeat a key, a type or a function by hand.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from docs.generator.prose import markdown, page, quoted, table
 from quell.incident.action import Verdict
 from quell.runbook import expr, scope
 from quell.runbook.dialects import _native_schema as schema
-from quell.runbook.expr import lex, parse, types, units
+from quell.runbook.expr import lex, types, units
 from quell.runbook.expr.functions import FUNCTIONS
+from quell.runbook.expr.parse import MAX_DEPTH, MAX_NODES
 from quell.runbook.plan import Verify
 from quell.runbook.template import __doc__ as template_doc
 
@@ -123,7 +125,7 @@ def conditions() -> str:
         "## Spelling",
         markdown(lex.__doc__ or ""),
         "## Precedence",
-        markdown(parse.__doc__ or ""),
+        markdown(sys.modules[expr.parse.__module__].__doc__ or ""),
         "## Examples",
         f"With {', '.join(f'`{name}` = {_shown(name)}' for name in _SAMPLE)}:",
         table(("condition", "gives"), ((f"`{text}`", _result(text)) for text in _EXAMPLES)),
@@ -148,7 +150,7 @@ def conditions() -> str:
         _fields(scope.INCIDENT),
         "`trigger` has what every check has; `vars` holds the runbook's variables, which also stand by their bare names; "
         "`captured` what an action captured before it acted.",
-        f"An expression has at most {lex.MAX_TEXT} characters, {parse.MAX_NODES} parts and {parse.MAX_DEPTH} levels.",
+        f"An expression has at most {lex.MAX_TEXT} characters, {MAX_NODES} parts and {MAX_DEPTH} levels.",
     )
 
 

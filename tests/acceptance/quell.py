@@ -20,6 +20,8 @@ from quell.store.database import Database
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, wait_until
 
+PAGED = ("pagerduty:payments", "pagerduty:dba", "pagerduty:shop")
+"""Where the examples page: here that is the log."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -56,7 +58,7 @@ class Quell(Server):
         settings = {
             "database": str(self.folder / "quell.db"), "runbooks": ["runbooks"],
             "server": {"port": self.port, "base_url": self.url}, "scrape_interval": "200ms",
-            "engine": {"poll": "0.2s"}, "notifiers": {"pagerduty": {"type": "log"}}, **self.settings,
+            "engine": {"poll": "0.2s"}, "notifiers": dict.fromkeys(PAGED, {"type": "log"}), **self.settings,
         }  # fmt: skip
         (self.folder / "quell.yaml").write_text(json.dumps(settings))
 

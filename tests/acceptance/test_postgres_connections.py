@@ -10,7 +10,7 @@ import pytest
 from quell.incident.event import EventKind as Kind
 from quell.incident.incident import Status
 from tests.acceptance.database import DATABASE, LEAKING, OTHER, Held, Payments, payments_server
-from tests.acceptance.quell import Quell, in_order, only, quicker
+from tests.acceptance.quell import Quell, in_order, only, quicker, story
 from tests.acceptance.watched import watched
 from tests.servers.postgres import Postgres
 from tests.servers.postgres_exporter import PostgresExporter
@@ -87,6 +87,7 @@ def test_exhausted_by_forgotten_transactions(site: Site, payments: Payments) -> 
         forgotten, innocent = fill(payments)
         incident = quell.opens()
         ended = quell.ends(incident)
+        assert ended.outcome == "resolved", story(quell.timeline(incident))
 
         # The database: the offending sessions are gone, everybody else lives, the role is held.
         assert not payments.pids() & {one.pid for one in forgotten}

@@ -120,7 +120,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     said = quell("lint", "--json", "gone.yaml", "large.yaml", "binary.yaml", "empty.yaml", cwd=tmp_path)
     assert said.code == 1
-    found = [(problem["file"], problem["rule"], problem["line"], problem["column"]) for problem in said.json["problems"]]
+    found = [
+        (problem["file"], problem["rule"], problem["line"], problem["column"]) for problem in said.json["problems"]
+    ]
     assert found == [
         ("gone.yaml", "no-file", 0, 0), ("large.yaml", "too-large", 0, 0), ("binary.yaml", "syntax", 2, 4),
         ("empty.yaml", "empty", 1, 1),

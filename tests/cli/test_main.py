@@ -53,7 +53,9 @@ def test_help_loads_no_command():
 
 def test_lint_does_not_load_the_engine():
     assert modules_after("lint", "--help").isdisjoint({"dbos", "fastapi", "sqlalchemy", "uvicorn", "quell.app"})
-    assert modules_after("lint", str(ROOT / "examples" / "mail-queue.yaml")).isdisjoint({"dbos", "fastapi", "sqlalchemy"})
+    assert modules_after("lint", str(ROOT / "examples" / "mail-queue.yaml")).isdisjoint(
+        {"dbos", "fastapi", "sqlalchemy"}
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -73,7 +75,9 @@ def test_help_lists_every_command_and_the_exit_codes():
         assert "Exit codes" in text
 
 
-@pytest.mark.parametrize("words", [["lnt"], ["lint"], ["lint", "--nothing"], ["plan"], ["runbook", "old"], ["--nothing"]])
+@pytest.mark.parametrize(
+    "words", [["lnt"], ["lint"], ["lint", "--nothing"], ["plan"], ["runbook", "old"], ["--nothing"]]
+)
 def test_wrong_usage_is_2(words):
     said = quell(*words)
     assert said.code == 2
@@ -119,7 +123,9 @@ def _path(env: dict[str, str]) -> dict[str, str]:
 def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m quell.cli.main plan {ROOT}/examples/*slow.json --json | head -n 1"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    ran = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, env=env, timeout=60, check=False)
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, env=env, timeout=60, check=False
+    )
     assert ran.stdout == b"{\n"
     assert ran.stderr == b""
 

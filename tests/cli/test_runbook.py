@@ -34,9 +34,10 @@ def test_nothing_is_overwritten(tmp_path):
 def test_elsewhere_and_on_stdout(tmp_path):
     said = quell("runbook", "new", "checkout", "-t", "blank", "-o", "other.yaml", "--json", cwd=tmp_path)
     assert said.json == {"file": "other.yaml", "id": "checkout", "template": "blank"}
-    assert quell("runbook", "new", "checkout", "-t", "blank", "-o", "-", cwd=tmp_path).out == (
-        tmp_path / "other.yaml"
-    ).read_text()
+    assert (
+        quell("runbook", "new", "checkout", "-t", "blank", "-o", "-", cwd=tmp_path).out
+        == (tmp_path / "other.yaml").read_text()
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["other.yaml"]
 
 

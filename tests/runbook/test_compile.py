@@ -135,7 +135,13 @@ def test_a_type_error_does_not_run():
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [("", "empty"), ("# nothing", "empty"), ("a: 1", "unknown-dialect"), ("[1]", "unknown-dialect"), ("x", "unknown-dialect")],
+    [
+        ("", "empty"),
+        ("# nothing", "empty"),
+        ("a: 1", "unknown-dialect"),
+        ("[1]", "unknown-dialect"),
+        ("x", "unknown-dialect"),
+    ],
 )
 def test_what_is_no_runbook_says_so(text, rule):
     (compiled,) = compile_text(text, "a.yaml", WORDS)

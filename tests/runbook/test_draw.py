@@ -39,7 +39,12 @@ def wide(checks: int, decisions: int) -> Plan:
         "id": "many",
         "triggers": [{"type": "manual"}],
         "diagnostics": [
-            {"id": name, "type": "log_search", "interpret": {"critical": "count > 1"}, "needs": names[: max(0, at - 6)][-1:]}
+            {
+                "id": name,
+                "type": "log_search",
+                "interpret": {"critical": "count > 1"},
+                "needs": names[: max(0, at - 6)][-1:],
+            }
             for at, name in enumerate(names)
         ],
         "decision_tree": [{"condition": f"c{n}.critical", "then": [f"a{n % 3}"]} for n in range(decisions)],

@@ -219,7 +219,11 @@ def test_all_problems_at_once_in_the_order_of_the_text():
 
 
 def test_problems_of_form_come_all_at_once_too():
-    text = GOOD.replace("severity: P2", "severity: P9").replace("within: 5m", "within: never").replace("id: page", "it: page")
+    text = (
+        GOOD.replace("severity: P2", "severity: P9")
+        .replace("within: 5m", "within: never")
+        .replace("id: page", "it: page")
+    )
     assert {problem.path for problem in problems(text)} == {
         "severity", "verify.within", "remediations[1].it", "remediations[1].id",
     }  # fmt: skip

@@ -20,7 +20,9 @@ def test_seconds(text, value):
     assert seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "m", "5x", "5m3", "-5m", -1, True, None, "1h,5m", "11y", "4000w", "٣m", [], "5 minutes"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "5x", "5m3", "-5m", -1, True, None, "1h,5m", "11y", "4000w", "٣m", [], "5 minutes"]
+)
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="duration"):
         seconds(text)

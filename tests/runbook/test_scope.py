@@ -30,7 +30,9 @@ def test_decisions_read_checks_steps_alert_and_variables(condition):
     assert flaws(condition, decision_scope(PLAN)) == []
 
 
-@pytest.mark.parametrize("condition", ["value > 5", "errors.valeu > 5", "nothing.critical", "deploy.age > 'x'", "alert.nmae == 'x'"])
+@pytest.mark.parametrize(
+    "condition", ["value > 5", "errors.valeu > 5", "nothing.critical", "deploy.age > 'x'", "alert.nmae == 'x'"]
+)
 def test_decisions_read_nothing_else(condition):
     assert flaws(condition, decision_scope(PLAN))
 

@@ -15,13 +15,19 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from quell.cli.output import paint
 
 USER_VARIABLE = "QUELL_USER"
+HOUSE = "quell"
+"""Who answers when no person does."""
 
 
 class Answer(NamedTuple):
-    """``answer``: approved, denied, done, failed, or taken (the person takes the incident over)."""
+    """``answer``: approved, denied, done, failed, or taken (the person takes the incident over).
+
+    ``by`` is empty when it is the answer of the person who runs this.
+    """
 
     answer: str
     reason: str = ""
+    by: str = ""
 
 
 class Answerer(Protocol):
@@ -49,7 +55,7 @@ def needs_others(request: Mapping[str, Any]) -> Answer | None:
     people = int(request.get("people") or 1)
     if people <= 1:
         return None
-    return Answer("denied", f"it needs {people} people, and a run has one: use quell serve")
+    return Answer("denied", f"it needs {people} people, and a run has one: use quell serve", HOUSE)
 
 
 class Nobody:
@@ -57,7 +63,9 @@ class Nobody:
 
     async def answer(self, request: Mapping[str, Any]) -> Answer:
         said = "nobody can answer: there is no terminal"
-        return Answer("failed", said) if is_manual(request) else Answer("denied", f"{said} and no --approve")
+        if is_manual(request):
+            return Answer("failed", said, HOUSE)
+        return Answer("denied", f"{said} and no --approve", HOUSE)
 
 
 class Agreed:
@@ -65,7 +73,7 @@ class Agreed:
 
     async def answer(self, request: Mapping[str, Any]) -> Answer:
         if is_manual(request):
-            return Answer("failed", "a manual step, and nobody is there to do it")
+            return Answer("failed", "a manual step, and nobody is there to do it", HOUSE)
         return needs_others(request) or Answer("approved", "--approve")
 
 
@@ -88,7 +96,7 @@ class Terminal:
             while True:
                 line = await self._line("  ".join(f"[{word[0]}]{word[1:]}" for word in choices) + " ▸ ")
                 if not line:
-                    return Answer("failed" if is_manual(request) else "denied", "the terminal was closed")
+                    return Answer("failed" if is_manual(request) else "denied", "the terminal was closed", HOUSE)
                 word, _, reason = line.strip().partition(" ")
                 chosen = [answer for name, answer in choices.items() if word and name.startswith(word.lower())]
                 if len(chosen) == 1:

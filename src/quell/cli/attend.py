@@ -78,7 +78,7 @@ class Attendant:
             if answer.answer == "taken":
                 await self.app.take(context.incident, self.by, answer.reason)
             else:
-                await self.app.answer(asked.payload["approval"], answer.answer, self.by, answer.reason)
+                await self.app.answer(asked.payload["approval"], answer.answer, answer.by or self.by, answer.reason)
 
     def _withdraw(self, event: Event) -> None:
         """Nobody needs to answer any more."""

@@ -80,6 +80,7 @@ def configure_logs(level: int = logging.INFO) -> None:
         foreign_pre_chain=[*shared, named],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
     ))  # fmt: skip
+    handler.addFilter(_unexpected)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
@@ -87,6 +88,11 @@ def configure_logs(level: int = logging.INFO) -> None:
     engine = logging.getLogger("dbos")
     engine.handlers[:] = [handler]
     engine.propagate = False
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    """Leaves out what the engine says of every wait that a clean end interrupts."""
+    return not str(record.msg).startswith("Asyncio task cancelled for workflow")
 
 
 def _json(value: Any, **options: Any) -> str:

@@ -34,6 +34,8 @@ OUTCOME = {
     "resolved": ("✓", "green"), "healthy": ("✓", "green"), "mitigated": ("!", "yellow"), "escalated": ("!", "red"),
     "stopped": ("!", "yellow"), "dry_run": ("·", "cyan"),
 }  # fmt: skip
+_ANSWERS = frozenset({"denied", "expired", "withdrawn"})
+"""Rules that say no more than the answer above them did."""
 HOLDS = {True: ("✓", "green"), False: ("✗", "dim"), None: ("?", "yellow")}
 MOST_TARGETS = 5
 
@@ -147,7 +149,7 @@ def _answered(event: Event, known: Known) -> list[Row]:
 def _refused(event: Event, known: Known) -> list[Row]:
     told = event.payload
     bounds = [f"{name} {told[name]}" for name in ("value", "limit") if told.get(name) not in (None, "")]
-    rule = ", ".join([f"rule {told['rule']}", *bounds])
+    rule = "" if told["rule"] in _ANSWERS else ", ".join([f"rule {told['rule']}", *bounds])
     return [Row(f"not run: {told['reason']}", label_of(event, told["action"]), "✗", "yellow",
                 more=under([str(told.get("call") or ""), rule]))]  # fmt: skip
 

@@ -33,9 +33,7 @@ def page(events: Sequence[Event], now: datetime) -> tuple[str, str, list[Section
         Section("Findings", tuple(finding_row(one, aged=_aged(one, now)) for one in incident.findings.values())),
         Section("Decision", tuple(decision_row(one.payload) for one in decided)),
         Section("Actions", tuple(_actions(events))),
-        Section(
-            "Verification", tuple(verdict_row(one.payload) for one in _all(events, EventKind.VERIFICATION_FINISHED))
-        ),
+        Section("Verification", tuple(verdict_row(one.payload) for one in verified)),
         Section("Told", tuple(_told(events))),
         Section("More", _more(incident)),
     ]

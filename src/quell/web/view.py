@@ -218,8 +218,12 @@ def _rank(finding: dict[str, Any]) -> int:
 
 def _evidence(finding: dict[str, Any]) -> str:
     """What a person needs to look again; cut, since the whole is one click away in the API."""
-    lines = [f"{name}: {_text(value)}" for name, value in {**finding["evidence"], **finding["facts"]}.items()]
-    lines += [f"{name}: missing, {why}" for name, why in finding["missing"].items()]
+    known = {**finding["evidence"], **finding["facts"]}
+    lines = [f"{name}: {_text(value)}" for name, value in known.items() if value not in ("", None, False, [])]
+    absent: dict[str, list[str]] = {}
+    for name, why in finding["missing"].items():
+        absent.setdefault(why, []).append(name)
+    lines += [f"not known, because {why}: {', '.join(names)}" for why, names in absent.items()]
     text = "\n".join(lines)
     return text if len(text) <= EVIDENCE_CHARS else text[:EVIDENCE_CHARS] + "…"
 

@@ -88,8 +88,14 @@ def _checked(p: Mapping[str, Any]) -> str:
     return _why(f"{finding['name'] or finding['check']} {finding['status'].replace('_', ' ')}", finding["message"])
 
 
+def chosen_words(decided: Mapping[str, Any]) -> str:
+    """The decisions that were chosen, by what the runbook says of them."""
+    said = {one["decision"]: one.get("description") for one in decided.get("explanations", ())}
+    return listed(said.get(name) or name for name in decided["chosen"])
+
+
 def _decided(p: Mapping[str, Any]) -> str:
-    return _why(f"Decided {listed(p['chosen'])}" if p["chosen"] else "Nothing to do", p.get("reason"))
+    return _why(f"Decided “{chosen_words(p)}”" if p["chosen"] else "Nothing to do", p.get("reason"))
 
 
 def _answered(p: Mapping[str, Any]) -> str:
@@ -215,7 +221,7 @@ def _waiting(waiting: Sequence[Approval], plan: Plan | None) -> State:
 
 def _diagnosing(incident: Incident, plan: Plan | None) -> str:
     if incident.decision is not None and incident.run:
-        return _why("Deciding", listed(incident.decision["chosen"]) or incident.decision.get("reason"))
+        return _why("Decided", chosen_words(incident.decision) or incident.decision.get("reason"))
     total = sum(1 for _ in plan.checks) if plan else 0
     return f"Diagnosing: {len(incident.findings)} of {total} checks are in" if total else "Diagnosing"
 

@@ -90,10 +90,11 @@ async def test_capture_act_undo_restores_a_roles_limit(postgres_server: Postgres
             }
         )
         asked = "select rolconnlimit from pg_roles where rolname = 'leaky'"
+        read = "select rolconnlimit from pg_roles where rolname = :role"  # an identifier there, a value here
         async with probe_over(here) as probe:
             preview = await run_script.dry_run(params, probe)
             assert postgres_server.execute(asked) == [(77,)]
-            captured = await run_script.capture(params, {"limit": asked}, probe)
+            captured = await run_script.capture(params, {"limit": read}, probe)
             effect = await run_script.execute(params, probe)
             assert postgres_server.execute(asked) == [(20,)]
             kept = effect.model_copy(update={"undo": {**(effect.undo or {}), "captured": captured}})

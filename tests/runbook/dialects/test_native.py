@@ -190,7 +190,8 @@ def test_retry_counts_the_tries_after_the_first():
 
 def test_manual_and_escalate():
     text = SMALL.replace("then: [fix]", "then: [look, tell, fix]").replace(
-        "remediations:\n", "remediations:\n- {id: look, type: manual, instructions: Look}\n- {id: tell, type: escalate, to: log}\n"
+        "remediations:\n",
+        "remediations:\n- {id: look, type: manual, instructions: Look}\n- {id: tell, type: escalate, to: log}\n",
     )
     plan = plan_of(text)
     look, tell = plan.by_id["look"], plan.by_id["tell"]
@@ -225,13 +226,17 @@ def test_require_is_about_our_checks_or_a_query(given, condition, query):
     assert (require.check and require.check.config["query"]) == query
 
 
-@pytest.mark.parametrize(("word", "policy"), [("keep_and_page", "page"), ("keep_and_diagnose", "diagnose"), ("next", "next")])
+@pytest.mark.parametrize(
+    ("word", "policy"), [("keep_and_page", "page"), ("keep_and_diagnose", "diagnose"), ("next", "next")]
+)
 def test_policies(word, policy):
     assert plan_of(SMALL + f"verify: {{on_improved: {word}}}\n").verify.on_improved == policy
 
 
 def test_the_earliest_verdict_is_that_of_the_slowest_signal():
-    text = SMALL.replace("query: sum(x)", "query: 'sum(rate(x[5m]))'").replace("{type: manual}", "{type: alert, alert_name: A, for: 2m}")
+    text = SMALL.replace("query: sum(x)", "query: 'sum(rate(x[5m]))'").replace(
+        "{type: manual}", "{type: alert, alert_name: A, for: 2m}"
+    )
     assert plan_of(text + "verify: {signals: [trigger]}\n").verify.earliest_s == 135
     assert plan_of(text + "verify: {signals: [trigger, errors]}\n").verify.earliest_s == 315
     assert plan_of(text).verify.within_s >= 315 + 30

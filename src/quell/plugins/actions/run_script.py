@@ -116,12 +116,16 @@ async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
 
 
 async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> dict[str, Any]:
-    """The first value of each read-only query. Raises ``Permanent`` (missing) when one gives no row."""
+    """The first value of each read-only query. Raises ``Permanent`` (missing) when one gives no row.
+
+    What is an identifier in the statement is a value in a catalogue: ``:role`` reads ``identifiers`` too.
+    """
     connection, dialect = _database.sql_connection(probe, params.database)
     values: dict[str, Any] = {}
+    known = params.model_copy(update={"params": {**params.identifiers, **params.params}})
     async with _database.session(connection) as session:
         for name, text in queries.items():
-            statement = _bind(params, dialect, text, {})
+            statement = _bind(known, dialect, text, {})
             if dialect == _sql.POSTGRESQL:
                 await session.run(_database.plain("BEGIN READ ONLY"))
             elif dialect == _sql.MYSQL:

@@ -136,18 +136,30 @@ def _shown(text: str, node: Expr, read: Mapping[str, Any]) -> str:
     if isinstance(node, Path):
         return text[node.start : node.end]
     shown, at = "", node.start
-    timed = _compares_durations(node)
+    beside = _constant(node)
     for path in paths(node):
-        value = read[path.name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        written = show_duration(value) if timed and number else show(value)
+        written = _written(read[path.name], beside, text)
         shown += f"{text[at : path.end]} {written}"
         at = path.end
     return " ".join((shown + text[at : node.end]).split())
 
 
-def _compares_durations(node: Expr) -> bool:
+def _constant(node: Expr) -> Literal | None:
+    """The constant that a comparison holds a name against."""
     sides = (node.left, node.right) if isinstance(node, Binary) else ()
-    return any(isinstance(side, Literal) and side.kind == "duration" for side in sides) and any(
-        isinstance(side, Path) for side in sides
-    )
+    if not any(isinstance(side, Path) for side in sides):
+        return None
+    return next((side for side in sides if isinstance(side, Literal)), None)
+
+
+def _written(value: Any, beside: Literal | None, text: str) -> str:
+    """A value in the unit of the constant beside it: seconds as a duration, a ratio as the percent it was asked as."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return show(value)
+    if beside is not None and beside.kind == "duration":
+        return show_duration(value)
+    source = text[beside.start : beside.end].strip() if beside is not None else ""
+    if beside is not None and source.endswith("%") and isinstance(beside.value, int | float):
+        as_ratio = abs(float(source[:-1]) - beside.value) > 1e-9  # 5% against a ratio was resolved to 0.05
+        return f"{value * 100 if as_ratio else value:.4g}%"
+    return f"{value:.6g}" if isinstance(value, float) else show(value)

@@ -1,0 +1,123 @@
+"""``make bench``: every figure, beside what it must be, as a table; ``--write`` puts it into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import conditions, startup
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+MARK = "<!-- figures -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured value and the bound it must keep."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float
+    at_least: bool = False
+
+    @property
+    def kept(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def row(self) -> str:
+        sign, kept = "≥" if self.at_least else "≤", "yes" if self.kept else "NO"
+        return f"| {self.name} | {self.value:g} {self.unit} | {sign} {self.bound:g} {self.unit} | {kept} |"
+
+
+def of_loop(database: str, name: str, resolved: float) -> list[Figure]:
+    """The loop in a process of its own, so that the databases do not share one."""
+    command = [sys.executable, "-m", "bench.loop", "--runs", "200", *(["--database", database] if database else [])]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    first, ended = told["first_check_ms"], told["resolved_ms"]
+    return [
+        Figure(f"webhook → first check done, p50 ({name})", first["p50"], "ms", 20),
+        Figure(f"webhook → first check done, p99 ({name})", first["p99"], "ms", 80),
+        Figure(f"5 checks, decision, action, verified, resolved, p50 ({name})", ended["p50"], "ms", resolved),
+        Figure(f"50 checks of 1 s side by side ({name})", told["fifty_checks_of_1s_s"], "s", 1.35),
+    ]
+
+
+def of_conditions() -> list[Figure]:
+    told = conditions.measure()
+    return [Figure(f"conditions `{conditions.TEXT}`", told["evaluations_per_s"] / 1000, "k/s", 500, at_least=True)]
+
+
+def of_startup() -> list[Figure]:
+    told = startup.measure()
+    return [
+        Figure("`quell --version`", told["version_s"], "s", 0.2),
+        Figure("`quell lint` of one file", told["lint_one_s"], "s", 0.6),
+        Figure("`quell lint` of 1,000 runbooks", told["lint_thousand_s"], "s", 5),
+        Figure("`quell serve` to first accepted alert", told["serve_to_first_alert_s"], "s", 1.9),
+        Figure("idle memory of `quell serve`", told["idle_memory_mb"], "MB", 119),
+    ]
+
+
+def of_demo() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder, "demo.json")
+        command = [*startup.QUELL, "demo", "--pace", "fast", "--json", str(figures)]
+        subprocess.run(command, check=True, capture_output=True)
+        told: list[dict[str, Any]] = json.loads(figures.read_text())
+    return [
+        Figure(
+            "demo: median seconds from injection to verified (fast)",
+            statistics.median(o["mttr_s"] for o in told),
+            "s",
+            6,
+        ),
+        Figure(
+            "demo: faults repaired by the right remediation", sum(o["repaired"] for o in told), "", 6, at_least=True
+        ),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument(
+        "--postgres", default=os.environ.get("QUELL_BENCH_POSTGRES", ""), help="URL of an empty database"
+    )
+    options = parser.parse_args()
+    parts: list[tuple[str, Callable[[], list[Figure]]]] = [
+        ("the loop on SQLite", lambda: of_loop("", "SQLite", 120)),
+        ("conditions", of_conditions),
+        ("start-up", of_startup),
+        ("the demo", of_demo),
+    ]
+    if options.postgres:
+        parts.insert(1, ("the loop on PostgreSQL", lambda: of_loop(options.postgres, "PostgreSQL", 100)))
+    figures: list[Figure] = []
+    for name, measure in parts:
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        figures += measure()
+    table = "\n".join(
+        ["| figure | measured | bound | kept |", "| --- | --- | --- | --- |", *(one.row() for one in figures)]
+    )
+    print(table)
+    if options.write:
+        head, _, tail = PAGE.read_text().partition(MARK)
+        _, _, after = tail.partition(MARK)
+        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}."
+        PAGE.write_text(f"{head}{MARK}\n{machine}\n\n{table}\n{MARK}{after}")
+    return 0 if all(one.kept for one in figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

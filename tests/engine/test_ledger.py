@@ -1,0 +1,180 @@
+"""The ledger against a model: intents are recorded once, permits are never overspent, the first outcome stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from quell.engine import ledger
+from quell.engine.ledger import DONE, FAILED, INTENDED, TRANSITIONS, UNKNOWN, Ask, Rate
+from quell.engine.tables import intents, metadata, permits
+from quell.errors import Refused
+from quell.store.database import Database
+from quell.store.migrate import migrate
+
+S = 1_000_000
+
+
+def ask(key: str, *targets: str, rates: tuple[Rate, ...] = (), **more: Any) -> Ask:
+    given = {"tenant": "t", "action": "restart", "idempotent": False, "request": {"call": "x"}, "executor": "e", **more}
+    return Ask(key=key, targets=targets or ("shop",), rates=rates, **given)
+
+
+@pytest.fixture
+def connection() -> Iterator[sa.Connection]:
+    engine = sa.create_engine("sqlite://")
+    metadata.create_all(engine, [intents, permits])
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_an_intent_is_recorded_once_and_spends_its_permits_once(connection: sa.Connection) -> None:
+    assert ledger.intend(connection, ask("k", "a", "b", "a"), 10) is None
+    known = ledger.intend(connection, ask("k", "a", "b"), 20)
+    assert known is not None
+    assert (known.state, known.outcome, known.intended_at, known.request) == (INTENDED, None, 10, {"call": "x"})
+    assert ledger.used(connection, "t", "restart", ["a", "b", "c"], 0) == {"a": 1, "b": 1, "c": 0}
+    assert ledger.find(connection, "other") is None
+
+
+def test_a_used_up_rate_says_the_rule_the_value_and_the_limit(connection: sa.Connection) -> None:
+    two = (Rate(2, 600),)
+    for number in (1, 2):
+        ledger.intend(connection, ask(f"k{number}", rates=two), number)
+    with pytest.raises(Refused, match="restart on shop: 2 in the last 600 s, at most 2") as refused:
+        ledger.intend(connection, ask("k3", rates=two), 3)
+    assert (refused.value.rule, refused.value.value, refused.value.limit) == ("rate", 2, 2)
+    assert ledger.find(connection, "k3") is None
+    assert ledger.intend(connection, ask("k4", "elsewhere", rates=two), 3) is None
+    assert ledger.intend(connection, ask("k5", rates=two, action="scale"), 3) is None
+    assert ledger.intend(connection, ask("k6", rates=two, tenant="other"), 3) is None
+    assert ledger.intend(connection, ask("k7", rates=two), 1 + 600 * S) is None
+
+
+def test_one_busy_target_refuses_all_of_them(connection: sa.Connection) -> None:
+    once = (Rate(1, 60, "runbook_rate"),)
+    ledger.intend(connection, ask("k1", "b", rates=once), 1)
+    with pytest.raises(Refused) as refused:
+        ledger.intend(connection, ask("k2", "a", "b", rates=once), 2)
+    assert refused.value.rule == "runbook_rate"
+    assert ledger.used(connection, "t", "restart", ["a"], 0) == {"a": 0}
+
+
+def test_a_repeated_key_is_known_even_when_the_rate_is_used_up(connection: sa.Connection) -> None:
+    """A replay after a crash asks again and must find itself, not its own permit."""
+    once = (Rate(1, 60),)
+    ledger.intend(connection, ask("k", rates=once), 1)
+    assert ledger.intend(connection, ask("k", rates=once), 2) is not None
+
+
+def test_the_first_outcome_stays(connection: sa.Connection) -> None:
+    ledger.intend(connection, ask("k"), 1)
+    assert ledger.settle(connection, "k", DONE, {"summary": "restarted"}, 2)
+    assert not ledger.settle(connection, "k", FAILED, {"summary": "no"}, 3)
+    assert not ledger.settle(connection, "k", UNKNOWN, {}, 3)
+    found = ledger.find(connection, "k")
+    assert found is not None
+    assert (found.state, found.outcome) == (DONE, {"summary": "restarted"})
+    assert not ledger.settle(connection, "nothing", DONE, {}, 3)
+
+
+def test_what_is_unknown_may_be_settled_later(connection: sa.Connection) -> None:
+    ledger.intend(connection, ask("k"), 1)
+    assert ledger.settle(connection, "k", UNKNOWN, {}, 2)
+    assert ledger.settle(connection, "k", FAILED, {"by": "anna"}, 3)
+
+
+class Ledger(RuleBasedStateMachine):
+    """Random intents, outcomes and times, next to a model in plain Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = sa.create_engine("sqlite://")
+        metadata.create_all(self.engine, [intents, permits])
+        self.connection = self.engine.connect()
+        self.now = 0
+        self.states: dict[str, str] = {}
+        self.spent: list[tuple[str, str, int]] = []
+
+    def teardown(self) -> None:
+        self.connection.close()
+        self.engine.dispose()
+
+    @rule(seconds=st.integers(0, 40))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds * S
+
+    @rule(
+        key=st.sampled_from("klmnopqr"), action=st.sampled_from(["restart", "scale"]),
+        names=st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
+        count=st.integers(1, 3), per_s=st.sampled_from([10, 30, 100]),
+    )  # fmt: skip
+    def intend(self, key: str, action: str, names: list[str], count: int, per_s: int) -> None:
+        since = self.now - per_s * S
+        used = {t: sum(a == action and one == t and at > since for a, one, at in self.spent) for t in names}
+        wanted = ask(key, *names, action=action, rates=(Rate(count, per_s),))
+        if key in self.states:
+            known = ledger.intend(self.connection, wanted, self.now)
+            assert known is not None
+            assert known.state == self.states[key]
+        elif any(number >= count for number in used.values()):
+            with pytest.raises(Refused):
+                ledger.intend(self.connection, wanted, self.now)
+        else:
+            assert ledger.intend(self.connection, wanted, self.now) is None
+            self.states[key] = INTENDED
+            self.spent += [(action, target, self.now) for target in set(names)]
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data(), state=st.sampled_from([DONE, FAILED, UNKNOWN]))
+    def settle(self, data: st.DataObject, state: str) -> None:
+        key = data.draw(st.sampled_from(sorted(self.states)))
+        allowed = state in TRANSITIONS[self.states[key]]
+        assert ledger.settle(self.connection, key, state, {"state": state}, self.now) == allowed
+        if allowed:
+            self.states[key] = state
+
+    @invariant()
+    def the_same_is_stored(self) -> None:
+        stored = {row.key: (row.state, row.outcome) for row in self.connection.execute(sa.select(intents))}
+        assert {key: state for key, (state, _) in stored.items()} == self.states
+        assert all((outcome is None) == (state == INTENDED) for state, outcome in stored.values())
+        assert self.connection.execute(sa.select(sa.func.count()).select_from(permits)).scalar() == len(self.spent)
+
+
+TestLedger = Ledger.TestCase
+TestLedger.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_many_workers_cannot_all_take_the_last_permit(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url = str(tmp_path / "q.db") if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    migrate(database.engine)
+    two = (Rate(2, 600),)
+
+    def intend(number: int) -> bool:
+        try:
+            database.write_now(lambda c: ledger.intend(c, ask(f"k{number}", rates=two), database.now_us(c)))
+        except Refused:
+            return False
+        return True
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            taken = list(pool.map(intend, range(16)))
+        assert sum(taken) == 2
+        counted = asyncio.run(database.read(lambda c: ledger.used(c, "t", "restart", ["shop"], 0)))
+        assert counted == {"shop": 2}
+    finally:
+        database.close()
