@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from docs.generator.models import fields_table, nested, title
-from docs.generator.prose import markdown, page, quoted, table
+from docs.generator.plugins import FACT_WORDS
+from docs.generator.prose import body, markdown, one_line, page, quoted, table
 from quell.incident.action import Verdict
 from quell.runbook import expr, scope
 from quell.runbook.dialects import _native_schema as schema
@@ -89,7 +90,7 @@ def runbook() -> str:
         fields_table(schema.RunbookText),
         *(part for model in nested(schema.RunbookText) for part in _section(model)),
         "## Templates",
-        markdown(template_doc or ""),
+        body(template_doc),
         "## Verdicts and policies",
         "After each remediation verification gives one of five verdicts, and the runbook's policy says what then:",
         table(("verdict", "policy, unless said otherwise", "key"), _verdicts()),
@@ -121,11 +122,13 @@ def conditions() -> str:
     """``conditions.md``."""
     return page(
         "# Conditions",
-        markdown(expr.__doc__ or ""),
+        one_line(expr.__doc__),
+        "## Where it leaves CEL",
+        _left_out(),
         "## Spelling",
-        markdown(lex.__doc__ or ""),
+        body(lex.__doc__),
         "## Precedence",
-        markdown(sys.modules[expr.parse.__module__].__doc__ or ""),
+        body(sys.modules[expr.parse.__module__].__doc__),
         "## Examples",
         f"With {', '.join(f'`{name}` = {_shown(name)}' for name in _SAMPLE)}:",
         table(("condition", "gives"), ((f"`{text}`", _result(text)) for text in _EXAMPLES)),
@@ -134,7 +137,11 @@ def conditions() -> str:
         "## Functions",
         table(("function", "kind"), ((f"`{one.usage}`", _kind(one)) for one in FUNCTIONS.values())),
         "## Types",
-        markdown(types.parse_type.__doc__ or ""),
+        "As facts declare them:",
+        table(
+            ("type", "its value, and what it is compared with"),
+            ((f"`{name}`", text) for name, text in FACT_WORDS.items()),
+        ),
         f"Durations: {quoted(unit for unit in units.DURATION_UNITS if unit != 'µs')}. Sizes: {quoted(units.SIZE_UNITS)}. "
         "A bare number next to a duration, percent or size is an error unless the fact's type says how it is read.",
         "## Names",
@@ -152,6 +159,12 @@ def conditions() -> str:
         "`captured` what an action captured before it acted.",
         f"An expression has at most {lex.MAX_TEXT} characters, {MAX_NODES} parts and {MAX_DEPTH} levels.",
     )
+
+
+def _left_out() -> str:
+    """The paragraph of the package that says so."""
+    paragraphs = (expr.__doc__ or "").split("\n\n")
+    return body("\n\n" + next(one for one in paragraphs if one.startswith("Where it leaves CEL")))
 
 
 def _fields(specs: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
+import re
 import textwrap
 import types
 import typing
@@ -29,6 +31,7 @@ _DURATIONS = frozenset({"seconds", "_seconds"})
 _SIZES = frozenset({"size", "_bytes"})
 _MOMENTS = frozenset({"moment"})
 _ONE_OR_MORE = frozenset({"_listed", "_one_or_many", "_one_or_more"})
+_CONDITIONS = frozenset({"_condition"})
 _PLAIN = {
     str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", dict: "mapping",
     list: "list", tuple: "list",
@@ -55,17 +58,8 @@ def nested(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def unexplained(model: type[BaseModel]) -> list[str]:
-    """The keys that nothing explains: no docstring of their own, and no word of them in the model's."""
-    said = _doc(model)
-    return [
-        name
-        for name, field in _shown(model)
-        if not meaning(model, name, field) and f"`{_key(name, field)}`" not in said
-    ]
-
-
-def _doc(model: type[BaseModel]) -> str:
-    return code(inspect.getdoc(model) or "")
+    """The keys that nothing explains."""
+    return [name for name, field in _shown(model) if not meaning(model, name, field)]
 
 
 def _shown(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -109,6 +103,8 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return "size"
     if checked & _MOMENTS:
         return "moment"
+    if checked & _CONDITIONS:
+        return "[condition](conditions.md)"
     text = _plain_kind(annotation)
     return f"{text}, or one alone" if checked & _ONE_OR_MORE else text
 
@@ -158,12 +154,12 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
-    shown = _shower(field)
+    bounded = _shower(field)
     for one in field.metadata:
         for bound, words in _LIMITS.items():
             limit = getattr(one, bound, None)
             if limit is not None and (bound != "ge" or limit != 0):
-                yield words.format(shown(limit))
+                yield words.format(bounded(limit))
 
 
 def _shower(field: FieldInfo) -> Any:
@@ -189,12 +185,15 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value is PydanticUndefined or value in ("", (), [], {}) or isinstance(value, BaseModel):
         return "—"
+    return f"`{shown(field, value)}`"
+
+
+def shown(field: FieldInfo, value: Any) -> str:
+    """A value of this field as people write it."""
     kind = _kind(field.annotation, field.metadata)
     if kind.startswith("duration") and isinstance(value, int | float):
-        return f"`{spoken(float(value))}`"
-    if kind == "size":
-        return f"`{_size(value)}`"
-    return f"`{_value(value)}`"
+        return spoken(float(value))
+    return _size(value) if kind == "size" else _value(value)
 
 
 def _value(value: Any) -> str:
@@ -210,13 +209,16 @@ def _value(value: Any) -> str:
 
 
 def meaning(model: type[BaseModel], name: str, field: FieldInfo) -> str:
-    """What is written under the field, in the class that declares it."""
+    """What is written under the field; else the sentence about it in the docstring of the class that declares it."""
     if field.description:
         return code(field.description)
-    for owner in model.__mro__:
-        if name in owner.__dict__.get("__annotations__", {}):
-            return _written(owner).get(name, "")
-    return ""
+    owner = next((one for one in model.__mro__ if name in inspect.get_annotations(one)), model)
+    return _written(owner).get(name) or _sentence(owner, _key(name, field))
+
+
+def _sentence(owner: type, key: str) -> str:
+    doc = code(" ".join((owner.__dict__.get("__doc__") or "").split()))
+    return next((one for one in re.split(r"(?<=[.:]) (?=[A-Z`])", doc) if f"`{key}`" in one), "").removesuffix(":")
 
 
 @cache
@@ -228,7 +230,7 @@ def _written(owner: type) -> dict[str, str]:
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
-    for field, after in zip(body, body[1:], strict=False):
+    for field, after in itertools.pairwise(body):
         is_text = (
             isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
         )

@@ -92,7 +92,7 @@ def _action(kind: ActionType) -> Iterable[str]:
     )
     if kind.limits:
         yield f"### Guard keys of {kind.name}"
-        yield "Beside any parameter (a list of the values it may have) and `rate` (`2/10m`), a runbook's `guard` takes:"
+        yield "Beside any parameter (a list of the values it may have), `rate` (`2/10m`) and `max_magnitude`, a runbook's `guard` takes:"
         yield table(("key", "meaning"), ((f"`{key}`", code(text)) for key, text in kind.limits.items()))
 
 
@@ -193,7 +193,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return table(("fact", "type"), ((f"`{name}`", _fact_type(spec)) for name, spec in facts.items()))
 
 
-_FACT_WORDS = {
+FACT_WORDS = {
     "number": "number", "string": "text", "bool": "true or false", "ratio": "ratio (0-1; compare with `1%` or `0.01`)",
     "percent": "percent (compare with `1%`)", "percent:bare": "percent (`90%` or `90`)", "bytes": "size (compare with `1GiB`)",
     "bytes:bare": "size (`1GiB`, or bare bytes)", "time": "moment", "any": "anything", "record": "record", "flag": "flag",
@@ -211,7 +211,7 @@ def _fact_type(spec: Any) -> str:
         return f"list of {_fact_type(word[5:-1])}"
     if word.startswith("duration:"):
         return f"duration (`5m`, or bare {word.removeprefix('duration:')})"
-    return _FACT_WORDS[word]
+    return FACT_WORDS[word]
 
 
 def _first_line(doc: str | None) -> str:

@@ -44,7 +44,7 @@ def errors() -> str:
         "Why a check or an action failed, in one word. Conditions read it as `CHECK.error_class`:",
         quoted(sorted(tree.ERROR_CLASSES)) + ".",
         "## Rules of lint",
-        "`quell lint` names the rule behind each problem. Warnings become errors with `--strict`.",
+        "`quell lint` names the rule behind each problem. With `--strict` warnings fail too.",
         table(("rule", "severity", "says"), _rules(_said(_WRITTEN, {"Problem", "Remark", "_complain", "problem"}))),
         "## Rules of the guard",
         "Why an action was refused, as the incident and its events name it (`action.refused`):",
@@ -65,15 +65,19 @@ def _rules(found: Iterable[Said]) -> Iterator[tuple[str, str, str]]:
     for rule, places in sorted(by_rule.items()):
         severities = sorted({said.severity for said in places})
         messages = list(dict.fromkeys(said.message for said in places if said.message))
-        text = "; ".join(messages[:_MOST_MESSAGES]) + (" …" if len(messages) > _MOST_MESSAGES else "")
+        text = "; ".join(messages[:_MOST_MESSAGES] or ["the reason itself"]) + (
+            " …" if len(messages) > _MOST_MESSAGES else ""
+        )
         yield f"`{rule}`", " or ".join(severities), text
 
 
 def _said(where: Iterable[str], callables: set[str]) -> Iterator[Said]:
     files = [file for part in where for file in (sorted((SOURCE / part).rglob("*.py")) or [SOURCE / part])]
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files if file.exists()]
-    places = _positions([*trees, ast.parse(inspect.getsource(tree))], callables)
+    common = _positions([*trees, ast.parse(inspect.getsource(tree))], callables)
     for parsed in trees:
+        # A helper of the same name may take its parameters in another order elsewhere.
+        places = common | _positions([parsed], callables)
         for function in _functions(parsed):
             doc = one_line(ast.get_docstring(function)) if isinstance(function, ast.FunctionDef) else ""
             for call in _calls(function):
@@ -117,7 +121,7 @@ def _one(call: ast.Call, parameters: list[str], doc: str) -> Said | None:
     rule = _text(given.get("rule"))
     if not rule:
         return None
-    message = _text(given.get("message")) or _text(given.get("reason")) or doc
+    message = _text(given.get("message")) or _text(given.get("reason")) or (doc if _name(call.func) == "Remark" else "")
     return Said(rule, message, _text(given.get("severity")) or "error")
 
 
@@ -127,4 +131,6 @@ def _text(node: ast.expr | None) -> str:
         return code(node.value)
     if isinstance(node, ast.JoinedStr):
         return code("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
     return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 _NEVER = re.compile(r"\s*\bNever (?:does|pretends):\s*")
@@ -22,7 +23,7 @@ def markdown(doc: str, language: str = "yaml") -> str:
             parts.append(block)
             fenced = True
         elif block.startswith("    "):
-            parts.append(f"```{language}\n{inspect.cleandoc(block)}\n```")
+            parts.append(f"```{language}\n{textwrap.dedent(block).strip()}\n```")
             fenced = True
         else:
             parts += _sentences(block)
@@ -64,6 +65,12 @@ def _sentences(block: str) -> list[str]:
 def _split(text: str) -> tuple[str, bool, str]:
     match = _NEVER.search(text)
     return (text[: match.start()], True, text[match.end() :]) if match else (text, False, "")
+
+
+def body(doc: str | None) -> str:
+    """A module's docstring without its first paragraph and what it never does: what a reader of the page can use."""
+    whole = inspect.cleandoc(doc or "").split("\n\n", 1)
+    return markdown(_NEVER.split(whole[1])[0]) if len(whole) > 1 else ""
 
 
 def code(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from docs.generator.models import fields_table, nested, title
-from docs.generator.prose import code, markdown, page, quoted, table
+from docs.generator.prose import body, markdown, page, quoted, table
 from quell.incident.action import Risk
 from quell.incident.event import SHAPES, EventKind, NewEvent, Stream
 from quell.incident.incident import STAYS, TRANSITIONS, Status
@@ -50,19 +50,20 @@ def events() -> str:
     streams: dict[Stream, list[EventKind]] = defaultdict(list)
     for kind in SHAPES:
         streams[_stream(kind)].append(kind)
-    rows = lambda kinds: (
-        (f"`{kind.value}`", _keys(SHAPES[kind].needs), _keys(SHAPES[kind].may), _to(kind)) for kind in kinds
-    )  # noqa: E731
     head = ("event", "always has", "may have", "incident becomes")
     return page(
         "# Events",
         "Everything that happens is an event in an append-only log; the incident, its timeline, its page and the "
         "postmortem are read from it. A payload key that is not listed here is refused.",
-        code(markdown(NewEvent.__doc__ or "")),
+        body(NewEvent.__doc__),
         "Each event also carries `at` (UTC, microseconds), `actor`, `seq` (from 1 in its stream), `hash` (chained over the "
         "payload's hash) and `schema_version`.",
-        *(part for stream in Stream for part in (f"## Stream `{stream.value}`", table(head, rows(streams[stream])))),
+        *(part for stream in Stream for part in (f"## Stream `{stream.value}`", table(head, _rows(streams[stream])))),
     )
+
+
+def _rows(kinds: Iterable[EventKind]) -> Iterable[tuple[str, str, str, str]]:
+    return ((f"`{kind.value}`", _keys(SHAPES[kind].needs), _keys(SHAPES[kind].may), _to(kind)) for kind in kinds)
 
 
 def _stream(kind: EventKind) -> Stream:
@@ -108,10 +109,15 @@ def states() -> str:
         "A dot: recorded, and the status stays. Empty: refused.",
         "## Recorded without a move",
         table(
-            ("status", "events"),
-            ((f"`{status.value}`", quoted(sorted(kind.value for kind in STAYS[status]))) for status in Status),
+            ("event", *(status.value for status in Status)),
+            ((f"`{kind.value}`", *("·" if kind in STAYS[status] else "" for status in Status)) for kind in _recorded()),
         ),
     )  # fmt: skip
+
+
+def _recorded() -> list[EventKind]:
+    movers = _movers()
+    return [kind for kind in EventKind if kind not in movers and any(kind in kinds for kinds in STAYS.values())]
 
 
 def _movers() -> list[EventKind]:

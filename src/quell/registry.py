@@ -10,7 +10,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -97,18 +97,46 @@ _MAKERS: dict[str, Callable[[str, ModuleType], Any]] = {
 }  # fmt: skip
 
 
-def _modules(kind: str) -> Iterator[tuple[str, ModuleType]]:
+@cache
+def _names(kind: str) -> Mapping[str, Callable[[], ModuleType]]:
+    """Every plug-in's name and how to load it; nothing is loaded yet."""
     package = importlib.import_module(f"{plugins.__name__}.{kind}")
-    for found in pkgutil.iter_modules(package.__path__):
-        if not found.name.startswith("_"):
-            yield found.name, importlib.import_module(f"{package.__name__}.{found.name}")
+    found: dict[str, Callable[[], ModuleType]] = {
+        one.name: partial(importlib.import_module, f"{package.__name__}.{one.name}")
+        for one in pkgutil.iter_modules(package.__path__)
+        if not one.name.startswith("_")
+    }
     for entry in importlib.metadata.entry_points(group=f"quell.plugins.{kind}"):
-        yield entry.name, entry.load()
+        found[entry.name] = entry.load
+    return found
 
 
 @cache
-def _all(kind: str) -> dict[str, Any]:
-    return {name: _MAKERS[kind](name, module) for name, module in _modules(kind)}
+def _load(kind: str, name: str) -> Any:
+    return _MAKERS[kind](name, _names(kind)[name]())
+
+
+class Shelf(Mapping[str, T]):
+    """The plug-ins of one kind by name. One is loaded when it is asked for: a client library that nobody uses costs
+    neither time nor memory."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __getitem__(self, name: str) -> T:
+        if name not in _names(self._kind):
+            raise KeyError(name)
+        found: T = _load(self._kind, name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in _names(self._kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_names(self._kind))
+
+    def __len__(self) -> int:
+        return len(_names(self._kind))
 
 
 class Registry:
@@ -119,23 +147,23 @@ class Registry:
 
     @property
     def checks(self) -> Mapping[str, CheckType]:
-        return _all("checks")
+        return Shelf("checks")
 
     @property
     def actions(self) -> Mapping[str, ActionType]:
-        return {} if self.observe_only else _all("actions")
+        return {} if self.observe_only else Shelf("actions")
 
     @property
     def drivers(self) -> Mapping[str, DriverType]:
-        return _all("drivers")
+        return Shelf("drivers")
 
     @property
     def notifiers(self) -> Mapping[str, NotifierType]:
-        return _all("notifiers")
+        return Shelf("notifiers")
 
     @property
     def sources(self) -> Mapping[str, SourceType]:
-        return _all("sources")
+        return Shelf("sources")
 
     def check(self, name: str) -> CheckType:
         return _find("check type", self.checks, name)

@@ -33,12 +33,18 @@ class ServerSettings(Section):
     """Where the server listens. ``token``: a reference; without one only loopback is served."""
 
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_PORT
+    """0 takes a free one."""
     base_url: str = ""
+    """How people reach it, for links in messages."""
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    """Host names that requests may come in under, beside its own."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1_048_576)] = 1_048_576
+    """A longer request is refused."""
     trigger_wait: Seconds = 30.0
+    """How long ``POST /incidents/trigger`` waits for the diagnostics before it answers 202."""
 
     @property
     def is_loopback(self) -> bool:
@@ -60,12 +66,17 @@ class ConnectionSettings(Section):
     """A named way to a system. ``password``, ``token`` and header values are references."""
 
     type: str
+    """What it is: ``prometheus``, ``postgresql``, ``redis``, ``http``, ``slack``, …"""
     url: str = ""
+    """Its address; may be a reference."""
     username: str = ""
+    """The user to log in as."""
     password: str | None = None
     token: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
+    """Sent along with HTTP requests."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Whatever the plug-ins of this type read."""
 
     def resolved(self, name: str) -> Connection:
         """With its secrets. Raises ``Permanent`` (missing) naming the reference only."""
@@ -85,6 +96,7 @@ class NotifierSettings(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     type: str
+    """Which [notifier](notifiers.md); the other keys are its parameters."""
 
     @property
     def params(self) -> dict[str, Any]:
@@ -95,6 +107,7 @@ class SourceSettings(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     type: str | None = None
+    """Which [source](sources.md); by default the entry's name. The other keys are its parameters."""
 
     @property
     def params(self) -> dict[str, Any]:
@@ -105,16 +118,25 @@ class ServiceSettings(Section):
     """One service of the catalogue. ``driver`` is short for a single entry of ``drivers``."""
 
     aliases: tuple[str, ...] = ()
+    """Other names that alerts use."""
     driver: DriverChoice | None = None
     drivers: tuple[DriverChoice, ...] = ()
     environment: str = ""
+    """Where it runs."""
     tenant: str = "default"
+    """Whose it is."""
     regions: tuple[str, ...] = ()
+    """Where its replicas are."""
     tier: Annotated[int, Field(ge=0, le=9)] = 1
+    """0 is what users touch first."""
     owner: str = ""
+    """The team that may act on it."""
     oncall: str = ""
+    """Whom to ask when it hurts."""
     depends_on: tuple[str, ...] = ()
+    """Services that it needs."""
     match: tuple[dict[str, str], ...] = ()
+    """Labels that point to it; each entry is one way to fit, the most labels win."""
 
     def named(self, name: str) -> Service:
         given = self.model_dump(exclude={"driver", "drivers"})
@@ -133,25 +155,42 @@ class NetworkSettings(Section):
     """Hosts that checks may ask although the address guard would forbid them."""
 
     allow: tuple[str, ...] = ()
+    """Hosts by name or address."""
 
 
 class Settings(Section):
     database: str = "quell.db"
+    """A SQLite file, or a ``postgresql://`` address for several machines."""
     tenant: str = "default"
+    """The tenant of alerts that name none."""
     environment: str = ""
+    """What this installation looks after, such as ``production``."""
     region: str = ""
+    """Where it stands."""
     scrape_interval: Seconds = 15.0
+    """How often metrics are scraped, which is how late evidence may be."""
     escalation: str = ""
+    """Whom to page where a runbook names nobody."""
     server: ServerSettings = ServerSettings()
+    """Where it listens."""
     engine: EngineSettings = EngineSettings()
+    """How work is kept and looked for."""
     network: NetworkSettings = NetworkSettings()
+    """What checks may ask."""
     runbooks: tuple[str, ...] = ()
+    """Files and folders, relative to this file."""
     variables: dict[str, Any] = Field(default_factory=dict)
+    """Values for every runbook; they go before its own."""
     services: dict[str, ServiceSettings] = Field(default_factory=dict)
+    """The catalogue: service by name."""
     connections: dict[str, ConnectionSettings] = Field(default_factory=dict)
+    """Ways to systems, by name."""
     notifiers: dict[str, NotifierSettings] = Field(default_factory=dict)
+    """Ways to people, by name."""
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
+    """Where alerts come from, by the name in ``/webhooks/NAME``."""
     guardrails: Guardrails = Guardrails()
+    """The outer limits of what actions may do."""
     folder: Path = Field(default=Path(), exclude=True)
 
     @field_validator("runbooks", mode="before")

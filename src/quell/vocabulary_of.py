@@ -5,15 +5,19 @@ Never does: load a runbook.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from quell.errors import NotFound
 from quell.ports import ActionType, CheckType
 from quell.registry import Registry
 from quell.runbook.template import has_template
 from quell.runbook.vocabulary import ActionWord, CheckWord, Config, Fault, Vocabulary, nearest
+
+K = TypeVar("K")
+W = TypeVar("W")
 
 
 def vocabulary_of(
@@ -24,14 +28,36 @@ def vocabulary_of(
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
 ) -> Vocabulary:
-    """Every check and action under its name and its aliases."""
-    checks = {name: _check(kind, scrape_s) for kind in registry.checks.values() for name in (kind.name, *kind.aliases)}
-    actions = {name: _action(kind) for kind in registry.actions.values() for name in (kind.name, *kind.aliases)}
+    """Every check and action under its name and its aliases; a plug-in is loaded when a runbook names it."""
+    checks = Words(registry.checks, registry.check, lambda kind: _check(kind, scrape_s))
+    actions = Words(registry.actions, registry.action, _action)
     return Vocabulary(
         checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
         connections=frozenset(connections) if connections is not None else None,
     )  # fmt: skip
+
+
+class Words(Mapping[str, W], Generic[K, W]):
+    """Words made from plug-ins when asked for. Iterating gives names only, so that it loads nothing."""
+
+    def __init__(self, kinds: Mapping[str, K], find: Callable[[str], K], make: Callable[[K], W]) -> None:
+        self._kinds, self._find, self._make = kinds, find, make
+        self._made: dict[str, W] = {}
+
+    def __getitem__(self, name: str) -> W:
+        if name not in self._made:
+            try:
+                self._made[name] = self._make(self._find(name))
+            except NotFound:
+                raise KeyError(name) from None
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
 
 
 def _check(kind: CheckType, scrape_s: float) -> CheckWord:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.cli.terminal import ROOT, quell
 
 EXAMPLES = ROOT / "examples"

@@ -8,12 +8,12 @@ import sys
 from importlib import import_module
 
 import pytest
-from tests.cli.terminal import ROOT, quell
 
 from quell import __version__
 from quell.cli.commands import COMMANDS
 from quell.cli.output import print_error
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
+from tests.cli.terminal import ROOT, quell
 
 HEAVY = ("typer", "rich", "pydantic", "yaml", "dbos", "fastapi", "sqlalchemy", "httpx", "psycopg")
 

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import orjson
 import pytest
-from tests.cli.terminal import ROOT, quell
-from tests.cli.test_lint import FAILS, GOOD
 
 from quell.runbook.plan import Plan
+from tests.cli.terminal import ROOT, quell
+from tests.cli.test_lint import FAILS, GOOD
 
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.*") if path.suffix in {".yaml", ".json"})
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.cli.terminal import quell
 
 from quell.cli.runbook import Template, started
+from tests.cli.terminal import quell
 
 TEMPLATES = [template.value for template in Template]
 

@@ -126,7 +126,7 @@ def test_a_walk_over_a_real_engine_survives_losing_it(tmp_path: Any) -> None:
             await durable.kick()
             return await asyncio.wait_for(result, 10)
         finally:
-            await asyncio.to_thread(durable.shutdown)
+            await durable.shutdown()
             database.close()
 
     asyncio.run(life("first", first=True))

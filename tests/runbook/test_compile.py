@@ -10,14 +10,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.runbook.test_lint import GOOD
-from tests.runbook.words import WORDS
 
 from quell.runbook.compile import compile_text, same_ids
 from quell.runbook.draw import draw
 from quell.runbook.outline import outline
 from quell.runbook.plan import Plan
 from quell.runbook.source import load
+from tests.runbook.test_lint import GOOD
+from tests.runbook.words import WORDS
 
 FULL = """\
 id: api-errors

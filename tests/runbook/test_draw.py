@@ -10,9 +10,6 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.runbook.test_compile import FULL, plan_of
-from tests.runbook.test_lint import GOOD
-from tests.runbook.words import WORDS
 
 from quell.runbook.boxes import LINE
 from quell.runbook.compile import compile_text
@@ -20,6 +17,9 @@ from quell.runbook.draw import draw
 from quell.runbook.glyphs import width, wrap
 from quell.runbook.layout import lay_out
 from quell.runbook.plan import Plan
+from tests.runbook.test_compile import FULL, plan_of
+from tests.runbook.test_lint import GOOD
+from tests.runbook.words import WORDS
 
 SVG = "{http://www.w3.org/2000/svg}"
 EXAMPLES = [

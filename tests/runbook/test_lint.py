@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.runbook.marked import MARK, marked
-from tests.runbook.words import WORDS
 
 from quell.errors import Problem
 from quell.runbook.compile import compile_text
 from quell.runbook.vocabulary import Vocabulary
+from tests.runbook.marked import MARK, marked
+from tests.runbook.words import WORDS
 
 GOOD = """\
 id: api-errors

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.runbook.test_compile import FULL, plan_of
-from tests.runbook.test_lint import GOOD
-from tests.runbook.words import WORDS
 
 from quell.runbook.compile import compile_text
 from quell.runbook.outline import WIDTH, outline
+from tests.runbook.test_compile import FULL, plan_of
+from tests.runbook.test_lint import GOOD
+from tests.runbook.words import WORDS
 
 EXAMPLES = [
     Path("examples", name)

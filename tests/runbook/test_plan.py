@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
-from tests.runbook.test_compile import FULL, plan_of
-from tests.runbook.test_lint import GOOD
 
 from quell.runbook.plan import DECIDE, Plan
+from tests.runbook.test_compile import FULL, plan_of
+from tests.runbook.test_lint import GOOD
 
 
 def test_it_is_frozen_and_refuses_unknown_words():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.runbook.test_compile import FULL, plan_of
 
 from quell.runbook.expr import check_condition, parse
 from quell.runbook.plan import Act, Check
 from quell.runbook.scope import STATUSES, action_scope, decision_scope, interpret_scope
+from tests.runbook.test_compile import FULL, plan_of
 
 PLAN = plan_of(FULL)
 

@@ -54,8 +54,7 @@ remediations:
   name: Roll back to the release before
   type: automated
   action: {{type: run_script, config: {{command: [cp, "{folder}/zero", "{folder}/errors"]}}}}
-  requires_approval: {approval}
-  approval: {{expires: {expires}}}
+  {approval}
 verify: {{signals: [errors], stable_for: 0.2s, within: 5s}}
 escalation: {{primary: "log:ops", escalate_after_minutes: 15}}
 """
@@ -77,7 +76,7 @@ class House:
         (folder / "runbooks").mkdir(parents=True, exist_ok=True)
         self.set(errors="12.4", release="2", zero="0")
         self.runbook("shop-errors", alert="ShopErrors")
-        self.runbook("shop-ask", alert="ShopAsk", approval="true")
+        self.runbook("shop-ask", alert="ShopAsk", approval="approval: {expires: 10m}")
         text = SETTINGS.format(database=database or folder / "quell.db", folder=folder, more=more)
         self.app = App(parse_settings(text, "quell.yaml", folder))
         self.url = ""
@@ -89,7 +88,7 @@ class House:
             (self.folder / name).write_text(text)
 
     def runbook(self, name: str, **values: str) -> None:
-        filled = {"id": name, "alert": name, "approval": "false", "expires": "10m", "mode": "auto", **values}
+        filled = {"id": name, "alert": name, "approval": "timeout: 10s", "mode": "auto", **values}
         text = RUNBOOK.format(folder=self.folder, **filled)
         (self.folder / "runbooks" / f"{name}.yaml").write_text(text)
 

@@ -18,6 +18,11 @@ def take(
     free. Taking again prolongs.
     """
     wanted = sorted(set(targets))
+    if connection.dialect.name == "postgresql":
+        # Two who find no row must not both insert one; taken in one order, so that nobody waits in a circle.
+        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        for target in wanted:
+            connection.execute(lock, {"name": f"lease/{tenant}/{target}"})
     rows = connection.execute(
         sa.select(leases).where(leases.c.tenant == tenant, leases.c.target.in_(wanted)).with_for_update()
     ).mappings()

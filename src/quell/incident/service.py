@@ -14,6 +14,7 @@ class DriverChoice(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     type: str
+    """Which [driver](drivers.md); the other keys are its parameters."""
 
     @property
     def config(self) -> dict[str, Any]:

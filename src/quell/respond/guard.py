@@ -28,8 +28,11 @@ class ParameterRule(_Rule):
     """What values a parameter may have. ``pattern`` must match the whole text."""
 
     one_of: tuple[Any, ...] | None = None
+    """The values it may have."""
     min: float | None = None
+    """The smallest number."""
     max: float | None = None
+    """The largest number."""
     pattern: str | None = None
 
     @field_validator("pattern")
@@ -61,11 +64,16 @@ class ActionRule(_Rule):
     """The limits of one action type. ``rate``: permits per target, as ``2/10m``."""
 
     allow: bool = True
+    """Whether it may run at all."""
     requires_approval: bool = False
+    """Somebody must agree, whatever the runbook says."""
     max_magnitude: float | None = None
+    """How much of it at once: replicas added, sessions ended."""
     rate: str | None = None
     max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
+    """An older release is not rolled back by itself."""
     parameters: dict[str, ParameterRule] = Field(default_factory=dict)
+    """What values each parameter may have."""
 
     @field_validator("rate")
     @classmethod
@@ -93,7 +101,9 @@ class Guardrails(_Rule):
 
     default_allow: bool = True
     approval_from_risk: Risk = Risk.IRREVERSIBLE
+    """From this risk on somebody must agree."""
     actions: dict[str, ActionRule] = Field(default_factory=dict)
+    """Limits by action."""
 
     def rule(self, action: str) -> ActionRule:
         named = self.actions.get(action)

@@ -135,9 +135,8 @@ def templates(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 
 def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """A value never becomes part of a shell line: one string runs in a shell only when nothing is filled into it."""
-    words: dict[str, ActionWord | CheckWord] = {**vocabulary.actions, **vocabulary.checks}
     for node, group, call in _calls(plan):
-        word = words.get(call.type)
+        word = _word(node, call, vocabulary)
         for name in word.shell if word else ():
             value = call.config.get(name)
             if isinstance(value, str) and has_template(value):
@@ -149,9 +148,8 @@ def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 
 def parameters(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """What each plug-in says of its own parameters."""
-    words: dict[str, ActionWord | CheckWord] = {**vocabulary.actions, **vocabulary.checks}
     for node, group, call in _calls(plan):
-        word = words.get(call.type)
+        word = _word(node, call, vocabulary)
         for place, message in word.faults(call.config) if word else ():
             yield Remark(node.origin, (*group, *place), message, "parameter")
 
@@ -176,6 +174,10 @@ def _calls(plan: Plan) -> Iterator[tuple[Check | Act, Place, Call]]:
         yield act, ("action", "config"), act.call
         if act.undo.call is not None:
             yield act, ("undo",), act.undo.call
+
+
+def _word(node: Check | Act, call: Call, vocabulary: Vocabulary) -> CheckWord | ActionWord | None:
+    return vocabulary.checks.get(call.type) if isinstance(node, Check) else vocabulary.actions.get(call.type)
 
 
 def _acts(plan: Plan) -> Iterator[Act]:
@@ -258,7 +260,7 @@ def _reads_critical(plan: Plan, name: str) -> bool:
 
 
 def hints(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
-    """What a check type says of this config where one ``value`` is read: several series, a ratio without aggregation."""
+    """What a check type says of a config where one ``value`` is read: several series, a ratio without aggregation."""
     for check in plan.checks:
         word = vocabulary.checks.get(check.call.type)
         read = {name for text in check.interpret.model_dump().values() for name in names_of(text)}

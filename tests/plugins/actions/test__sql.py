@@ -43,6 +43,7 @@ def test_each_dialect_gets_its_own_placeholders(dialect: str, sql: str, text: st
 
 def test_without_values_a_percent_sign_stays_for_mysql() -> None:
     assert bound(MYSQL, "select '50%' like '5%'")[0] == "select '50%' like '5%'"
+    assert bound(MYSQL, "select '50%' like '5%'", unused=1)[0] == "select '50%' like '5%'"
 
 
 def test_people_see_each_value_in_its_place() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.runbook.test_compile import plan_of
-from tests.runbook.words import WORDS
 
 from quell.runbook.compile import compile_text
 from quell.runbook.dialects import native
 from quell.runbook.plan import Act, Approve, Check, Notify, Plan
 from quell.runbook.source import Document
+from tests.runbook.test_compile import plan_of
+from tests.runbook.words import WORDS
 
 SMALL = """\
 id: small

@@ -53,8 +53,11 @@ class ServiceParams(Params):
     """
 
     service: str = Field(min_length=1, validation_alias=AliasChoices("service", "deployment", "target"))
+    """The service of the catalogue."""
     namespace: str | None = None
+    """Refused when the catalogue says another."""
     environment: str | None = None
+    """Refused when the catalogue says another."""
 
     @model_validator(mode="before")
     @classmethod

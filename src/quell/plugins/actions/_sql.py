@@ -101,10 +101,14 @@ class _Binder:
         self.values: list[Any] = []
         self.numbers: dict[str, int] = {}
         self.objects: list[str] = []
+        self.formatted = False
 
     def bind(self, sql: str) -> Statement:
         text, shown, end = [], [], 0
-        for found in _TOKENS[self.dialect].finditer(sql):
+        tokens = list(_TOKENS[self.dialect].finditer(sql))
+        # PyMySQL formats with %, and only a statement that has values.
+        self.formatted = self.dialect == MYSQL and any(found["value"] for found in tokens)
+        for found in tokens:
             between = sql[end : found.start()]
             end = found.end()
             real, seen = self._one(found)
@@ -121,9 +125,7 @@ class _Binder:
         if found["name"]:
             quoted = self._name(found["name"])
             return quoted, quoted
-        # PyMySQL formats with %: everything that is not its own mark is doubled, as long as there are values.
-        same = found[0].replace("%", "%%") if self.dialect == MYSQL and self.params else found[0]
-        return same, found[0]
+        return found[0].replace("%", "%%") if self.formatted else found[0], found[0]
 
     def _value(self, name: str) -> tuple[str, str]:
         if name not in self.params:

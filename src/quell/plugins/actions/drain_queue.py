@@ -67,20 +67,28 @@ class Match(PortParams):
     """A message fits when the JSON value at this dotted path equals; in a stream the first part is the field."""
 
     field: str = Field(min_length=1)
+    """A dotted path into the message."""
     equals: str | int | float | bool | None
+    """What must be there."""
 
 
 class Params(PortParams):
     """``to``: the dead-letter queue. ``ids``: stream entry ids, or whole list elements."""
 
     queue: str = Field(min_length=1)
+    """The key of the list or stream."""
     connection: str | None = None
+    """The Redis; may be left out when there is only one."""
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     to: str | None = Field(default=None, min_length=1)
     where: Match | None = None
+    """Only messages that fit."""
     ids: tuple[str, ...] = ()
     max_messages: int = Field(default=1_000, ge=1, le=1_000_000)
+    """More that fit are refused, before the first is moved."""
     batch: int = Field(default=100, ge=1, le=1_000)
+    """How many move in one step."""
 
     @model_validator(mode="after")
     def _elsewhere(self) -> Self:

@@ -68,11 +68,15 @@ class Params(PortParams):
     to: str = Field(min_length=1)
     primary: str | None = None
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     max_lag: Bytes = 16 * 2**20
+    """Bytes of the write-ahead log that may be lost."""
     address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+:[0-9]{1,5}$")
     within: Seconds = 60.0
+    """How long the promotion may take."""
     primary_may_live: bool = False
     repoint: tuple[_repoint.Repoint, ...] = Field(default=(), max_length=20)
+    """Where users of the database learn the new address."""
 
 
 async def dry_run(params: Params, probe: Probe) -> Preview:

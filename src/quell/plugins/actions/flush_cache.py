@@ -33,12 +33,17 @@ class Params(PortParams):
     """``pattern`` as SCAN MATCH reads it (``*``, ``?``, ``[a-z]``), or ``target``, a prefix before a colon."""
 
     connection: str | None = Field(default=None, validation_alias=AliasChoices("connection", "cache", "redis"))
+    """The Redis; may be left out when there is only one."""
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     pattern: str = Field(default="", max_length=500)
     target: str = Field(default="", max_length=500)
     all: bool = False
+    """Says that a pattern which fits every key is meant."""
     max_keys: int = Field(default=100_000, ge=1, le=10_000_000)
+    """More that fit are refused, before the first is removed."""
     batch: int = Field(default=500, ge=1, le=5_000)
+    """How many keys are scanned and removed at a time."""
 
     @model_validator(mode="before")
     @classmethod

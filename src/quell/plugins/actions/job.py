@@ -2,7 +2,7 @@
 
 ```yaml
 action: {type: job, config: {job: 'rundeck:fence-pg', params: {host: db-1}}}
-connections: {rundeck: {type: http, url: 'https://jobs.example.org', password: {secret: env:JOBS_TOKEN}}}
+connections: {rundeck: {type: http, url: 'https://jobs.example.org', password: env:JOBS_TOKEN}}
 ```
 
 POST ``start`` with ``{"job": …, "params": …}`` and an ``Idempotency-Key`` gives a Location (or an ``id``); GET there
@@ -39,15 +39,24 @@ class Params(PortParams):
     job: str = Field(min_length=1, max_length=500)
     connection: str | None = None
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Sent to the job."""
     start: str = Field(default="/jobs", pattern=r"^/")
+    """The path that starts a job."""
     poll: Seconds = 1.0
     status_field: str = "status"
+    """The field of the answer that tells how far it is."""
     succeeded: tuple[str, ...] = ("succeeded", "success", "successful", "completed", "done")
+    """States that mean it went well."""
     failed: tuple[str, ...] = ("failed", "failure", "error", "aborted", "timedout")
+    """States that mean it did not."""
     cancelled: tuple[str, ...] = ("cancelled", "canceled")
+    """States that mean somebody stopped it."""
     undo_job: str | None = None
+    """The job that takes this one back."""
     undo_params: dict[str, Any] = Field(default_factory=dict)
+    """Sent to the undo; by default what the job got."""
 
     @model_validator(mode="after")
     def _some_name(self) -> Self:

@@ -31,7 +31,9 @@ class Params(ServiceParams):
     replicas: tuple[str, ...] = ()
     batch: int = Field(default=1, ge=1, le=1000)
     ready_within: Seconds = 60.0
+    """How long a replica may take to be ready again."""
     max_replicas: int | None = Field(default=None, ge=1)
+    """More than these are refused."""
 
 
 async def dry_run(params: Params, probe: Probe) -> Preview:

@@ -34,9 +34,12 @@ class Params(ServiceParams):
     """``batch``: how many replicas may be away at once."""
 
     to: str = Field(default=PREVIOUS, min_length=1)
+    """A version, a release record, or ``previous``."""
     batch: int = Field(default=1, ge=1, le=1000)
     ready_within: Seconds = 60.0
+    """How long a replica may take to be ready again."""
     despite_migrations: bool = False
+    """Leave a release although its migrations cannot be reversed."""
 
     @field_validator("to", mode="before")
     @classmethod

@@ -42,19 +42,31 @@ class Params(PortParams):
     """Just one of ``sql`` (or ``script`` with SQL) and ``command`` (or ``script`` with a path)."""
 
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     database: str | None = None
+    """The connection that the SQL runs on; may be left out when there is only one."""
     sql: tuple[str, ...] = Field(default=(), max_length=20)
     undo_sql: tuple[str, ...] = Field(default=(), max_length=20, validation_alias=AliasChoices("undo_sql", "undoSql"))
+    """What takes the SQL back; ``{captured.NAME}`` is what was captured before."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """The values of ``:name`` in the SQL, bound."""
     identifiers: dict[str, str] = Field(default_factory=dict)
+    """The names of ``{name}`` in the SQL, quoted."""
     captured: dict[str, Any] = Field(default_factory=dict)
+    """Values of ``{captured.NAME}``, given by hand."""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
+    """Added to the command; none may look like an option."""
     options: tuple[str, ...] = ()
+    """Those of ``args`` that may look like an option."""
     env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the program."""
     secrets: dict[str, str] = Field(default_factory=dict)
+    """Environment variables whose values are references, masked in all that is shown."""
     cwd: str | None = None
+    """The folder to run in."""
     expected_exit: tuple[int, ...] = (0,)
+    """Exit codes that mean it went well."""
 
     @model_validator(mode="before")
     @classmethod

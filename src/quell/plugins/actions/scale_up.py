@@ -36,8 +36,11 @@ class Params(ServiceParams):
     by: int | None = Field(default=None, ge=1, validation_alias=AliasChoices("by", "instances"))
     to: int | None = Field(default=None, ge=1, validation_alias=AliasChoices("to", "replicas"))
     max: int | None = Field(default=None, ge=1)
+    """More replicas than this afterwards are refused."""
     max_added: int | None = Field(default=None, ge=1)
+    """More new replicas than this are refused."""
     ready_within: Seconds = 120.0
+    """How long the new replicas may take."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -34,9 +34,13 @@ class Params(PortParams):
 
     flag: str = Field(min_length=1, max_length=500, validation_alias=AliasChoices("flag", "name"))
     value: JsonValue = True
+    """What it becomes."""
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     file: str | None = Field(default=None, pattern=r"^/[^\x00]*$")
+    """The absolute path of a JSON file."""
     connection: str | None = None
+    """A Redis, or an HTTP address, that holds the flag."""
     hash: str | None = None
 
     @model_validator(mode="after")

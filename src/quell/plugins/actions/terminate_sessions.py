@@ -46,19 +46,32 @@ class Params(PortParams):
     """
 
     database: str | None = None
+    """The connection; may be left out when there is only one."""
     service: str | None = None
+    """The catalogue's service this is about; by default the incident's."""
     role: tuple[str, ...] = Field(default=(), validation_alias=AliasChoices("role", "user", "roles"))
+    """Sessions of these roles."""
     datname: str | None = None
+    """Sessions in this database."""
     state: tuple[str, ...] = ()
+    """Sessions in these states, as the server calls them."""
     idle_in_transaction_over: Seconds | None = None
+    """Idle in a transaction for longer than this."""
     idle_over: Seconds | None = None
+    """Idle for longer than this."""
     running_over: Seconds | None = None
+    """Running one statement for longer than this."""
     application: str | None = None
     pids: tuple[int, ...] = Field(default=(), validation_alias=AliasChoices("pids", "pid"))
+    """These sessions only."""
     blocking: bool = False
+    """Only roots of lock chains."""
     never_application: tuple[str, ...] = ()
+    """Never sessions of these applications."""
     never_role: tuple[str, ...] = ()
+    """Never sessions of these roles."""
     max_sessions: int = Field(default=20, ge=1, le=10_000)
+    """More that fit are refused."""
     new_within: Seconds = 5.0
 
     @field_validator("role", "state", "pids", "never_application", "never_role", mode="before")

@@ -55,10 +55,14 @@ class Params(ports.Params):
 
     host: str | None = Field(default=None, min_length=1, max_length=253)
     port: int = Field(default=443, ge=1, le=65_535)
+    """The TCP port that speaks TLS."""
     sni: str | None = Field(default=None, min_length=1, max_length=253)
+    """The name to ask for, which must also fit the certificate; by default the host."""
     path: Path | None = None
     ca: Path | None = None
+    """A PEM file of authorities to trust instead of the system's."""
     key: Path | None = None
+    """A PEM file of a private key, to compare with what is served."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Params:

@@ -55,11 +55,16 @@ class Params(ports.Params):
     """``database`` may be left out when there is only one connection to a database."""
 
     query: str = Field(min_length=1, max_length=50_000)
+    """One statement that reads. Values are named ``:name`` and bound."""
     database: str | None = None
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    """The values of ``:name`` in the query."""
     max_rows: int = Field(default=100, ge=1, le=10_000)
+    """Rows read at most; ``truncated`` says that there were more."""
     max_bytes: Annotated[Bytes, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    """Bytes read at most."""
     vantages: tuple[str, ...] = Field(default=(), alias="from", max_length=20)
+    """Ask from each of these places: connections, or names in the connection's option ``vantages``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class Params(ports.Params):
     path: str | None = Field(default=None, validation_alias=AliasChoices("path", "releases"))
     current: str | None = None
     window: Annotated[Seconds, Field(gt=0)] = 3600.0
+    """How far back ``count_recent`` and ``no_recent_deploy`` look."""
 
     @field_validator("table")
     @classmethod

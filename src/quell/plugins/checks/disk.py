@@ -53,8 +53,10 @@ class Params(ports.Params):
         default=(Path("/"),), min_length=1, max_length=50, validation_alias=AliasChoices("paths", "path")
     )
     holders: bool = True
+    """Look for processes that hold deleted files open."""
     largest: str | None = Field(default=None, max_length=1000)
     top: int = Field(default=10, ge=1, le=100)
+    """How many of the largest files to name."""
     max_files: int = Field(default=50_000, ge=1, le=1_000_000)
 
     @field_validator("paths", mode="before")

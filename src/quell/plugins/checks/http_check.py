@@ -67,12 +67,18 @@ class Target(ports.Params):
     """One address. ``expect_body`` is a regular expression that the body must match somewhere."""
 
     url: str = Field(max_length=4000)
+    """The address, http or https."""
     name: str = ""
+    """What to call it in findings; by default the address without its query."""
     method: Literal["GET", "HEAD", "OPTIONS"] = "GET"
+    """Nothing that changes the other side."""
     headers: dict[str, str] = Field(default_factory=dict)
+    """Sent along, and never on to another host."""
     expect_status: Statuses = ((200, 299),)
+    """What counts as healthy: ``200``, ``2xx``, ``200-299``, or a list of those."""
     expect_body: str | None = None
     timeout: Seconds | None = None
+    """How long this address may take; by default most of the check's time."""
 
     @field_validator("url")
     @classmethod
@@ -105,13 +111,21 @@ class Params(ports.Params):
     urls: Annotated[tuple[Target, ...], BeforeValidator(_targets)] = Field(default=(), max_length=_MOST_URLS)
     url: str | None = None
     method: Literal["GET", "HEAD", "OPTIONS"] | None = None
+    """For addresses that name none."""
     headers: dict[str, str] | None = None
+    """For addresses that name none."""
     expect_status: Any = None
+    """For addresses that name none: ``200``, ``2xx``, ``200-299``, or a list of those."""
     expect_body: str | None = None
+    """For addresses that name none: a regular expression that the body must match somewhere."""
     timeout: Seconds | None = None
+    """For addresses that name none."""
     redirects: Literal["same_host", "none", "any"] = "same_host"
+    """Which redirects to follow."""
     max_bytes: Annotated[Bytes, Field(ge=0, le=16 * 1024 * 1024)] = 256 * 1024
+    """How much of each body is read."""
     ca: str | None = None
+    """A PEM file of authorities to trust instead of the system's."""
 
     @model_validator(mode="after")
     def _asks(self) -> Self:

@@ -53,16 +53,24 @@ class Params(ports.Params):
     """``query`` is a LogQL log query for Loki; ``max_bytes`` and ``max_lines`` bound what is read, newest first."""
 
     files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), max_length=50)
+    """Paths or globs on this machine."""
     query: str | None = Field(default=None, max_length=5000)
     pattern: str | None = None
+    """A regular expression that a line must match somewhere."""
     ignore_case: bool = False
+    """Match the pattern without regard to case."""
     service: str | None = None
+    """Lines of this service only; without files, the service to ask Loki for."""
     level: str | None = None
+    """This level and worse."""
     lookback: Seconds | None = _DEFAULT_LOOKBACK_S
+    """How far back to search; in files, empty means as far as ``max_bytes`` reaches."""
     by: str | None = None
+    """A field of JSON lines, or a label in Loki, to count by; see ``top`` and ``distinct``."""
     max_lines: int = Field(default=200_000, ge=1, le=5_000_000)
     max_bytes: Annotated[Bytes, Field(ge=1024, le=1024**3)] = 64 * 1024 * 1024
     connection: str | None = None
+    """The Loki to ask; may be left out when there is only one."""
 
     @field_validator("pattern")
     @classmethod

@@ -50,6 +50,7 @@ class Params(ports.Params):
     pid_file: Path | None = None
     port: int | None = Field(default=None, ge=1, le=65_535)
     sample: Annotated[Seconds, Field(le=30)] = 0.2
+    """How long processor time is measured."""
 
     @field_validator("pattern")
     @classmethod

@@ -55,14 +55,23 @@ class Params(ports.Params):
     """``at`` is the moment to look at instead of now; ``max_series`` bounds the answer."""
 
     query: str = Field(min_length=1, max_length=20_000)
+    """PromQL. It should give one series, unless ``reduce`` or ``per`` is said."""
     range: Seconds | None = None
+    """Query over this time up to now, instead of one moment."""
     step: Seconds | None = None
+    """The distance of the samples in the range."""
     reduce: Annotated[tuple[Reducer, ...], BeforeValidator(_listed)] = ()
+    """How samples of a range, or several series, become one ``value``; two words say both."""
     per: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Labels that tell series apart: one finding for each."""
     unit: Literal["", "percent", "ratio", "seconds", "milliseconds", "bytes"] = ""
+    """What ``value`` is measured in, so that conditions can name units."""
     max_age: Seconds | None = None
+    """An older sample is no data."""
     ready_value: float = 1.0
+    """The value of a series that counts as ready in ``ready_count``."""
     connection: str | None = None
+    """The Prometheus to ask; may be left out when there is only one."""
     at: Moment | None = None
     max_series: int = Field(default=10_000, ge=1, le=50_000)
 

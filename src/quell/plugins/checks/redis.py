@@ -46,6 +46,7 @@ class Params(ports.Params):
     """``key`` is counted by its type."""
 
     connection: str | None = None
+    """The server to ask; may be left out when there is only one."""
     key: str | None = Field(default=None, min_length=1, max_length=1024)
 
 

@@ -63,9 +63,13 @@ class Params(ports.Params):
     """``recent`` is how new a deploy must be to be recent; ``timezone`` reads moments that name no zone."""
 
     command: Annotated[tuple[str, ...] | str, BeforeValidator(_argv)]
+    """A list (argv, no shell), or one string for ``/bin/sh -c``."""
     env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables; a value ``env:NAME`` or ``file:PATH`` is a secret."""
     cwd: str | None = None
+    """The folder to run in."""
     max_bytes: Annotated[Bytes, Field(ge=1, le=16 * 1024 * 1024)] = 256 * 1024
+    """How much of the output is read."""
     recent: Seconds = 1800.0
     timezone: str = "UTC"
 

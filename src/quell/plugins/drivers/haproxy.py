@@ -45,10 +45,14 @@ class Config(Params):
     """``server`` is a template of HAProxy's name for a replica; ``state`` adds the capability of that name."""
 
     socket: str
+    """The path of the runtime socket, or ``host:port``."""
     backend: str
+    """HAProxy's name for the service."""
     server: str = "{replica}"
     drain_within: Seconds = 10.0
+    """How long open sessions may take to end."""
     ready_within: Seconds = 30.0
+    """How long a server may take to be up again."""
     state: bool = False
 
     @field_validator("backend")

@@ -60,14 +60,22 @@ class Config(Params):
     """``token`` is a reference. ``max_replicas`` is the most that ``scale`` will ask for."""
 
     deployment: str = Field(pattern=_NAME)
+    """Its name."""
     namespace: str = Field(default="", pattern=_NAME + "|^$")
+    """By default the one of the kubeconfig or service account."""
     container: str = ""
+    """Whose image is the version; by default the first."""
     url: str = ""
+    """The address of the API."""
     token: str = ""
     ca: Path | None = None
+    """A PEM file of authorities to trust."""
     kubeconfig: Path | None = None
+    """The path of a kubeconfig."""
     context: str = ""
+    """The context of the kubeconfig; by default its current one."""
     service_account: Path = SERVICE_ACCOUNT
+    """Where the pod's own credentials are mounted."""
     max_replicas: int = Field(default=1000, ge=0)
 
     @model_validator(mode="after")

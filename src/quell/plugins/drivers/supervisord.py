@@ -53,16 +53,24 @@ class Config(Params):
     """``password`` is a reference. Either ``group`` or ``programs`` says which processes belong to the service."""
 
     url: str
+    """The address of its XML-RPC interface; ``unix://`` for a socket."""
     username: str = ""
+    """The user of that interface."""
     password: str = ""
     group: str = ""
     programs: tuple[str, ...] = ()
     health: str | dict[str, str] = ""
+    """An address that each replica answers; or one for each, by its name."""
     health_within: Seconds = 2.0
+    """How long that answer may take."""
     ready_after: Seconds = 0.0
+    """How long a process must have been up."""
     stop_within: Seconds = 30.0
+    """How long a process may take to stop."""
     ready_within: Seconds = 60.0
+    """How long a process may take to be ready."""
     max_processes: int = Field(default=200, ge=1)
+    """More than these are refused."""
 
     @model_validator(mode="after")
     def _one_way_to_name(self) -> Config:

@@ -74,10 +74,15 @@ class Config(Params):
 
     units: tuple[str, ...] = Field(min_length=1, max_length=_MAX_UNITS)
     user: bool = False
+    """Units of the user that Quell runs as, instead of the system's."""
     health: str = ""
+    """An address that each replica answers."""
     health_within: Seconds = 2.0
+    """How long that answer may take."""
     ready_after: Seconds = 0.0
+    """How long a unit must have been active."""
     ready_within: Seconds = 60.0
+    """How long a unit may take to be ready."""
 
     @field_validator("units")
     @classmethod

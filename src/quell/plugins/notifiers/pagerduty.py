@@ -2,7 +2,7 @@
 
 ```yaml
 escalation: {primary: 'pagerduty:payments'}
-connections: {payments: {type: pagerduty, password: {secret: env:PAGERDUTY_ROUTING_KEY}}}
+connections: {payments: {type: pagerduty, password: env:PAGERDUTY_ROUTING_KEY}}
 ```
 
 The integration's routing key is the connection's password; its ``url`` is only needed for another address than
@@ -32,8 +32,10 @@ class Params(PortParams):
 
     target: str = ""
     connection: str | None = None
+    """The connection with the routing key; by default the name behind the prefix."""
     routing_key: str | None = Field(default=None, validation_alias=AliasChoices("routing_key", "routingKey"))
     url: str = ENQUEUE
+    """The address of the Events API."""
 
 
 async def send(message: Message, params: Params, probe: Probe) -> str:

@@ -2,7 +2,7 @@
 
 ```yaml
 escalation: {primary: '#incidents-payment', secondary: 'slack:sre'}
-connections: {sre: {type: slack, url: {secret: env:SLACK_WEBHOOK_URL}}}
+connections: {sre: {type: slack, url: env:SLACK_WEBHOOK_URL}}
 ```
 
 A target ``#name`` is a channel (an app's webhook is bound to one channel and ignores it); ``slack:name`` is a
@@ -36,6 +36,7 @@ class Params(PortParams):
 
     target: str = Field(default="", validation_alias=AliasChoices("target", "channel"))
     connection: str | None = None
+    """The connection with the webhook's address; by default the name behind the prefix."""
     url: str | None = None
 
 

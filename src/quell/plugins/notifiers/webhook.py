@@ -2,7 +2,7 @@
 
 ```yaml
 escalation: {primary: 'webhook:ops'}
-connections: {ops: {type: webhook, url: 'https://ops.example.org/hooks/quell', password: {secret: env:OPS_HOOK_KEY}}}
+connections: {ops: {type: webhook, url: 'https://ops.example.org/hooks/quell', password: env:OPS_HOOK_KEY}}
 ```
 
 The signature is HMAC-SHA256 over ``<timestamp>.<body>``, in ``X-Quell-Signature: t=<unix seconds>,v1=<hex>``;
@@ -32,7 +32,9 @@ class Params(PortParams):
     """``url`` and ``secret`` are references (``env:NAME``, ``file:PATH``), for use without a connection."""
 
     target: str = ""
+    """As the runbook wrote it."""
     connection: str | None = None
+    """The connection with the address; by default the name behind the prefix."""
     url: str | None = None
     secret: str | None = Field(default=None, validation_alias=AliasChoices("secret", "signing_secret", "signingSecret"))
 

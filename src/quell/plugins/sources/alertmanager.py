@@ -50,13 +50,18 @@ class Params(PortParams):
 
     token: str | None = None
     username: str = ""
+    """The user of basic authentication."""
     password: str | None = None
     tenant: str = "default"
+    """The tenant of its alerts."""
     labels: dict[str, str] = Field(default_factory=dict)
     severity_label: str = "severity"
+    """The label that says how bad it is: critical, warning, P1, …"""
     service_labels: tuple[str, ...] = _DEFAULT_SERVICE_LABELS
     environment_label: str = "environment"
+    """The label that names the environment."""
     region_label: str = "region"
+    """The label that names the region."""
 
 
 class _Bad(ValueError):

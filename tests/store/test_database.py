@@ -1,0 +1,155 @@
+"""Writes are all or nothing each, together or not; a database that is away says so; nobody takes the writer along."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from quell.errors import Conflict, Unavailable
+from quell.store.database import Database, normalise_url, now_us
+
+TABLE = sa.Table("things", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True))
+
+
+@pytest.fixture
+def things(database: Database) -> Database:
+    database.write_now(lambda c: TABLE.create(c))
+    return database
+
+
+def put(connection: sa.Connection, name: str) -> None:
+    connection.execute(sa.insert(TABLE).values(name=name))
+
+
+async def names(database: Database) -> list[str]:
+    return sorted(await database.read(lambda c: list(c.execute(sa.select(TABLE.c.name)).scalars())))
+
+
+async def test_a_piece_that_fails_takes_nobody_with_it(things: Database) -> None:
+    def bad(connection: sa.Connection, error: Exception) -> None:
+        put(connection, "half")
+        raise error
+
+    answers = await asyncio.gather(
+        things.write(lambda c: put(c, "one")),
+        things.write(lambda c: bad(c, Conflict("no", winner="anna"))),
+        things.write(lambda c: put(c, "one")),
+        things.write(lambda c: bad(c, ValueError("broken"))),
+        things.write(lambda c: put(c, "two")),
+        return_exceptions=True,
+    )
+    kinds = [type(answer) for answer in answers]
+    assert kinds.count(sa.exc.IntegrityError) == 1
+    assert (kinds[1], kinds[3], kinds[4]) == (Conflict, ValueError, type(None))
+    assert await names(things) == ["one", "two"]
+
+
+async def test_what_was_written_is_seen_when_write_returns(things: Database) -> None:
+    for number in range(5):
+        assert await things.write(lambda c, n=number: (put(c, f"n{n}"), n)[1]) == number
+        assert len(await names(things)) == number + 1
+
+
+async def test_a_caller_that_goes_away_does_not_stop_the_others(things: Database) -> None:
+    """A client that hangs up in the middle of a write must not take the writing thread with it."""
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        inside.set()
+        go.wait(10)
+        put(connection, "slow")
+
+    first = asyncio.ensure_future(things.write(slow))
+    await asyncio.to_thread(inside.wait, 10)
+    second = asyncio.ensure_future(things.write(lambda c: put(c, "queued")))
+    await asyncio.sleep(0)
+    first.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    go.set()
+    await asyncio.wait_for(things.write(lambda c: put(c, "after")), 10)
+    assert "after" in await names(things)
+
+
+async def test_many_writers_at_once(things: Database) -> None:
+    await asyncio.gather(*(things.write(lambda c, n=n: put(c, f"n{n}")) for n in range(300)))
+    assert len(await names(things)) == 300
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Database]:
+    """SQLite that waits a tenth of a second for a lock instead of half a minute."""
+    database = Database(str(tmp_path / "q.db"))
+
+    @sa.event.listens_for(database.engine, "connect")
+    def _hurry(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute("PRAGMA busy_timeout=100")
+
+    database.write_now(lambda c: TABLE.create(c))
+    yield database
+    database.close()
+
+
+async def test_a_locked_database_is_away_and_comes_back(hasty: Database, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "q.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    answers = await asyncio.gather(
+        *(hasty.write(lambda c, n=n: put(c, f"n{n}")) for n in range(3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [Unavailable] * 3
+    assert "locked" in str(answers[0])
+    assert await names(hasty) == []
+    other.execute("ROLLBACK")
+    other.close()
+    await hasty.write(lambda c: put(c, "again"))
+    assert await names(hasty) == ["again"]
+
+
+async def test_a_database_that_cannot_be_opened_is_away(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "no" / "such" / "q.db"))
+    try:
+        with pytest.raises(Unavailable, match="unable to open"):
+            await database.write(lambda c: None)
+        with pytest.raises(Unavailable):
+            await database.read(lambda c: None)
+    finally:
+        database.close()
+
+
+async def test_a_server_that_does_not_listen_is_away(free_port: int) -> None:
+    database = Database(f"postgresql://postgres@127.0.0.1:{free_port}/postgres")
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await database.write(lambda c: None)
+    finally:
+        database.close()
+
+
+def test_closing_twice_is_harmless(database: Database) -> None:
+    database.write_now(lambda c: None)
+    database.close()
+    database.close()
+
+
+def test_the_clock_is_in_microseconds(database: Database) -> None:
+    assert abs(database.write_now(database.now_us) - now_us()) < 3600 * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("postgres://u@h/d", "postgresql+psycopg://u@h/d"), ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("sqlite:///x.db", "sqlite:///x.db"), ("/tmp/x.db", "sqlite:////tmp/x.db"),
+    ],
+)  # fmt: skip
+def test_urls(given: str, url: str) -> None:
+    assert normalise_url(given) == url
+
+
+pytestmark = pytest.mark.anyio
