@@ -15,6 +15,8 @@ from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+CONFIGURATION = "quell.yaml"
+"""May lie among the runbooks without being one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES and one.is_file())
+            inside = (one for one in path.rglob("*") if one.suffix in SUFFIXES and one.name != CONFIGURATION)
+            found += sorted(one for one in inside if one.is_file())
         else:
             found.append(path)
     return found

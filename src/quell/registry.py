@@ -191,4 +191,4 @@ def _find(kind: str, table: Mapping[str, T], name: str) -> T:
     raise NotFound(kind, name, near[0] if near else None)
 
 
-__all__ = ["BadPlugin", "Params", "Registry"]
+__all__ = ["BadPlugin", "Params", "Registry", "entry_of"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,9 +78,26 @@ class Payments:
                 while not self._stop.wait(0.05):
                     held.connection.execute("SELECT 1")
 
+        self._work(work)
+
+    def _work(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work)
         thread.start()
         self._busy.append(thread)
+
+    def leak_again_and_again(self, role: str, count: int) -> set[int]:
+        """A pool that forgets `count` transactions and opens a new one for each that ends. Its first process ids."""
+        pool = self.leave_open(role, count)
+
+        def refill() -> None:
+            while not self._stop.wait(0.05):
+                for number, held in enumerate(pool):
+                    if _cut(held.connection):
+                        with contextlib.suppress(psycopg.OperationalError):
+                            pool[number] = self.session(role, in_transaction=True)
+
+        self._work(refill)
+        return {one.pid for one in pool}
 
     def wait_until_forgotten(self, count: int, seconds: float) -> None:
         """Until `count` transactions have been idle for `seconds`."""
@@ -117,6 +135,11 @@ class Payments:
             connection.close()
         for role in (LEAKING, OTHER):
             self.server.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+
+
+def _cut(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has ended the session; asks nothing of it, so that its transaction stays forgotten."""
+    return bool(select.select([connection.fileno()], [], [], 0)[0])
 
 
 @contextlib.contextmanager

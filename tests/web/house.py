@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from quell.app import App
 from quell.settings import parse_settings
 from quell.web.run import serve_here

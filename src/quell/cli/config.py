@@ -14,12 +14,11 @@ import structlog
 from pydantic import ValidationError
 
 from quell.cli.output import coloured
+from quell.cli.reading import CONFIGURATION, FILE_VARIABLE
 from quell.errors import InvalidInput, Problem
 from quell.settings import ServerSettings, Settings, load_settings
 
-DEFAULT_FILE = Path("quell.yaml")
-FILE_VARIABLE = "QUELL_CONFIG"
-"""Names the configuration when no option does."""
+DEFAULT_FILE = Path(CONFIGURATION)
 
 
 def find_settings(config: Path | None) -> Settings:
@@ -91,8 +90,10 @@ def configure_logs(level: int = logging.INFO) -> None:
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    """Leaves out what the engine says of every wait that a clean end interrupts."""
-    return not str(record.msg).startswith("Asyncio task cancelled for workflow")
+    """Leaves out what the engine says of waits and steps that a clean end interrupts: the next start finds them."""
+    error = record.exc_info[1] if record.exc_info else None
+    ending = isinstance(error, RuntimeError) and "after shutdown" in str(error)
+    return not ending and not str(record.msg).startswith("Asyncio task cancelled for workflow")
 
 
 def _json(value: Any, **options: Any) -> str:

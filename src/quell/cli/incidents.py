@@ -16,7 +16,7 @@ from quell.cli.lines import clean
 from quell.cli.output import paint, print_json, print_table
 from quell.cli.page import ago, page
 from quell.incident.event import Event, EventKind
-from quell.incident.incident import Incident, Status
+from quell.incident.incident import ENDED, Incident, Status, fold
 
 incidents = new_app(help="Incidents of a running server.", no_args_is_help=True)
 
@@ -110,10 +110,20 @@ def timeline(
             else:
                 follower.feed(events)
             return
+        told: list[Event] = []
         for event in client.events(incident):
             if as_json:
                 print(event.model_dump_json(), flush=True)
             else:
                 follower.feed([event])
-            if event.kind in (EventKind.RUN_ENDED, EventKind.CLOSED):
+            told.append(event)
+            if is_over(told):
                 return
+
+
+def is_over(events: Sequence[Event]) -> bool:
+    """Nothing more will happen by itself: it has ended, and so has the run that was under way."""
+    running = 0
+    for event in events:
+        running += (event.kind is EventKind.RUN_STARTED) - (event.kind is EventKind.RUN_ENDED)
+    return running <= 0 and fold(events).status in ENDED

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from quell.cli.output import as_data, counted, paint, print_json, print_problems
-from quell.cli.reading import Sheet, sheets, vocabulary
+from quell.cli.reading import Config, Sheet, sheets, vocabulary
 from quell.errors import Problem
 from quell.runbook.compile import same_ids
 
@@ -18,6 +18,7 @@ def lint(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, directories, or - for stdin.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the problems and their counts as JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for warnings too.")] = False,
+    config: Config = None,
 ) -> None:
     """Find every problem in runbooks, with its place.
 
@@ -29,7 +30,7 @@ def lint(
 
     Exits 1 when there are errors (with --strict: or warnings), else 0.
     """
-    found = list(sheets(paths, vocabulary()))
+    found = list(sheets(paths, vocabulary(config)))
     problems = _problems(found)
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from quell.cli.output import print_json, print_problems
-from quell.cli.reading import Sheet, sheets, vocabulary
+from quell.cli.reading import Config, Sheet, sheets, vocabulary
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.runbook.compile import Compiled
 from quell.runbook.draw import draw
@@ -24,6 +24,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the Plan as JSON.")] = False,
     as_svg: Annotated[bool, typer.Option("--svg", help="Draw the Plan as SVG.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    config: Config = None,
 ) -> None:
     """Show what a runbook compiles to: text, JSON or a drawing.
 
@@ -36,7 +37,7 @@ def plan(
     """
     if as_json and as_svg:
         raise typer.BadParameter("give either --json or --svg")
-    sheet = next(iter(sheets([file], vocabulary())), None)
+    sheet = next(iter(sheets([file], vocabulary(config))), None)
     if sheet is None:
         raise NotFound("runbook", file)
     chosen = _chosen(sheet, runbook)

@@ -5,11 +5,15 @@ Never does: print, or raise for what an author wrote.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from quell.errors import Problem
 from quell.registry import Registry
@@ -20,6 +24,9 @@ from quell.vocabulary_of import vocabulary_of
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
+CONFIGURATION = "quell.yaml"
+FILE_VARIABLE = "QUELL_CONFIG"
+"""Names the configuration when no option does."""
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
 _LIKE_A_RUNBOOK = re.compile(
     r"""^\s*[{"']*\s*["']?(?:diagnostics?|decision_?[tT]rees?|remediations?|triggers)["']?\s*:""", re.MULTILINE
@@ -41,9 +48,27 @@ class Sheet:
         return shown(self.name)
 
 
-def vocabulary() -> Vocabulary:
-    """The words of every installed plug-in."""
-    return vocabulary_of(Registry())
+def vocabulary(config: Path | None = None) -> Vocabulary:
+    """The words of every installed plug-in, and of the site: its services, variables and scrape interval.
+
+    The site is what ``config`` says, else ``$QUELL_CONFIG`` or ``./quell.yaml``; without any there is none to hold
+    runbooks against. Raises ``InvalidInput``.
+    """
+    if config is None and not os.environ.get(FILE_VARIABLE) and not Path(CONFIGURATION).is_file():
+        return vocabulary_of(Registry())
+    from quell.cli.config import find_settings  # most lints need no configuration, and its models take time to load
+
+    site = find_settings(config)
+    return vocabulary_of(
+        Registry(), services=site.services or None, connections=site.connections, variables=site.variables,
+        scrape_s=site.scrape_interval,
+    )  # fmt: skip
+
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The site's quell.yaml: services, variables, scrape interval.")
+]
+"""The option of every command that compiles runbooks."""
 
 
 def sheets(paths: Iterable[str], words: Vocabulary) -> Iterator[Sheet]:
@@ -73,7 +98,8 @@ def _files(path: str) -> Iterator[tuple[str, bool]]:
     for found in sorted(Path(path).rglob("*")):
         inside = found.relative_to(path).parts
         hidden = any(part.startswith(".") or part in _SKIPPED for part in inside)
-        if found.suffix.lower() in SUFFIXES and not hidden and found.is_file():
+        is_runbook = found.suffix.lower() in SUFFIXES and found.name != CONFIGURATION
+        if is_runbook and not hidden and found.is_file():
             yield str(found), False
 
 

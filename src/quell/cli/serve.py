@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
 from quell import __version__
 from quell.app import App
 from quell.cli.config import configure_logs, find_settings, overridden
-from quell.cli.output import counted, paint, print_json, print_problems
+from quell.cli.output import counted, paint, print_problems
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.web.run import serve as listen
@@ -59,7 +60,7 @@ def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:
             "database": shown_database(settings), "runbooks": sorted(library.plans),
             "broken": [{"id": one.runbook, "file": one.file} for one in library.broken],
         }  # fmt: skip
-        print_json(told)
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
         sys.stdout.flush()
         return
     out = sys.stdout

@@ -23,6 +23,7 @@ from quell.store.schema import events, incidents, streams
 
 INCIDENT_SCHEMA = 1
 GENESIS = ""
+_LARGEST_INTEGER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,7 +38,24 @@ def to_us(at: datetime) -> int:
 
 def dumps(value: Any) -> str:
     """JSON text as we store it; what JSON has no word for becomes text."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    option = orjson.OPT_NON_STR_KEYS | orjson.OPT_STRICT_INTEGER
+    try:
+        return orjson.dumps(value, default=str, option=option).decode()
+    except TypeError:
+        return orjson.dumps(_spelled(value), default=str, option=option).decode()
+
+
+def _spelled(value: Any) -> Any:
+    """Integers beyond 2⁵³ and text that is no Unicode have no canonical JSON (RFC 8785): they are spelled out."""
+    if isinstance(value, Mapping):
+        return {_spelled(name): _spelled(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(inner) for inner in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return str(value)
+    return value
 
 
 def digest(value: Any) -> str:

@@ -59,15 +59,14 @@ def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
     return {name: render(f"_{name}.html", view=view, token=token, by=by, chosen=chosen) for name in INCIDENT}
 
 
-async def list_regions(app: App) -> tuple[int, Regions]:
+async def list_regions(app: App, address: str = "") -> tuple[int, Regions]:
     """The list, and the notice above it."""
     newest, _ = await app.changed(None)
     incidents, aside = await app.incidents(limit=50), await app.quarantine(limit=100)
     rows = [(known, state_of(known, (), _plan(app, known))) for known in incidents]
-    address = app.settings.server.base_url
     return newest, {
         "notice": render("_notice.html", broken=app.library.broken, aside=len(aside), loaded=len(app.library.plans)),
-        "list": render("_list.html", rows=rows, address=address),
+        "list": render("_list.html", rows=rows, address=(app.settings.server.base_url or address).rstrip("/")),
     }
 
 
@@ -82,7 +81,7 @@ def _plan(app: App, known: Incident) -> Any:
 
 @router.get("/")
 async def incidents(request: Request) -> Response:
-    seq, regions = await list_regions(app_of(request))
+    seq, regions = await list_regions(app_of(request), str(request.base_url))
     return _page(request, "list.html", regions=_safe(regions), seq=seq, live="/live")
 
 
@@ -215,4 +214,3 @@ async def sign_in(request: Request) -> Response:
     response = RedirectResponse(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/", 303)
     _keep(request, response, SESSION, session_of(token))
     return response
-

@@ -51,8 +51,8 @@ def parse_json(body: bytes) -> Any:
     try:
         data = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError as error:
-        place = {"line": error.lineno, "column": error.colno}
-        raise InvalidInput([Problem(f"not JSON: {error.msg}", "json", **place)]) from None
+        problem = Problem(f"not JSON: {error.msg}", "json", line=error.lineno, column=error.colno)
+        raise InvalidInput([problem]) from None
     level = [("", data)]
     for _ in range(MAX_DEPTH):
         level = [(f"{path}.{key}", child) for path, node in level for key, child in _children(node)]

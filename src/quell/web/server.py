@@ -48,9 +48,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     for kind in (QuellError, HTTPException, UndeclaredTransition):
         server.add_exception_handler(kind, _told)
     server.add_middleware(_Foreseen)
-    server.add_middleware(
-        Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself
-    )
+    server.add_middleware(Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself)
     return server
 
 

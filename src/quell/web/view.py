@@ -124,7 +124,8 @@ def view_of(incident: Incident, events: Sequence[Event], plan: Plan | None, *, e
     rows = [_row(incident, event) for event in events]
     cut = 0 if everything else max(0, len(rows) - TIMELINE_ROWS)
     return View(
-        incident=incident, plan=plan, state=state_of(incident, events, plan), impact=list(_impact(incident, events, plan)),
+        incident=incident, plan=plan, state=state_of(incident, events, plan),
+        impact=list(_impact(incident, events, plan)),
         asks=[_ask(incident, event, events, plan) for event in _open_requests(incident, events)],
         findings=_findings(incident, plan), decisions=[_decision(e, plan) for e in events if e.kind is _K.DECIDED],
         deeds=_deeds(events, plan), proofs=_proofs(events, plan), timeline=rows[cut:][::-1], earlier=cut,
@@ -145,7 +146,9 @@ def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> I
         yield Signal("Alert", "firing", message="" if count == 1 else f"{count} alerts")
     elif incident.resolved_alerts:
         yield Signal("Alert", "resolved")
-    newest = next((e.payload["signals"] for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), {})
+    newest: dict[str, Any] = next(
+        (e.payload["signals"] for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), {}
+    )
     for name in plan.verify.signals if plan else ():
         finding = incident.findings.get(name)
         if name in newest:
@@ -203,7 +206,7 @@ def _findings(incident: Incident, plan: Plan | None) -> list[dict[str, Any]]:
          "more": max(0, len(finding["targets"]) - TARGET_ROWS)}
         for name, finding in incident.findings.items()
     ]  # fmt: skip
-    running = [
+    running: list[dict[str, Any]] = [
         {"check": check.id, "name": check.name or check.id, "status": "running", "message": "", "targets": [],
          "more": 0, "at": None, "evidence": "", "duration_ms": 0.0, "clause": ""}
         for check in (plan.checks if plan and incident.run and incident.status not in ENDED else ())
@@ -301,4 +304,3 @@ def _proofs(events: Sequence[Event], plan: Plan | None) -> list[Proof]:
                 for name, one in p.get("signals", {}).items()
             ]
     return proofs
-

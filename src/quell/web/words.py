@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from quell.incident.event import Event, EventKind
-from quell.incident.incident import ENDED, Approval, Incident, Status
+from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
 from quell.runbook.plan import Plan
 
+SHORT = 48
+"""Signs that one deed may take in the sentence."""
 _K = EventKind
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -72,7 +74,8 @@ def signal_name(name: str, plan: Plan | None) -> str:
 
 def told(event: Event) -> str:
     """One event as one line."""
-    return _TOLD.get(event.kind, lambda payload: event.kind.value)(event.payload)
+    teller = _TOLD.get(event.kind)
+    return teller(event.payload) if teller else event.kind.value
 
 
 def _why(text: str, reason: Any) -> str:
@@ -235,20 +238,25 @@ def _verifying(events: Sequence[Event], plan: Plan | None) -> State:
 
 
 def _escalated(incident: Incident) -> str:
-    who = f"{incident.acknowledged_by} is on it" if incident.acknowledged_by else ""
-    to = listed(dict.fromkeys(incident.escalated_to))
-    return _why(who or f"A person is needed{f' ({to} told)' if to else ''}", incident.reason)
+    who = f"{incident.acknowledged_by} is on it" if incident.acknowledged_by else "A person is needed"
+    return _why(who, incident.reason)
+
+
+def _did(deed: Deed, plan: Plan | None) -> str:
+    """Short: what the action says of itself, or what the runbook calls it."""
+    said, node = deed.summary or deed.call, plan.by_id.get(node_of(deed.node)) if plan else None
+    return node.name if node and node.name and len(said) > SHORT else said
 
 
 def _ended(incident: Incident, events: Sequence[Event], plan: Plan | None) -> str:
     took = ""
     if incident.opened_at and incident.ended_at:
         took = f" in {span((incident.ended_at - incident.opened_at).total_seconds())}"
-    parts = [deed.summary or deed.call for deed in incident.deeds.values() if deed.result == "done"]
-    verdicts = [event.payload for event in events if event.kind is _K.VERIFICATION_FINISHED]
-    if verdicts and verdicts[-1]["verdict"] == "recovered":
-        names = [signal_name(name, plan) for name in verdicts[-1].get("signals", ())]
-        parts.append(f"verified on {listed(names)}" if names else "verified")
+    parts = [_did(deed, plan) for deed in incident.deeds.values() if deed.result == "done"]
+    if incident.verdict == "recovered":
+        names = next((e.payload.get("signals", ()) for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), ())
+        signals = [signal_name(name, plan) for name in names]
+        parts.append(f"verified on {listed(signals)}" if signals else "verified")
     by = next((e.payload.get("by") for e in reversed(events) if e.kind in (_K.RESOLVED, _K.CLOSED)), None)
     if by and by != "quell":
         parts.append(f"by {by}")

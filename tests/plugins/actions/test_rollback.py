@@ -29,6 +29,7 @@ async def test_every_replica_ends_on_the_wanted_release(to: object, version: str
     assert preview.call == f"roll back payment from v3 to {version}"
     assert preview.targets == ("payment/pay-1", "payment/pay-2")
     assert preview.facts["wanted"] == version
+    assert 0 <= preview.facts["release_age_s"] < 60
     assert (preview.undo, effect.undo) == (None, None)
     assert (effect.output["from"], effect.output["to"]) == ("v3", version)
 

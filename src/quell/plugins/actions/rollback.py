@@ -74,12 +74,17 @@ async def _ways(params: Params, fleet: Fleet) -> tuple[Release, Release]:
 
 
 async def dry_run(params: Params, probe: Probe) -> Preview:
-    """``facts.wanted`` is the version that ``previous`` stands for now; afterwards it would stand for another."""
+    """``facts.wanted`` is the version that ``previous`` stands for now; afterwards it would stand for another.
+
+    ``facts.release_age_s``: how long the current release has been live, which guardrails limit.
+    """
     check_place(params, probe)
     fleet = probe.fleet(params.service)
     current, wanted = await _ways(params, fleet)
     state = await fleet.state()
     same = wanted.version == current.version
+    since = current.live_since or current.at
+    age = {"release_age_s": max(0.0, (probe.now() - since).total_seconds())} if since else {}
     return Preview(
         call=f"roll back {fleet.service} from {current.version} to {wanted.version}",
         targets=tuple(_fleet.target_of(fleet, replica) for replica in state.replicas) or (fleet.service,),
@@ -87,7 +92,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
         after=f"{wanted.version} on every replica" + (" (it is there already)" if same else ""),
         magnitude=len(state.replicas),
         undo=None,
-        facts={"wanted": wanted.version, "version": current.version, "rolling": state.rolling},
+        facts={"wanted": wanted.version, "version": current.version, "rolling": state.rolling, **age},
     )
 
 

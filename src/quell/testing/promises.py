@@ -1,0 +1,161 @@
+"""The promises of each kind of plug-in, put together. To add one, write its function and give it a row here.
+
+Never does: look whether one is kept; ``Promise.keep`` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+from quell.errors import InvalidInput
+from quell.incident.alert import Alert
+from quell.ports import SourceType
+from quell.registry import BadPlugin, Registry, entry_of
+from quell.testing import declared, played
+from quell.testing.promise import Broken, Promise, expect
+from quell.testing.stage import Play, scene_at
+
+KINDS = ("checks", "actions", "drivers", "notifiers", "sources")
+_DEEP = 5_000
+
+
+def promises(kind: str, module: ModuleType, *, play: Play | None = None, name: str | None = None) -> list[Promise]:
+    """What a plug-in of this kind promises. ``name`` is the one it is registered under; by default the module's.
+
+    Raises ``Broken`` when the registry would not take the module at all.
+    """
+    name = name or module.__name__.rpartition(".")[2]
+    try:
+        entry = entry_of(kind, name, module)
+    except BadPlugin as error:
+        raise Broken(str(error)) from error
+    rows = [*_everybody(name, module, entry), *_OF_KIND[kind](module, entry)]
+    if play is not None:
+        rows += [row for call in _calls(kind, entry) for row in _played(call, play)]
+    return [Promise(name, text, check) for text, check in rows]
+
+
+def unique_names(registry: Registry) -> Promise:
+    """Names, aliases and prefixes are given once in the whole registry."""
+
+    def check() -> None:
+        for kind in ("checks", "actions", "notifiers"):
+            entries = getattr(registry, kind).values()
+            words = [word for one in entries for word in (one.name, *getattr(one, "aliases", ()))]
+            words += [prefix for one in entries for prefix in getattr(one, "prefixes", ())]
+            twice = [word for word, times in Counter(words).items() if times > 1]
+            expect(not twice, f"several {kind} are called {', '.join(twice)}")
+
+    return Promise("registry", "names are given once", check)
+
+
+Row = tuple[str, Callable[[], Any]]
+
+
+def _everybody(name: str, module: ModuleType, entry: Any) -> Iterator[Row]:
+    params = entry.config if hasattr(entry, "config") else entry.params
+    yield "says what it does and never does", lambda: declared.documented(module)
+    yield "parameters are frozen and strict", lambda: declared.strict(params)
+    yield "keys are snake_case or camelCase", lambda: declared.spelled_both_ways(params)
+    yield "strange values are told, not tripped over", lambda: declared.strange_values_are_told(params)
+
+
+def _check(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.params, entry.facts)
+    yield "facts are typed, whatever is written", lambda: declared.facts_are_types(entry)
+    yield "lag and hint never raise", lambda: declared.lag_and_hint_are_quiet(entry)
+    yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+
+
+def _action(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.params)
+    yield "risk and idempotency are declared", lambda: declared.declares_its_danger(module, entry)
+    yield "its conditions read its facts", lambda: declared.conditions_hold_water(entry)
+    yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+
+
+def _driver(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.config)
+
+
+def _notifier(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "prefixes are text", lambda: declared.prefixes_are_prefixes(entry)
+
+
+def _source(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.params)
+    yield "a bad body is told, not tripped over", lambda: bad_bodies_are_told(entry)
+    yield "a sender without credentials is told why", lambda: strangers_are_refused(entry)
+
+
+_OF_KIND: Mapping[str, Callable[[ModuleType, Any], Iterator[Row]]] = {
+    "checks": _check, "actions": _action, "drivers": _driver, "notifiers": _notifier, "sources": _source,
+}  # fmt: skip
+
+
+def _calls(kind: str, entry: Any) -> Iterator[played.Call]:
+    if kind == "checks":
+        yield played.Call("run", entry.params, entry.run)
+    elif kind == "actions":
+        yield played.Call("dry_run", entry.params, entry.dry_run)
+        yield played.Call("execute", entry.params, entry.execute)
+        if entry.observe is not None:
+            yield played.Call("observe", entry.params, entry.observe)
+    elif kind == "notifiers":
+        yield played.Call("send", entry.params, lambda params, probe: entry.send(played.MESSAGE, params, probe))
+
+
+def _played(call: played.Call, play: Play) -> Iterator[Row]:
+    yield f"{call.name}: a refused connection is told", lambda: played.refused_is_told(call, play)
+    yield f"{call.name}: silence is a timeout", lambda: played.silence_is_a_timeout(call, play)
+    yield f"{call.name}: secrets stay secret", lambda: played.secrets_stay_secret(call, play)
+    with scene_at(1) as scene:
+        needs_connection = bool(play(scene).connections)
+    if needs_connection:
+        yield f"{call.name}: an unknown connection is missing", lambda: played.unknown_connection_is_missing(call, play)
+    if call.name == "dry_run":
+        yield f"{call.name}: changes nothing", lambda: played.dry_run_changes_nothing(call, play)
+
+
+# Sources are not called over the network: they are handed what came over it.
+
+_BODIES: tuple[bytes, ...] = (
+    b"", b"null", b"[]", b"{}", b"{", b'"text"', b"0", b"\xff\xfe", b"\x00", b"NaN", b"[" * _DEEP, b'{"a":' * _DEEP,
+    json.dumps({"version": "4", "alerts": [None, 1, "a", [], {}]}).encode(), b'{"alerts": {"a": 1}}', b"1e999",
+)  # fmt: skip
+
+
+def bad_bodies_are_told(entry: SourceType) -> None:
+    """Whatever is posted: alerts, quarantined pieces with their reasons, or ``InvalidInput``; nothing else."""
+    params, now = entry.params(), datetime.now(UTC)
+    for body in _BODIES:
+        try:
+            alerts, quarantined = entry.parse(body, {}, params, now)
+        except InvalidInput as error:
+            expect(error.problems, f"{body[:40]!r}: InvalidInput without a problem")
+            continue
+        except Exception as error:
+            raise Broken(f"{body[:40]!r} raises {type(error).__name__}: {error}") from error
+        expect(all(isinstance(alert, Alert) for alert in alerts), f"{body[:40]!r} gives something that is no Alert")
+        expect(all(reason for reason, _ in quarantined), f"{body[:40]!r}: quarantined without a reason")
+
+
+def strangers_are_refused(entry: SourceType) -> None:
+    """With a secret configured, a request without it is refused with a reason that does not hold the secret."""
+    if "token" not in entry.params.model_fields:
+        return
+    with scene_at(1) as scene:
+        params = entry.params.model_validate({"token": scene.reference})
+        for headers in ({}, {"Authorization": ""}, {"authorization": "Bearer wrong"}, {"Authorization": "\xff"}):
+            reason = entry.verify(headers, b"{}", params)
+            expect(reason, f"a sender with {headers} is let in")
+            expect(scene.canary not in str(reason), "the refusal shows the secret")
+        expect(
+            entry.verify({"Authorization": f"Bearer {scene.canary}"}, b"{}", params) is None,
+            "the right token is refused",
+        )

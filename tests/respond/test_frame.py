@@ -1,0 +1,284 @@
+"""The act frame in a real App: refusals are named and recorded, conditions gate, nothing happens twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.app import House, do, house, runbook
+
+from quell.incident.event import EventKind
+from quell.incident.incident import Status
+
+pytestmark = pytest.mark.anyio
+
+FIX = "- {condition: state.critical, then: [fix]}"
+
+
+def fix(value: object = 0, rest: str = "", *more: object) -> str:
+    return f"- {{id: fix, type: automated, action: {do('fix', value, *more)}{rest}}}\n"
+
+
+def flag(name: str, rest: str = "", value: object = 1) -> str:
+    return f"- {{id: {name}, type: automated, action: {{type: set_flag, config: {{flag: {name}, value: {value}, file: @/flags.json}}}}{rest}}}\n"
+
+
+async def refusal(home: House, incident: str) -> dict[str, Any]:
+    await home.escalated(incident)
+    return (await home.told_of(incident, EventKind.ACTION_REFUSED))[-1]
+
+
+# Refusals, with rule, value and limit.
+
+
+@pytest.mark.parametrize(
+    ("rails", "rest", "rule", "value", "limit"),
+    [
+        ("{run_script: {allow: false}}", "", "not_allowed", None, None),
+        ("{run_script: {parameters: {cwd: {one_of: [/srv]}}}}", "", "parameter", None, "cwd"),
+        ("{run_script: {max_magnitude: 3}}", "", "max_magnitude", None, 3.0),
+        ("{}", ", guard: {command: [restart]}", "guard", ["@/do", "fix", "0"], "restart"),
+        ("{}", ", precondition: 'state.value < 10'", "precondition", None, "state.value < 10"),
+        ("{}", ", capture: {limit: 'select 1'}", "capture", None, None),
+    ],
+)  # fmt: skip
+async def test_a_refusal_is_recorded_with_its_rule_value_and_limit(
+    tmp_path: Path, rails: str, rest: str, rule: str, value: object, limit: object
+) -> None:
+    more = f"guardrails: {{actions: {rails}}}\n"
+    async with house(tmp_path, runbook(FIX, fix(rest=rest)), more=more) as home:
+        told = await refusal(home, await home.fire())
+        expected = json.loads(json.dumps(value).replace("@/", f"{tmp_path}/"))
+        assert (told["rule"], told["value"], told["limit"]) == (rule, expected, limit)
+        assert home.effects == []
+
+
+async def test_default_deny(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, fix()), more="guardrails: {default_allow: false}\n") as home:
+        assert (await refusal(home, await home.fire()))["rule"] == "not_allowed"
+
+
+async def test_an_unknown_service_is_diagnosed_and_paged_and_never_acted_on(tmp_path: Path) -> None:
+    book = runbook(FIX, fix()).replace("service: shop\n", "")
+    async with house(tmp_path, book) as home:
+        incident = await home.fire(service="")
+        told = await refusal(home, incident)
+        now = await home.app.incident(incident)
+        assert (told["rule"], now.service, home.effects) == ("unknown_service", None, [])
+        assert now.findings["state"]["status"] == "critical"
+
+
+async def test_a_mapping_rule_of_the_catalogue_finds_the_service(tmp_path: Path) -> None:
+    book = runbook(FIX, fix()).replace("service: shop\n", "")
+    async with house(tmp_path, book, services="{shop: {match: [{team: sales}]}}") as home:
+        incident = await home.fire(service="", team="sales")
+        now = await home.over(incident)
+        assert (now.service, home.effects) == ("shop", ["fix"])
+
+
+async def test_a_used_up_rate_refuses_the_third(tmp_path: Path) -> None:
+    """Twelve restarts healed it twelve times: the breaker counts successes too."""
+    more = "guardrails: {actions: {run_script: {rate: 2/1h}}}\n"
+    async with house(tmp_path, runbook(FIX, fix()), more=more) as home:
+        for _ in range(2):
+            home.state(50)
+            incident = await home.fire()
+            assert (await home.over(incident)).outcome == "resolved"
+            await home.calm()
+        home.state(50)
+        told = await refusal(home, await home.fire())
+        assert (told["rule"], told["value"], told["limit"]) == ("rate", 2, 2)
+        assert home.effects == ["fix", "fix"]
+
+
+async def test_the_runbooks_own_rate_counts_too(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, fix(rest=", guard: {rate: 1/1h}"))) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+        await home.calm()
+        home.state(50)
+        told = await refusal(home, await home.fire())
+        assert (told["rule"], told["limit"]) == ("runbook_rate", 1)
+
+
+async def test_a_refusal_is_followed_by_the_next_decision(tmp_path: Path) -> None:
+    book = runbook(
+        FIX + "\n- {condition: state.value > 20, then: [other]}",
+        fix(rest=", precondition: 'state.value < 10'") + f"- {{id: other, type: automated, action: {do('other', 0)}}}",
+    )
+    async with house(tmp_path, book) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+        assert home.effects == ["other"]
+
+
+# Conditions before and after.
+
+
+async def test_a_precondition_that_cannot_be_told_refuses(tmp_path: Path) -> None:
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    book = runbook(FIX, flag("a", ", precondition: 'gone.value == 1'"), diagnostics="""\
+- {id: state, type: shell_command, config: {command: [cat, @/state]}, interpret: {critical: value >= 10}}
+- {id: gone, type: shell_command, config: {command: [cat, @/nothing-here]}}""")  # fmt: skip
+    async with house(tmp_path, book) as home:
+        assert (await refusal(home, await home.fire()))["rule"] == "precondition"
+        assert json.loads((tmp_path / "flags.json").read_text()) == {"a": 0}
+
+
+async def test_a_precondition_sees_what_the_action_sees_now(tmp_path: Path) -> None:
+    """Somebody changed the target since: ``value`` is the flag as it is, not as it was."""
+    (tmp_path / "flags.json").write_text('{"a": "mine"}')
+    async with house(tmp_path, runbook(FIX, flag("a", ", precondition: 'value == 0'"))) as home:
+        told = await refusal(home, await home.fire())
+        assert told["rule"] == "precondition"
+        assert "mine" in told["reason"]
+
+
+async def test_a_postcondition_that_does_not_hold_is_a_failure_and_the_next_decision_follows(tmp_path: Path) -> None:
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    book = runbook(
+        FIX.replace("fix", "a") + "\n- {condition: state.value > 20, then: [fix]}",
+        flag("a", ", postcondition: {check: value == 2, within: 0.3s}") + fix(),
+    )
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        now = await home.over(incident)
+        assert (now.outcome, home.effects) == ("resolved", ["fix"])
+        told = await home.told_of(incident, EventKind.ACTION_FINISHED)
+        assert [one["result"] for one in told] == ["failed", "done"]
+        assert "postcondition does not hold" in told[0]["summary"]
+        assert len(await home.told_of(incident, EventKind.CHECK_FINISHED)) == 2
+
+
+async def test_what_does_not_end_in_time_is_unknown_and_a_person_decides(tmp_path: Path) -> None:
+    book = runbook(FIX + "\n- {condition: state.value > 20, then: [fix]}", fix(0, ", timeout: 0.4s", 30))
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        now = await home.escalated(incident)
+        assert home.effects == ["fix"]
+        assert [deed.result for deed in now.deeds.values()] == ["unknown"]
+        assert "may or may not have been done" in now.reason
+
+
+async def test_nothing_of_a_deed_is_left_open_after_it(tmp_path: Path) -> None:
+    """The lease is given back whatever came of it: the next incident on the same target does not wait."""
+    book = runbook(FIX, fix(50, "", 0, 3), more="max_rounds: 1\n")
+    async with house(tmp_path, [book]) as home:
+        for replica in ("1", "2"):
+            incident = await home.fire(replica=replica)
+            await home.escalated(incident)
+            await home.app.resolve(incident, "anna")
+            await home.calm(replica=replica)
+        assert home.effects == ["fix", "fix"]
+        left = await home.app.database.read(lambda c: c.exec_driver_sql("select count(*) from quell_leases").scalar())
+        assert left == 0
+
+
+# Order, targets, batches.
+
+
+def each(rest: str, script: str = "do") -> str:
+    return (
+        f"- {{id: fix, type: automated, for_each: {{n: [a, b, c]{rest}}}, action: {{type: run_script, config: "
+        f"{{command: [@/{script}, '${{n}}', '50']}}}}}}\n"
+    )
+
+
+def shell(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text("#!/bin/sh\n" + text.replace("@/", f"{folder}/"))
+    (folder / name).chmod(0o755)
+
+
+async def test_every_target_gets_its_own_pass(tmp_path: Path) -> None:
+    shell(tmp_path, "last", 'echo "$1" >> @/effects; if [ "$1" = c ]; then echo 0 > @/state; fi\n')
+    async with house(tmp_path, runbook(FIX, each("", "last"))) as home:
+        incident = await home.fire()
+        assert (await home.over(incident)).outcome == "resolved"
+        assert home.effects == ["a", "b", "c"]
+        told = await home.told_of(incident, EventKind.ACTION_FINISHED)
+        assert [one["target"] for one in told] == ["a", "b", "c"]
+
+
+async def test_a_failure_stops_the_rest(tmp_path: Path) -> None:
+    shell(tmp_path, "second", 'echo "$1" >> @/effects; [ "$1" != b ]\n')
+    async with house(tmp_path, runbook(FIX, each("", "second"))) as home:
+        await home.escalated(await home.fire())
+        assert home.effects == ["a", "b"]
+
+
+async def test_when_it_gets_worse_between_batches_the_rest_is_left_alone(tmp_path: Path) -> None:
+    """A restart during a surge makes it worse: the users' signal is watched between batches."""
+    shell(tmp_path, "surge", 'echo "$1" >> @/effects; echo 500 > @/state\n')
+    async with house(tmp_path, runbook(FIX, each(", batch: 2, stop_on: worse", "surge"))) as home:
+        now = await home.escalated(await home.fire())
+        assert (home.effects, now.verdict) == (["a", "b"], "worse")
+
+
+async def test_needs_order_the_steps_of_a_decision(tmp_path: Path) -> None:
+    steps = "".join(
+        f"- {{id: {name}, type: automated, action: {do(name, value)}{rest}}}\n"
+        for name, value, rest in (("one", 50, ""), ("two", 0, ", needs: [one]"))
+    )
+    async with house(tmp_path, runbook("- {condition: state.critical, then: [one, two]}", steps)) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+        assert home.effects == ["one", "two"]
+
+
+async def test_what_is_kept_for_now_becomes_an_obligation(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, fix(rest=", revert: {after: 24h, ask: sales}"))) as home:
+        incident = await home.fire()
+        now = await home.over(incident)
+        made = (await home.told_of(incident, EventKind.OBLIGATION_MADE))[0]
+        assert (now.status, now.obligations) == (Status.RESOLVED, (made["obligation"],))
+        assert made["owner"] == "sales"
+
+
+async def test_captured_values_come_back_with_the_undo(tmp_path: Path) -> None:
+    """On a real database: the limit of before is remembered, and put back when things got worse."""
+    import sqlite3
+
+    target = tmp_path / "shop.db"
+    with sqlite3.connect(target) as db:
+        db.execute("create table limits (name text primary key, value int)")
+        db.execute("insert into limits values ('app', 77)")
+    cap = (
+        "- {id: cap, type: automated, capture: {before: 'select value from limits'}, action: {type: run_script, config: "
+        "{database: shopdb, sql: 'update limits set value = 20'}}, undo: {sql: 'update limits set value = {captured.before}', on: worse}}\n"
+    )
+    book = runbook("- {condition: state.critical, then: [cap, fix]}", cap + fix(500))
+    async with house(tmp_path, book, more=f"connections: {{shopdb: {{type: sqlite, url: '{target}'}}}}\n") as home:
+        now = await home.escalated(await home.fire())
+        assert now.verdict == "worse"
+        with sqlite3.connect(target) as db:
+            assert db.execute("select value from limits").fetchone() == (77,)
+        assert [deed.result for deed in now.deeds.values()] == ["done", "done", "done"]
+
+
+# Two incidents, one target.
+
+
+async def test_two_incidents_do_not_act_on_one_target_at_once(tmp_path: Path, database: str) -> None:
+    shell(tmp_path, "pool", 'echo "in $1" >> @/order; sleep 0.6; echo 0 > "@/state$1"; echo "out $1" >> @/order\n')
+    books = []
+    for name in "ab":
+        (tmp_path / f"state{name}").write_text("50")
+        text = runbook(FIX, f"- {{id: fix, type: automated, action: {{type: run_script, config: {{command: [@/pool, {name}]}}}}}}")
+        books.append(text.replace("id: down", f"id: down-{name}").replace("Down", f"Down{name}").replace("@/state", f"@/state{name}"))
+    async with house(tmp_path, books, database=database) as home:
+        incidents = [await home.fire(f"Down{name}") for name in "ab"]
+        assert len(set(incidents)) == 2
+        for incident in incidents:
+            assert (await home.over(incident)).outcome == "resolved"
+        order = (tmp_path / "order").read_text().split("\n")[:4]
+        assert sorted(order[:2]) in (["in a", "out a"], ["in b", "out b"])
+        assert len(set(order)) == 4
+
+
+# Numbers of any size.
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 10**25, "1e400"])
+async def test_a_fact_of_any_size_does_not_end_the_run(tmp_path: Path, number: object) -> None:
+    async with house(tmp_path, runbook(FIX, fix()), state=number) as home:
+        now = await home.over(await home.fire())
+        assert now.outcome in ("resolved", "escalated")
