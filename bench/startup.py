@@ -16,6 +16,8 @@ from typing import Any
 
 from bench.loop import runbook, webhook
 
+# As installed: compiled once, whatever the shell that runs this says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 QUELL = [sys.executable, "-m", "quell.cli.main"]
 ROUNDS = 5
 

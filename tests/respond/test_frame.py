@@ -117,7 +117,7 @@ async def test_a_refusal_is_followed_by_the_next_decision(tmp_path: Path) -> Non
 
 async def test_a_precondition_that_cannot_be_told_refuses(tmp_path: Path) -> None:
     (tmp_path / "flags.json").write_text('{"a": 0}')
-    book = runbook(FIX, flag("a", ", precondition: 'gone.value == 1'"), diagnostics="""\
+    book = runbook(FIX.replace("fix", "a"), flag("a", ", precondition: 'gone.value == 1'"), diagnostics="""\
 - {id: state, type: shell_command, config: {command: [cat, @/state]}, interpret: {critical: value >= 10}}
 - {id: gone, type: shell_command, config: {command: [cat, @/nothing-here]}}""")  # fmt: skip
     async with house(tmp_path, book) as home:
@@ -128,7 +128,7 @@ async def test_a_precondition_that_cannot_be_told_refuses(tmp_path: Path) -> Non
 async def test_a_precondition_sees_what_the_action_sees_now(tmp_path: Path) -> None:
     """Somebody changed the target since: ``value`` is the flag as it is, not as it was."""
     (tmp_path / "flags.json").write_text('{"a": "mine"}')
-    async with house(tmp_path, runbook(FIX, flag("a", ", precondition: 'value == 0'"))) as home:
+    async with house(tmp_path, runbook(FIX.replace("fix", "a"), flag("a", ", precondition: 'value == 0'"))) as home:
         told = await refusal(home, await home.fire())
         assert told["rule"] == "precondition"
         assert "mine" in told["reason"]

@@ -2,10 +2,10 @@
 
 import json
 import socket
-import time
+from collections.abc import Iterator
 
 import pytest
-from tests.servers.postgres import Postgres
+
 from tests.web.house import House, alerts
 
 
@@ -35,8 +35,8 @@ def test_nothing_usable_is_202(house: House) -> None:
 def test_an_unparsable_body_is_400_with_the_place(house: House) -> None:
     answer = house.http.post("/webhooks/alertmanager", content=b'{"version": "4",\n "alerts": [}')
     assert answer.status_code == 400
-    assert answer.json()["problems"][0] | {"message": ""} == answer.json()["problems"][0] | {"message": ""}
-    assert (answer.json()["problems"][0]["line"], answer.json()["problems"][0]["column"]) == (2, 13)
+    problem = answer.json()["problems"][0]
+    assert (problem["line"], problem["column"]) == (2, 13)
 
 
 @pytest.mark.parametrize("depth", [100, 5_000, 100_000])
@@ -60,7 +60,7 @@ def test_an_oversized_body_is_413_naming_the_limit(house: House) -> None:
 
 
 def test_an_oversized_body_of_unknown_length_is_stopped_while_it_arrives(house: House) -> None:
-    def endless():
+    def endless() -> Iterator[bytes]:
         for _ in range(40):
             yield b" " * 65_536
 
@@ -108,18 +108,3 @@ def test_after_all_that_alerts_are_still_handled(house: House) -> None:
     house.set(errors="12.4")
     name = house.alert("ShopErrors", instance="later")
     house.until(name, "resolved")
-
-
-def test_a_database_that_is_away_is_503_and_nothing_is_lost(tmp_path, postgres_url: str) -> None:
-    with Postgres() as server, House(tmp_path, database=server.url()) as house:
-        before = house.alert("First")
-        server.crash()
-        answer = house.http.post("/webhooks/alertmanager", json=alerts({"alertname": "Second", "service": "shop"}))
-        assert answer.status_code == 503
-        assert int(answer.headers["retry-after"]) >= 1
-        assert "error" in answer.json()
-        assert house.http.get("/readyz").status_code == 503
-        assert house.http.get("/healthz").status_code == 200
-        server.__exit__(None, None, None)
-        assert before
-        assert time.time()

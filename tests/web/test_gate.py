@@ -1,0 +1,70 @@
+"""Who gets in: hosts, tokens, other sites' pages, sizes; and the headers that every answer has."""
+
+import pytest
+
+from tests.web.house import House
+
+
+def test_a_foreign_host_name_is_421(house: House) -> None:
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.7"):
+        answer = house.http.get("/api/v1/incidents", headers={"host": host})
+        assert answer.status_code == 421, host
+        assert answer.json()["rule"] == "host"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "127.0.0.1", "127.8.8.8:1", "[::1]:8470"])
+def test_a_loopback_name_is_let_in(house: House, host: str) -> None:
+    assert house.http.get("/readyz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_a_change_asked_for_by_another_site_is_403(house: House, headers: dict[str, str]) -> None:
+    for path in ("/webhooks/alertmanager", "/incidents/trigger", "/api/v1/reload", "/approvals/x", "/incidents/x/take"):
+        answer = house.http.post(path, headers=headers)
+        assert answer.status_code == 403, path
+        assert answer.json()["rule"] == "csrf"
+
+
+def test_a_form_without_the_token_of_its_cookie_is_403(house: House) -> None:
+    incident = house.alert("Nobody")
+    cookie = house.http.get(f"/incidents/{incident}").cookies["quell_csrf"]
+    for form, sent in (({}, cookie), ({"csrf": "x"}, cookie), ({"csrf": ""}, ""), ({"csrf": cookie}, "")):
+        answer = house.http.post(f"/incidents/{incident}/take", data=form, headers={"cookie": f"quell_csrf={sent}"})
+        assert answer.status_code == 403, form
+    assert house.incident(incident)["assignee"] is None
+    good = house.http.post(
+        f"/incidents/{incident}/take", data={"csrf": cookie, "by": "Ines"}, headers={"cookie": f"quell_csrf={cookie}"}
+    )
+    assert good.status_code == 204
+    assert house.incident(incident)["assignee"] == "Ines"
+
+
+def test_the_cookie_cannot_be_read_or_sent_by_others(house: House) -> None:
+    cookie = house.http.get("/").headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", "/static/quell.css", "/api/v1/incidents/none"])
+def test_every_answer_has_the_security_headers(house: House, path: str) -> None:
+    headers = house.http.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "same-origin"
+    assert "server" not in headers
+
+
+def test_static_files_do_not_lead_out_of_their_folder(house: House) -> None:
+    for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py"):
+        assert house.http.get(path).status_code == 404

@@ -1,0 +1,64 @@
+"""A server with a token: nobody gets in without it, a browser signs in, a source may bring its own secret."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web.house import House, alerts
+
+HTML = {"accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    os.environ["QUELL_TEST_TOKEN"] = "open sesame"
+    os.environ["QUELL_TEST_HOOK"] = "hook"
+    more = (
+        "server: {token: 'env:QUELL_TEST_TOKEN', allowed_hosts: [quell.example]}\n"
+        "sources: {own: {type: alertmanager, token: 'env:QUELL_TEST_HOOK'}, bare: {type: alertmanager}}"
+    )
+    with House(tmp_path_factory.mktemp("guarded"), more=more) as house:
+        yield house
+
+
+def test_nothing_but_liveness_and_files_without_it(guarded: House) -> None:
+    paths = ("/", "/readyz", "/api/v1/incidents", "/api/v1/openapi.json", "/incidents", "/live", "/alerts")
+    for path in paths:
+        answer = guarded.http.get(path)
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert guarded.http.post("/webhooks/bare", json=alerts({"alertname": "X"})).status_code == 401
+    assert guarded.http.get("/healthz").status_code == 200
+    assert guarded.http.get("/static/quell.css").status_code == 200
+
+
+def test_with_it_everything(guarded: House) -> None:
+    good = {"authorization": "Bearer open sesame"}
+    assert guarded.http.get("/readyz", headers=good).status_code == 200
+    assert guarded.http.get("/readyz", headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert guarded.http.get("/readyz", headers={**good, "host": "quell.example"}).status_code == 200
+    assert guarded.http.get("/readyz", headers={**good, "host": "other.example"}).status_code == 421
+
+
+def test_a_source_with_a_secret_of_its_own_checks_that_one(guarded: House) -> None:
+    body = alerts({"alertname": "X", "service": "shop"})
+    refused = guarded.http.post("/webhooks/own", json=body)
+    assert refused.status_code == 401
+    assert refused.json()["rule"] == "signature"
+    good = guarded.http.post("/webhooks/own", json=body, headers={"authorization": "Bearer hook"})
+    assert good.status_code == 200
+
+
+def test_a_browser_signs_in_once(guarded: House) -> None:
+    page = guarded.http.get("/alerts", headers=HTML)
+    assert page.status_code == 401
+    assert 'action="/sign-in"' in page.text
+    assert guarded.http.post("/sign-in", data={"token": "wrong"}, headers=HTML).status_code == 401
+    answer = guarded.http.post("/sign-in", data={"token": "open sesame", "back": "/alerts"}, headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/alerts")
+    session = {"cookie": f"quell_session={answer.cookies['quell_session']}"}
+    assert "open sesame" not in session["cookie"]
+    assert guarded.http.get("/alerts", headers={**HTML, **session}).status_code == 200
+    away = guarded.http.post("/sign-in", data={"token": "open sesame", "back": "//evil.example"}, headers=HTML)
+    assert away.headers["location"] == "/"
