@@ -145,6 +145,7 @@ class App:
                 for executor in dead:
                     found = await asyncio.to_thread(self.durable.recover, executor)
                     _log.warning("executor_lost", executor=executor, recovered=found)
+                await approve.tell_untold(self.means)
             except Exception as error:  # the next beat tries again; a database that is away comes back
                 _log.error("heartbeat_failed", error=str(error))
             await asyncio.sleep(lease_us / 3_000_000)
@@ -366,10 +367,7 @@ class App:
             return
         context = Context(incident=row["incident"], tenant=row["tenant"])
         effects.told += self.means.append(connection, context, [approve.answered_event(row, state, by, reason)])
-        message, workflow = {"answer": state, "by": by, "reason": reason}, row["workflow"]
-        effects.after.append(
-            lambda: self.durable.send(workflow, message, topic=approve.TOPIC, key=f"{row['id']}/{state}")
-        )
+        effects.after.append(partial(approve.tell, self.means, row))
 
     def _withdraw(self, connection: sa.Connection, effects: _Effects, incident: str, reason: str) -> None:
         for waiting in queries.waiting_approvals(connection, incident):

@@ -97,6 +97,11 @@ _MAKERS: dict[str, Callable[[str, ModuleType], Any]] = {
 }  # fmt: skip
 
 
+def entry_of(kind: str, name: str, module: ModuleType) -> Any:
+    """What the registry makes of a module (``kind``: the folder's name). Raises ``BadPlugin`` naming what it lacks."""
+    return _MAKERS[kind](name, module)
+
+
 @cache
 def _names(kind: str) -> Mapping[str, Callable[[], ModuleType]]:
     """Every plug-in's name and how to load it; nothing is loaded yet."""
@@ -113,7 +118,7 @@ def _names(kind: str) -> Mapping[str, Callable[[], ModuleType]]:
 
 @cache
 def _load(kind: str, name: str) -> Any:
-    return _MAKERS[kind](name, _names(kind)[name]())
+    return entry_of(kind, name, _names(kind)[name]())
 
 
 class Shelf(Mapping[str, T]):

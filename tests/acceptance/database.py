@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 
@@ -145,7 +146,11 @@ def _cut(connection: psycopg.Connection[Any]) -> bool:
 @contextlib.contextmanager
 def payments_server() -> Iterator[Postgres]:
     """Logs each change of a role with its time (epoch seconds)."""
-    settings = {"superuser_reserved_connections": RESERVED, "log_line_prefix": "%n ", "log_statement": "ddl"}
+    settings: dict[str, str | int] = {
+        "superuser_reserved_connections": RESERVED,
+        "log_line_prefix": "%n ",
+        "log_statement": "ddl",
+    }
     with Postgres(max_connections=SLOTS, settings=settings) as server:
         for statement in RIGHTS.splitlines():
             server.execute(statement)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
+
 import quell
 from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import Incident
@@ -58,7 +60,7 @@ class Quell(Server):
         settings = {
             "database": str(self.folder / "quell.db"), "runbooks": ["runbooks"],
             "server": {"port": self.port, "base_url": self.url}, "scrape_interval": "200ms",
-            "engine": {"poll": "0.2s"}, "notifiers": dict.fromkeys(PAGED, {"type": "log"}), **self.settings,
+            "engine": {"poll": "0.2s"}, "notifiers": {name: {"type": "log"} for name in PAGED}, **self.settings,
         }  # fmt: skip
         (self.folder / "quell.yaml").write_text(json.dumps(settings))
 
@@ -144,5 +146,4 @@ def only(log: Collection[Event], kind: EventKind, **payload: Any) -> Event:
 
 def in_order(*told: Event) -> bool:
     """Whether the events come one after another, in the log's order and by its clock."""
-    pairs = list(zip(told, told[1:], strict=False))
-    return all(one.seq < two.seq and one.at <= two.at for one, two in pairs)
+    return all(one.seq < two.seq and one.at <= two.at for one, two in pairwise(told))

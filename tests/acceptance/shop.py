@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
 from tests.servers.haproxy import HAProxy
 from tests.servers.ports import free_port
 from tests.servers.process import wait_until
@@ -46,7 +47,9 @@ class Shop:
         folder.mkdir(parents=True)
         shutil.copy(PROGRAMS / "shop.py", folder)
         shutil.copy(PROGRAMS / f"pricing_{version}.py", folder / "pricing.py")
-        (folder / "RELEASE.json").write_text(json.dumps({"version": version, "migrations_reversible": True, "by": "ci"}))
+        (folder / "RELEASE.json").write_text(
+            json.dumps({"version": version, "migrations_reversible": True, "by": "ci"})
+        )
         return folder
 
     def deploy(self, version: str) -> None:
@@ -55,13 +58,16 @@ class Shop:
         fresh.symlink_to(self.release(version))
         fresh.replace(self.current)
         for name, port in zip(REPLICAS, self.ports, strict=True):
-            self.haproxy.command(f"set server shop/{name} state drain")
-            wait_until(lambda name=name: self.sessions(name) == 0, f"{name} drained", 10)
-            self.supervisord.call("supervisor.stopProcess", f"shop:{name}")
-            self.supervisord.call("supervisor.startProcess", f"shop:{name}")
-            wait_until(lambda port=port: version_at(port) == version, f"{name} on {version}", 10)
-            self.haproxy.command(f"set server shop/{name} state ready")
-            wait_until(lambda name=name: self.haproxy.servers()[f"shop/{name}"].startswith("UP"), f"{name} up", 10)
+            self._replace(name, port, version)
+
+    def _replace(self, name: str, port: int, version: str) -> None:
+        self.haproxy.command(f"set server shop/{name} state drain")
+        wait_until(lambda: self.sessions(name) == 0, f"{name} drained", 10)
+        self.supervisord.call("supervisor.stopProcess", f"shop:{name}")
+        self.supervisord.call("supervisor.startProcess", f"shop:{name}")
+        wait_until(lambda: version_at(port) == version, f"{name} on {version}", 10)
+        self.haproxy.command(f"set server shop/{name} state ready")
+        wait_until(lambda: self.haproxy.servers()[f"shop/{name}"].startswith("UP"), f"{name} up", 10)
 
     def sessions(self, name: str) -> int:
         header, *lines = self.haproxy.command("show stat").splitlines()
@@ -132,10 +138,10 @@ class Users:
 def shop(folder: Path) -> Iterator[Shop]:
     """Started, v1 released and every replica up; all gone afterwards."""
     ports, metrics = tuple(free_port() for _ in REPLICAS), free_port()
-    program = {
+    program: dict[str, str | int] = {
         "command": f"{sys.executable} {folder}/current/shop.py {','.join(map(str, ports))} %(process_num)d",
         "numprocs": 3, "numprocs_start": 1, "process_name": "shop-%(process_num)d", "stopasgroup": "false",
-        "stopwaitsecs": 5, "environment": "PYTHONDONTWRITEBYTECODE=1",
+        "stopwaitsecs": 5, "environment": "PYTHONDONTWRITEBYTECODE=1", "autostart": "false",
     }  # fmt: skip
     servers = "\n".join(
         f"    server {name} 127.0.0.1:{port} check inter 100 fall 2 rise 1"
@@ -155,7 +161,7 @@ backend shop
     retries 0
 {servers}
 """
-    with Supervisord({"shop": {**program, "autostart": "false"}}) as supervisord, HAProxy(sections) as haproxy:
+    with Supervisord({"shop": program}) as supervisord, HAProxy(sections) as haproxy:
         made = Shop(folder, ports, supervisord, haproxy, f"127.0.0.1:{metrics}")
         made.current.symlink_to(made.release("v1"))
         supervisord.call("supervisor.startProcessGroup", "shop")

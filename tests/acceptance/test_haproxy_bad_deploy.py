@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from quell.incident.event import EventKind as Kind
 from quell.incident.incident import Status
 from tests.acceptance.quell import Quell, in_order, only, quicker, story
@@ -94,7 +95,9 @@ def _reads_right(quell: Quell, incident: str) -> None:
     """The log tells what happened: evidence, decision, intent before effect, verdict, end."""
     log = quell.timeline(incident)
     opened = only(log, Kind.OPENED, source="alertmanager", service="shop", runbook="shop-bad-deploy")
-    findings = {one.payload["finding"]["check"]: one.payload["finding"] for one in log if one.kind is Kind.CHECK_FINISHED}
+    findings = {
+        one.payload["finding"]["check"]: one.payload["finding"] for one in log if one.kind is Kind.CHECK_FINISHED
+    }
     assert {name: one["status"] for name, one in findings.items()} == {
         "errors": "critical", "deploy": "critical", "before": "healthy", "replicas": "healthy",
     }  # fmt: skip

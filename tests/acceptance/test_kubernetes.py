@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from quell.incident.event import EventKind as Kind
 from quell.incident.incident import Status
 from tests.acceptance.quell import Quell, in_order, only, story
@@ -123,7 +124,9 @@ def test_bad_image_is_undone(cluster: Cluster) -> None:
 
 def _reads_right(quell: Quell, incident: str) -> None:
     log = quell.timeline(incident)
-    findings = {one.payload["finding"]["check"]: one.payload["finding"] for one in log if one.kind is Kind.CHECK_FINISHED}
+    findings = {
+        one.payload["finding"]["check"]: one.payload["finding"] for one in log if one.kind is Kind.CHECK_FINISHED
+    }
     assert (findings["ready"]["status"], findings["ready"]["facts"]["value"]) == ("critical", 1)
     deploy = findings["deploy"]["facts"]
     assert (deploy["version"], deploy["previous"]["version"]) == ("shop/payment:3", "shop/payment:2")
@@ -131,7 +134,10 @@ def _reads_right(quell: Quell, incident: str) -> None:
     assert intended.payload["call"] == "roll back payment from shop/payment:3 to shop/payment:2"
     rolled = only(log, Kind.ACTION_FINISHED, action="rollback", result="done")
     told = only(log, Kind.VERIFICATION_FINISHED, verdict="recovered")
-    assert (told.payload["signals"]["ready"]["before"], told.payload["signals"]["ready"]["now"]) == ("critical", "healthy")
+    assert (told.payload["signals"]["ready"]["before"], told.payload["signals"]["ready"]["now"]) == (
+        "critical",
+        "healthy",
+    )
     assert in_order(
         only(log, Kind.OPENED, source="alertmanager", service="payment"), only(log, Kind.DECIDED), intended, rolled,
         only(log, Kind.ALERT_RESOLVED), told, only(log, Kind.RESOLVED), only(log, Kind.RUN_ENDED),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+
 from quell.incident.event import Event
 from quell.incident.event import EventKind as Kind
 from quell.incident.incident import Status
@@ -16,7 +17,6 @@ from tests.acceptance.watched import watched
 from tests.servers.postgres import Postgres
 from tests.servers.postgres_exporter import PostgresExporter
 from tests.servers.prometheus import Prometheus
-from tests.servers.process import wait_until
 
 IDLE_S = 1.0
 CAP = 6
@@ -112,7 +112,7 @@ def test_exhausted_by_forgotten_transactions(site: Site, payments: Payments) -> 
 def test_a_cap_that_does_not_help_is_taken_back(site: Site, payments: Payments) -> None:
     """The cap is too wide: the pool comes back and leaks as before. Nothing is better, so the old limit returns."""
     payments.server.execute(f"ALTER ROLE {LEAKING} CONNECTION LIMIT 18")
-    runbook = quicker("postgres-connections.yaml", {**RUNBOOK, f"CONNECTION LIMIT {CAP}": "CONNECTION LIMIT 20"})
+    runbook = quicker("postgres-connections.yaml", {**RUNBOOK, "CONNECTION LIMIT 20": "CONNECTION LIMIT 20"})
     with quell_for(site, runbook) as quell:
         before = payments.leak_again_and_again(LEAKING, FORGOTTEN)
         payments.wait_until_forgotten(FORGOTTEN, IDLE_S)
@@ -126,7 +126,9 @@ def test_a_cap_that_does_not_help_is_taken_back(site: Site, payments: Payments) 
         assert not payments.pids() & before
         assert all(one.lives for one in others)
         assert payments.limit(LEAKING) == 18
-        limits = [one.payload["call"] for one in log if one.kind is Kind.ACTION_INTENDED and "ALTER" in str(one.payload)]
+        limits = [
+            one.payload["call"] for one in log if one.kind is Kind.ACTION_INTENDED and "ALTER" in str(one.payload)
+        ]
         assert [words.split(" LIMIT ")[1].split()[0] for words in limits] == ["20", "18"]
         told = only(log, Kind.VERIFICATION_FINISHED, verdict="unchanged")
         assert in_order(told, only(log, Kind.ESCALATED), only(log, Kind.RUN_ENDED))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.process import wait_until
 from tests.servers.prometheus import Prometheus

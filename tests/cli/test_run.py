@@ -47,7 +47,7 @@ def test_a_flag_is_set(tmp_path: Path) -> None:
     book = write_runbook(tmp_path, diagnostics=[check], step={"action": action})
     done = run_quell(tmp_path, "run", str(book))
     assert json.loads(flags.read_text()) == {"breaker": "open"}, done.stdout
-    assert "closed → open" in done.stdout
+    assert '"closed" → "open"' in done.stdout
 
 
 def test_what_does_not_help_is_escalated(tmp_path: Path) -> None:

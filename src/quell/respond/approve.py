@@ -14,7 +14,7 @@ import orjson
 import rfc8785
 import sqlalchemy as sa
 
-from quell.errors import Conflict, NotFound
+from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.action import Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.respond.means import Context, Means
@@ -44,11 +44,19 @@ def approval_id(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
+def topic_of(approval: str) -> str:
+    """Where its answer is sent: an answer that comes too late must not be taken for that of the next one."""
+    return f"{TOPIC}/{approval}"
+
+
 async def ask(
     means: Means, context: Context, node: Act | Approve, key: str, *, preview: Preview, digest: str, why: str,
-    risk: Risk, clauses: Sequence[str] = (), instructions: str = "",
+    risk: Risk, clauses: Sequence[str] = (), instructions: str = "", workflow: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Put the question to people; returns what is needed to wait for the answer. Asking again asks once."""
+    """Put the question to people; returns what is needed to wait for the answer. Asking again asks once.
+
+    ``workflow``: who waits for the answer; the execution ``key`` is its own workflow unless said.
+    """
     name, asked_at = approval_id(key), now_us()
     expires_at = asked_at + int(node.approval.expires_s * 1_000_000)
     request = {
@@ -65,7 +73,7 @@ async def ask(
         connection.execute(
             sa.insert(approvals).values(
                 id=name, tenant=context.tenant, environment=context.environment, region=context.region,
-                incident=context.incident, workflow=key, hash=digest, request=dumps(request), state="waiting",
+                incident=context.incident, workflow=workflow or key, hash=digest, request=dumps(request), state="waiting",
                 people=node.approval.people, requested_at=asked_at, expires_at=expires_at,
             )
         )  # fmt: skip
@@ -80,8 +88,11 @@ def settle(
 ) -> tuple[Mapping[str, Any], str]:
     """Record one person's answer. Returns the row and its state after: ``waiting`` while more people are needed.
 
-    Raises ``NotFound``, and ``Conflict`` with the winner when it was answered already.
+    Raises ``InvalidInput``, ``NotFound``, and ``Conflict`` with the winner when it was answered already.
     """
+    if answer not in ANSWERS:
+        known = ", ".join(sorted(ANSWERS))
+        raise InvalidInput([Problem(f"{answer!r} is no answer", "answer", found=answer, expected=f"one of {known}")])
     row = queries.approval(connection, approval)
     answers: list[dict[str, Any]] = orjson.loads(row["answers"])
     if row["state"] != "waiting":
@@ -99,20 +110,41 @@ def settle(
     )
     if changed.rowcount != 1:
         raise Conflict("somebody answered at the same moment; look again")
-    return row, state
+    return {**row, "state": state, "answers": dumps(answers)}, state
 
 
 def answered_event(row: Mapping[str, Any], state: str, by: str, reason: str = "") -> NewEvent:
     """The event that ends an approval; appended once, whoever tells it."""
+    node = orjson.loads(row["request"])["node"]
     return NewEvent(
-        kind=EventKind.APPROVAL_ANSWERED, actor=by, node=row["workflow"], key=f"{row['workflow']}/answered",
-        payload={"approval": row["id"], "answer": state, "by": by, "reason": reason, "node": row["workflow"]},
+        kind=EventKind.APPROVAL_ANSWERED, actor=by, node=node, key=f"{node}/answered",
+        payload={"approval": row["id"], "answer": state, "by": by, "reason": reason, "node": node},
     )  # fmt: skip
+
+
+async def tell(means: Means, row: Mapping[str, Any]) -> None:
+    """Give a settled approval's answer to the run that waits; telling twice tells once."""
+    last = orjson.loads(row["answers"])[-1]
+    message = {"answer": row["state"], "by": last["by"], "reason": last["reason"]}
+    await means.durable.send(row["workflow"], message, topic=TOPIC, key=f"{row['id']}/{row['state']}")
+    await means.database.write(lambda connection: _told(connection, row["id"]))
+
+
+def _told(connection: sa.Connection, approval: str) -> None:
+    connection.execute(sa.update(approvals).where(approvals.c.id == approval).values(told_at=now_us()))
+
+
+async def tell_untold(means: Means) -> int:
+    """Tell the answers that a crash kept from being told. Returns how many."""
+    rows = await means.database.read(queries.untold_answers)
+    for row in rows:
+        await tell(means, row)
+    return len(rows)
 
 
 async def wait(means: Means, context: Context, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Inside a workflow: the answer, or ``expired`` when nobody gave one in time."""
-    answer = await means.durable.receive(TOPIC, asked["expires_s"])
+    answer = await means.durable.receive(topic_of(asked["approval"]), asked["expires_s"])
     if answer is not None:
         return dict(answer)
     result: dict[str, Any] = await means.durable.step("expire", _expire, means, context, asked["approval"])
@@ -131,6 +163,7 @@ async def _expire(means: Means, context: Context, approval: str) -> dict[str, An
         except NotFound:
             return {"answer": "expired", "by": "nobody"}
         means.append(connection, context, [answered_event(row, state, "nobody", "nobody answered in time")])
+        _told(connection, approval)
         return {"answer": state, "by": "nobody"}
 
     return await means.database.write(close)

@@ -78,8 +78,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
     )  # fmt: skip
     if plan is None:
         page = escalate.Page(context=context, escalation=Escalation(), reason=f"No runbook: {beginning.why}")
-        key = f"page:{context.incident}.{context.run}"
-        means.durable.start_in(connection, escalate.WORKFLOW, key, page.model_dump(mode="json"))
+        means.durable.start_in(connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
     return context, told
 
 

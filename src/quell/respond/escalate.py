@@ -36,6 +36,12 @@ class Page(BaseModel):
     escalation: Escalation
     reason: str
     extra: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def key(self) -> str:
+        """The id of its workflow; a second page of the same run is another one."""
+        return f"page:{self.context.incident}.{self.context.run}" + (".again" if self.again else "")
 
 
 def levels(page: Page, default: str) -> list[tuple[str, ...]]:
@@ -71,7 +77,7 @@ class Pager:
             return incident.status.value
         if number > 1 and (incident.acknowledged_by or incident.assignee):
             return incident.acknowledged_by or incident.assignee
-        key = f"page:{context.incident}.{context.run}/{number}"
+        key = f"{page.key}/{number}"
         told = NewEvent(
             kind=EventKind.ESCALATED, node=key, key=f"{key}/escalated",
             payload={"reason": page.reason, "to": list(level), "level": number},
@@ -89,8 +95,8 @@ async def deliver(means: Means, context: Context, to: str, message: Message, key
     delivered, detail = True, ""
     try:
         detail = await send(means, to, message, key)
-    except (Transient, Permanent, NotFound) as error:
-        delivered, detail = False, str(error)
+    except Exception as error:  # a notifier's own fault must not end in silence either
+        delivered, detail = False, str(error) or type(error).__name__
         # Never silent: what could not be delivered stands in the server's own log.
         await send(means, "log:", message, key)
     payload = {"to": to, "kind": message.kind, "delivered": delivered, "detail": detail[:500], "level": level}
@@ -142,7 +148,12 @@ def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierTyp
 def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page") -> Message:
     """All that a person needs to take over: why, what was found, what was tried, what waits."""
     findings = tuple(
-        {"name": one.get("name") or one["check"], "status": one["status"], "message": one.get("message", "")}
+        {
+            "check": one["check"],
+            "name": one.get("name") or one["check"],
+            "status": one["status"],
+            "message": one.get("message", ""),
+        }
         for one in incident.findings.values()
     )
     tried = [

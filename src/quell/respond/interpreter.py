@@ -246,11 +246,11 @@ class Interpreter:
     async def _page(self, run: Run, reason: str) -> None:
         """Start paging; it goes on by itself."""
         extra = tuple(to for d in run.plan.decisions if d.id in run.tried for s in d.then if (to := _to(run, s)))
-        page = escalate.Page(context=run.context, escalation=run.plan.escalation, reason=reason, extra=extra)
-        suffix = "" if not run.paged else ".again"
+        page = escalate.Page(
+            context=run.context, escalation=run.plan.escalation, reason=reason, extra=extra, again=run.paged
+        )
         run.paged = True
-        key = f"page:{run.context.incident}.{run.context.run}{suffix}"
-        await self.means.durable.child(escalate.WORKFLOW, key, page.model_dump(mode="json"))
+        await self.means.durable.child(escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
 
     async def _oblige(self, run: Run, carried: Carried) -> None:
         """What is kept for now must be taken back some day, by somebody."""

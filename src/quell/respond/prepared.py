@@ -85,7 +85,11 @@ class Prepared:
         deadline = time.monotonic() + within_s
         while True:
             seen = await self._observed()
-            env = {**self.env, **known, **{name: value for name, value in seen.items() if not _left_to(known, name, value)}}
+            env = {
+                **self.env,
+                **known,
+                **{name: value for name, value in seen.items() if not _left_to(known, name, value)},
+            }
             why = program.explain(env).render()
             if program.holds(env):
                 if outcome.result is Result.UNKNOWN:

@@ -27,7 +27,7 @@ def finding_view(finding: Finding) -> dict[str, Any]:
         **{name: Absent(reason) for name, reason in finding.missing.items()},
         **finding.facts,
         "status": finding.status.value,
-        "error_class": finding.error_class or "",
+        "error_class": finding.error_class or finding.facts.get("error_class") or "",
         "message": finding.message,
         "target_count": len(members),
         "age_s": Absent("the age of the evidence is not known") if age is None else age,

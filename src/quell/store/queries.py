@@ -120,6 +120,12 @@ def waiting_approvals(connection: sa.Connection, incident_id: str) -> list[dict[
     return [dict(row) for row in connection.execute(query.order_by(approvals.c.requested_at)).mappings()]
 
 
+def untold_answers(connection: sa.Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """Approvals that were answered and whose run has not been told: the process died in between."""
+    query = sa.select(approvals).where(approvals.c.told_at.is_(None), approvals.c.answered_at.is_not(None))
+    return [dict(row) for row in connection.execute(query.order_by(approvals.c.answered_at).limit(limit)).mappings()]
+
+
 def run_of(connection: sa.Connection, incident_id: str, number: int) -> Mapping[str, Any] | None:
     row = connection.execute(sa.select(runs).where(runs.c.incident == incident_id, runs.c.number == number)).mappings()
     found = row.first()

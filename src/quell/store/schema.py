@@ -162,7 +162,9 @@ approvals = sa.Table(
     sa.Column("requested_at", BIG, nullable=False),
     sa.Column("expires_at", BIG, nullable=False),
     sa.Column("answered_at", BIG),
+    sa.Column("told_at", BIG),
     sa.Index("ix_quell_approvals_incident_state", "incident", "state"),
+    sa.Index("ix_quell_approvals_told_at_answered_at", "told_at", "answered_at"),
 )
 
 obligations = sa.Table(

@@ -19,8 +19,8 @@ from quell.testing.promise import Broken, expect
 from quell.vocabulary_of import faults_of
 
 _STRANGE: tuple[Any, ...] = (
-    None, True, 0, -1, 10**400, 2.5, math.nan, math.inf, "", "\x00", "${a.b}", "${", "[", "((((", "a" * 50_000, "5m", [],
-    [None], ["${a}"], [[]], {}, {"a": None}, {"${a}": "${b}"}, {1: 2}, b"\xff", object(),
+    None, True, 0, -1, 10**400, 2.5, math.nan, math.inf, "", "\x00", "${a.b}", "${", "[", "((((", "a" * 50_000, "5m",
+    [], [None], ["${a}"], [[]], {}, {"a": None}, {"${a}": "${b}"}, {1: 2}, b"\xff", object(),
 )  # fmt: skip
 """Values that nobody means; what is written reaches a plug-in before its templates are filled."""
 
@@ -109,7 +109,7 @@ def strange_values_are_told(params: type[BaseModel]) -> None:
 def facts_are_types(kind: CheckType) -> None:
     """``facts(config)`` never raises, whatever is written, and every type it declares is one."""
     for config in strange_configs(kind.params):
-        facts = _quiet(lambda config=config: kind.facts(config), "facts", config)
+        facts = _quiet("facts", config, kind.facts, config)
         expect(facts, f"facts({_short(config)}) is empty")
         _scope(facts)
 
@@ -117,15 +117,15 @@ def facts_are_types(kind: CheckType) -> None:
 def lag_and_hint_are_quiet(kind: CheckType) -> None:
     """``lag`` and ``hint`` never raise; a lag is a finite number of seconds, a hint is text or None."""
     for config in strange_configs(kind.params):
-        lag = _quiet(lambda config=config: kind.lag(config, 15.0), "lag", config)
+        lag = _quiet("lag", config, kind.lag, config, 15.0)
         expect(isinstance(lag, int | float) and math.isfinite(lag) and lag >= 0, f"lag({_short(config)}) is {lag!r}")
-        hint = _quiet(lambda config=config: kind.hint(config), "hint", config)
+        hint = _quiet("hint", config, kind.hint, config)
         expect(hint is None or (isinstance(hint, str) and hint), f"hint({_short(config)}) is {hint!r}")
 
 
-def _quiet(ask: Callable[[], Any], what: str, config: Mapping[str, Any]) -> Any:
+def _quiet(what: str, config: Mapping[str, Any], ask: Callable[..., Any], *given: Any) -> Any:
     try:
-        return ask()
+        return ask(*given)
     except Exception as error:
         raise Broken(f"{what}({_short(config)}) raises {type(error).__name__}: {error}") from error
 

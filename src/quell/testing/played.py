@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quell.errors import ERROR_CLASSES, Permanent, Transient
-from quell.ports import Effect, Message, Preview, Probe, Reading
+from quell.ports import Effect, Message, Observation, Preview, Probe, Reading
 from quell.respond.diagnose import bounded
 from quell.testing import hostile
 from quell.testing.promise import expect
@@ -151,7 +151,8 @@ def _is_told(call: Call, outcome: Outcome, classes: frozenset[str]) -> None:
 
 
 def _classes(reading: Reading) -> Iterator[str]:
-    for one in (reading, *reading.targets):
+    seen: tuple[Reading | Observation, ...] = (reading, *reading.targets)
+    for one in seen:
         if isinstance(one.facts.get("error_class"), str):
             yield one.facts["error_class"]
         yield from (absent.error_class for absent in one.missing.values() if absent.error_class)

@@ -1,5 +1,7 @@
 """Rolling a service of real processes back to an earlier release."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from pydantic import ValidationError
 
@@ -7,7 +9,7 @@ from quell.errors import Permanent
 from quell.plugins.actions import rollback
 from quell.plugins.actions.rollback import Params
 from quell.registry import Registry
-from tests.plugins.actions.processes import probe_for, running
+from tests.plugins.actions.processes import BEGIN, probe_for, running
 
 pytestmark = pytest.mark.anyio
 RELEASES = ["v1", "v2", "v3"]
@@ -29,7 +31,8 @@ async def test_every_replica_ends_on_the_wanted_release(to: object, version: str
     assert preview.call == f"roll back payment from v3 to {version}"
     assert preview.targets == ("payment/pay-1", "payment/pay-2")
     assert preview.facts["wanted"] == version
-    assert 0 <= preview.facts["release_age_s"] < 60
+    live_since = BEGIN + timedelta(days=RELEASES.index("v3"))
+    assert preview.facts["release_age_s"] == pytest.approx((datetime.now(UTC) - live_since).total_seconds(), abs=60)
     assert (preview.undo, effect.undo) == (None, None)
     assert (effect.output["from"], effect.output["to"]) == ("v3", version)
 

@@ -62,10 +62,12 @@ def upgrade() -> None:
         sa.Column("requested_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("expires_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("answered_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("told_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("quell_approvals", schema=None) as batch_op:
         batch_op.create_index("ix_quell_approvals_incident_state", ["incident", "state"], unique=False)
+        batch_op.create_index("ix_quell_approvals_told_at_answered_at", ["told_at", "answered_at"], unique=False)
 
     op.create_table(
         "quell_events",

@@ -1,0 +1,140 @@
+"""How each shipped plug-in is led to a hostile server: its parameters and connections for a scene.
+
+A plug-in that talks to no network is in ``LOCAL``, with what it touches instead. Never pretends: the server is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from quell.incident.service import DriverChoice
+from quell.ports import Connection, Service
+from quell.testing import Scene, Stage
+
+
+def _connected(
+    type_: str, url: str, config: Mapping[str, Any], *, headers: bool = False, user: str = ""
+) -> Callable[[Scene], Stage]:
+    """One connection ``there``; its password, and where it is HTTP a header and the URL's token too, are the canary."""
+
+    def play(scene: Scene) -> Stage:
+        made = Connection(
+            "there",
+            type_,
+            url.format(address=scene.address, port=scene.port, canary=scene.canary),
+            username=user,
+            password=scene.canary,
+            headers={"X-Team-Token": scene.canary} if headers else {},
+        )
+        return Stage(config, [made])
+
+    return play
+
+
+def _service(config: Mapping[str, Any], **driver: Any) -> Callable[[Scene], Stage]:
+    """The service ``payment``, moved by one driver that is given the canary as its own secret."""
+
+    def play(scene: Scene) -> Stage:
+        filled = {
+            key: value.format(address=scene.address, reference=scene.reference) if isinstance(value, str) else value
+            for key, value in driver.items()
+        }
+        return Stage(config, (), [Service(name="payment", drivers=(DriverChoice.model_validate(filled),))])
+
+    return play
+
+
+SUPERVISORD = {
+    "type": "supervisord",
+    "url": "http://{address}",
+    "username": "u",
+    "password": "{reference}",
+    "group": "payment",
+}
+KUBERNETES = {
+    "type": "kubernetes",
+    "url": "http://{address}",
+    "token": "{reference}",
+    "deployment": "payment",
+    "namespace": "shop",
+}
+
+
+def _http_check(scene: Scene) -> Stage:
+    url = f"http://{scene.address}/health?token={scene.canary}"
+    return Stage({"urls": [{"url": url, "headers": {"Authorization": f"Bearer {scene.canary}"}}]})
+
+
+def _certificate(scene: Scene) -> Stage:
+    return Stage({"host": "127.0.0.1", "port": scene.port})
+
+
+def _slack(scene: Scene) -> Stage:
+    return Stage(
+        {"target": "slack:there"}, [Connection("there", "slack", f"http://{scene.address}/services/{scene.canary}")]
+    )
+
+
+def _pagerduty(scene: Scene) -> Stage:
+    there = Connection("there", "pagerduty", f"http://{scene.address}/v2/enqueue", password=scene.canary)
+    return Stage({"target": "pagerduty:there"}, [there])
+
+
+_POSTGRES = "postgresql://reader@{address}/payments"
+_QUERY = {"database": "there", "query": "select 1"}
+
+PLAYS: dict[tuple[str, str], Callable[[Scene], Stage]] = {
+    ("checks", "certificate"): _certificate,
+    ("checks", "database_query"): _connected("postgresql", _POSTGRES, _QUERY),
+    ("checks", "deployments"): _service({"service": "payment"}, **KUBERNETES),
+    ("checks", "http_check"): _http_check,
+    ("checks", "log_search"): _connected("loki", "http://{address}", {"service": "payment"}, headers=True),
+    ("checks", "prometheus_query"): _connected("prometheus", "http://{address}", {"query": "up"}, headers=True),
+    ("checks", "redis"): _connected("redis", "redis://{address}/0", {}),
+    ("actions", "drain_queue"): _connected("redis", "redis://{address}/0", {"queue": "jobs"}),
+    ("actions", "failover_db"): _connected("postgresql", _POSTGRES, {"to": "there"}),
+    ("actions", "flush_cache"): _connected("redis", "redis://{address}/0", {"pattern": "a:*"}),
+    ("actions", "job"): _connected("http", "http://{address}", {"job": "there:fence"}, headers=True),
+    ("actions", "restart_service"): _service({"service": "payment"}, **SUPERVISORD),
+    ("actions", "rollback"): _service({"service": "payment"}, **KUBERNETES),
+    ("actions", "run_script"): _connected("postgresql", _POSTGRES, {"database": "there", "sql": "select 1"}),
+    ("actions", "scale_up"): _service({"service": "payment", "by": 1}, **KUBERNETES),
+    ("actions", "set_flag"): _connected(
+        "http", "http://{address}", {"connection": "there", "flag": "breaker"}, headers=True
+    ),
+    ("actions", "terminate_sessions"): _connected("postgresql", _POSTGRES, {"database": "there", "role": "app"}),
+    ("notifiers", "pagerduty"): _pagerduty,
+    ("notifiers", "slack"): _slack,
+    ("notifiers", "webhook"): _connected(
+        "webhook", "http://{address}/hook?token={canary}", {"target": "webhook:there"}, headers=True
+    ),
+}
+
+MORE_PLAYS: dict[tuple[str, str, str], Callable[[Scene], Stage]] = {
+    ("checks", "database_query", "mysql"): _connected("mysql", "mysql://reader@{address}/payments", _QUERY),
+    ("checks", "deployments", "postgresql"): _connected(
+        "postgresql", _POSTGRES, {"database": "there", "table": "deployments"}
+    ),
+    ("actions", "restart_service", "kubernetes"): _service({"service": "payment"}, **KUBERNETES),
+    ("actions", "set_flag", "redis"): _connected(
+        "redis", "redis://{address}/0", {"connection": "there", "flag": "breaker"}
+    ),
+    ("actions", "terminate_sessions", "mysql"): _connected(
+        "mysql", "mysql://admin@{address}/payments", {"database": "there", "role": "app"}
+    ),
+}
+"""Plug-ins that reach several kinds of systems."""
+
+LOCAL = {
+    ("checks", "disk"): "file systems of this host",
+    ("checks", "process"): "processes of this host",
+    ("checks", "shell_command"): "programs of this host",
+    ("notifiers", "log"): "the log",
+}
+
+
+def on_a_file(folder: Path, config: Mapping[str, Any], file: Path) -> Callable[[Scene], Stage]:
+    """A stage without network: what the action would change is a file, whose bytes are the snapshot."""
+    return lambda scene: Stage(config, snapshot=lambda: (file.exists() and file.read_bytes(), sorted(folder.iterdir())))

@@ -1,0 +1,52 @@
+"""Every shipped plug-in keeps the promises that `quell.testing` asks of anybody's."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+from quell import plugins
+from quell.registry import Registry
+from quell.testing import KINDS, Promise, promises, unique_names
+from tests.plugins.plays import LOCAL, MORE_PLAYS, PLAYS
+
+
+def _shipped() -> Iterator[tuple[str, str]]:
+    for kind in KINDS:
+        package = importlib.import_module(f"{plugins.__name__}.{kind}")
+        yield from ((kind, one.name) for one in pkgutil.iter_modules(package.__path__) if not one.name.startswith("_"))
+
+
+SHIPPED = list(_shipped())
+CALLED = frozenset({"checks", "actions", "notifiers"})
+
+
+def _promises() -> Iterator[Promise]:
+    for kind, name in SHIPPED:
+        module = importlib.import_module(f"{plugins.__name__}.{kind}.{name}")
+        plain = promises(kind, module)
+        yield from promises(kind, module, play=PLAYS.get((kind, name)))
+        for (a_kind, a_name, what), play in MORE_PLAYS.items():
+            if (a_kind, a_name) == (kind, name):
+                yield from promises(kind, module, play=play, name=None)[len(plain) :]
+
+
+@pytest.mark.parametrize("promise", list(_promises()), ids=str)
+def test_it_keeps_its_promises(promise: Promise) -> None:
+    promise.keep()
+
+
+def test_names_are_given_once() -> None:
+    unique_names(Registry()).keep()
+
+
+@pytest.mark.parametrize(("kind", "name"), [one for one in SHIPPED if one[0] in CALLED], ids="/".join)
+def test_it_is_called_against_a_hostile_server_or_talks_to_no_network(kind: str, name: str) -> None:
+    assert ((kind, name) in PLAYS) != ((kind, name) in LOCAL), "say in plays.py how it is led there, or what it touches"
+
+
+def test_no_play_is_left_over() -> None:
+    assert {*PLAYS, *LOCAL, *((kind, name) for kind, name, _ in MORE_PLAYS)} <= set(SHIPPED)

@@ -1,0 +1,155 @@
+"""Paging: the primary, then the secondary unless somebody answers; what is not delivered is said, never swallowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.app import PAGES, do, house, runbook
+from tests.fakes.serving import Fault
+from tests.fakes.sink import FakeSink
+
+from quell.incident.event import EventKind
+from quell.incident.incident import Status
+
+pytestmark = pytest.mark.anyio
+
+NONE = "- {condition: state.value > 900, then: [fix]}"
+FIX = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+
+
+def book(escalation: str) -> str:
+    return runbook(NONE, FIX).replace(PAGES, f"escalation: {escalation}\n")
+
+
+BOTH = "{primary: 'log:first', secondary: 'log:second', escalate_after_minutes: 0.01}"
+
+
+async def test_the_secondary_is_paged_when_nobody_answers(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, book(BOTH), database=database) as home:
+        incident = await home.fire()
+        now = await home.until(incident, lambda now: len(now.escalated_to) == 2, "the secondary")
+        assert now.escalated_to == ("log:first", "log:second")
+        assert [one["level"] for one in await home.told_of(incident, EventKind.ESCALATED)] == [1, 2]
+        told = await home.told_of(incident, EventKind.NOTIFIED)
+        assert [(one["to"], one["delivered"]) for one in told][:1] == [("log:first", True)]
+
+
+async def test_whoever_acknowledges_keeps_the_secondary_asleep(tmp_path: Path) -> None:
+    async with house(tmp_path, book(BOTH.replace("0.01", "0.02"))) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        now = await home.app.acknowledge(incident, "anna")
+        assert now.acknowledged_by == "anna"
+        other = await home.fire("Unknown")
+        await home.until(other, lambda now: now.escalated_to)
+        page = f"page:{incident}.1"
+
+        async def ended() -> bool:
+            return await home.app.durable.status(page) == "SUCCESS"
+
+        from tests.app import eventually
+
+        await eventually(ended, "the end of the page")
+        assert (await home.app.incident(incident)).escalated_to == ("log:first",)
+
+
+async def test_an_incident_that_ended_pages_nobody_more(tmp_path: Path) -> None:
+    async with house(tmp_path, book(BOTH)) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.calm()
+
+        async def ended() -> bool:
+            return await home.app.durable.status(f"page:{incident}.1") == "SUCCESS"
+
+        from tests.app import eventually
+
+        await eventually(ended, "the end of the page")
+        now = await home.app.incident(incident)
+        assert (now.status, now.escalated_to) == (Status.RESOLVED, ("log:first",))
+
+
+async def test_a_page_carries_the_evidence(tmp_path: Path) -> None:
+    with FakeSink() as sink:
+        more = f"connections: {{ops: {{type: webhook, url: '{sink.url}/hook'}}}}\n"
+        async with house(tmp_path, book("{primary: 'webhook:ops'}"), more=more) as home:
+            incident = await home.fire()
+            await home.escalated(incident)
+            await home.until(incident, lambda now: sink.received)
+            sent = sink.received[0].json()
+            assert sent["incident"] == incident
+            assert (sent["severity"], sent["service"], sent["text"]) == ("P2", "shop", "no decision holds")
+            assert sent["findings"][0] == {"check": "state", "name": "state", "status": "critical", "message": "exit 0: 50"}
+
+
+async def test_what_cannot_be_delivered_is_recorded_and_told_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeSink() as sink:
+        sink.inject(Fault.refuse(403, times=0))
+        more = f"connections: {{ops: {{type: webhook, url: '{sink.url}/hook'}}}}\n"
+        async with house(tmp_path, book("{primary: 'webhook:ops'}"), more=more) as home:
+            incident = await home.fire()
+            await home.escalated(incident)
+
+            async def told() -> list[object]:
+                return await home.told_of(incident, EventKind.NOTIFIED)
+
+            from tests.app import eventually
+
+            await eventually(told, "the record")
+            record = (await home.told_of(incident, EventKind.NOTIFIED))[0]
+            assert (record["to"], record["delivered"]) == ("webhook:ops", False)
+            assert "403" in record["detail"]
+    out = capsys.readouterr()
+    assert incident in out.out + out.err + caplog.text
+
+
+async def test_a_name_that_leads_nowhere_is_recorded_too(tmp_path: Path) -> None:
+    async with house(tmp_path, book("{primary: nobody-there}")) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+
+        async def told() -> list[object]:
+            return await home.told_of(incident, EventKind.NOTIFIED)
+
+        from tests.app import eventually
+
+        await eventually(told, "the record")
+        assert (await home.told_of(incident, EventKind.NOTIFIED))[0]["delivered"] is False
+
+
+async def test_a_notifier_that_is_away_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    with FakeSink() as sink:
+        sink.inject(Fault.refuse(503, times=1))
+        more = f"connections: {{ops: {{type: webhook, url: '{sink.url}/hook'}}}}\n"
+        async with house(tmp_path, book("{primary: 'webhook:ops'}"), more=more) as home:
+            incident = await home.fire()
+            await home.until(incident, lambda now: sink.received)
+            assert len(sink.received) == 1
+
+
+async def test_without_a_runbook_somebody_is_paged_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(NONE, FIX), more="escalation: 'log:everybody'\n") as home:
+        incident = await home.fire("Unheard")
+        now = await home.until(incident, lambda now: now.escalated_to)
+        assert (now.status, now.runbook, now.escalated_to) == (Status.ESCALATED, None, ("log:everybody",))
+        assert "no runbook has a trigger for 'Unheard'" in now.reason
+
+
+async def test_paged_immediately_and_again_with_the_reason_when_nothing_helped(tmp_path: Path) -> None:
+    async with house(tmp_path, book("{primary: 'log:first', page: immediately}")) as home:
+        incident = await home.fire()
+        await home.over(incident)
+        await home.until(incident, lambda now: len(now.escalated_to) == 2, "the second page")
+        reasons = [one["reason"] for one in await home.told_of(incident, EventKind.ESCALATED)]
+        assert reasons == ["P2: paged immediately", "no decision holds"]
+
+
+async def test_a_step_may_name_whom_to_page(tmp_path: Path) -> None:
+    text = runbook("- {condition: state.critical, then: [page]}", "- {id: page, type: escalate, to: 'log:dba', description: ask the DBA}")
+    async with house(tmp_path, text) as home:
+        now = await home.escalated(await home.fire())
+        assert now.escalated_to == ("log:dba", "log:primary")
+        assert now.reason == "ask the DBA"
