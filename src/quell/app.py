@@ -135,7 +135,13 @@ class App:
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._spawned)
+
+    def _spawned(self, task: asyncio.Task[Any]) -> None:
+        """Nobody waits for these: what goes wrong in one is at least said."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_failed", error=f"{type(error).__name__}: {error}")
 
     async def _live(self, lease_us: int) -> None:
         """Keep our lease, and take over from whoever lost theirs."""

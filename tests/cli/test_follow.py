@@ -16,9 +16,9 @@ BEGAN = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 RUN = "run:01abc.1"
 
 
-def event(seq: int, kind: EventKind, node: str = "", **payload: Any) -> Event:
+def event(seq: int, about: EventKind, node: str = "", /, **payload: Any) -> Event:
     return Event(tenant="default", stream=Stream.INCIDENT, stream_id="01abc", seq=seq, at=BEGAN + timedelta(seconds=seq - 1),
-                 kind=kind, actor="quell", node=node, payload=payload)  # fmt: skip
+                 kind=about, actor="quell", node=node, payload=payload)  # fmt: skip
 
 
 def finding(status: str = "critical", **more: Any) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_the_request_stands_in_the_order_that_wins_trust() -> None:
 def test_words_of_others_cannot_steer_the_terminal() -> None:
     shown = text_of(OPENED, event(2, EventKind.NOTED, text="\x1b[2J\x1b]0;gone\x07\u202eevil\r\nnext", by="eve"))
     assert not {"\x1b", "\x07", "\u202e", "\r"} & set(shown)
-    assert len(shown.splitlines()) == 2
+    assert shown.splitlines()[-1].endswith("evil next · eve")
 
 
 @given(st.text(), st.text(max_size=40), st.one_of(st.none(), st.integers(20, 200)))

@@ -89,7 +89,7 @@ def test_a_broken_configuration(tmp_path: Path) -> None:
     (tmp_path / "quell.yaml").write_text("servr: {port: 1}\n")
     done = run_quell(tmp_path, "serve")
     assert done.returncode == 1
-    assert "quell.yaml:1:1" in done.stderr
+    assert "quell.yaml:1:" in done.stderr
     assert "nearest 'server'" in done.stderr
 
 

@@ -126,7 +126,7 @@ async def tell(means: Means, row: Mapping[str, Any]) -> None:
     """Give a settled approval's answer to the run that waits; telling twice tells once."""
     last = orjson.loads(row["answers"])[-1]
     message = {"answer": row["state"], "by": last["by"], "reason": last["reason"]}
-    await means.durable.send(row["workflow"], message, topic=TOPIC, key=f"{row['id']}/{row['state']}")
+    await means.durable.send(row["workflow"], message, topic=topic_of(row["id"]), key=f"{row['id']}/{row['state']}")
     await means.database.write(lambda connection: _told(connection, row["id"]))
 
 
