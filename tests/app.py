@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -178,3 +179,43 @@ async def eventually(holds: Callable[[], Awaitable[object]], what: str) -> None:
     while not await holds():
         assert time.monotonic() < deadline, f"{what}: not within {WITHIN_S:g} s"
         await asyncio.sleep(EVERY_S)
+
+
+def live(folder: str, database: str = "", more: str = "") -> None:
+    """In a process of its own, to be killed: an App over the files that are there; fires, and tells every event."""
+
+    def tell(told: Sequence[Event]) -> None:
+        for event in told:
+            print(event.stream_id, event.kind.value, flush=True)
+
+    async def run() -> None:
+        app = App(settings_of(Path(folder), database=database, more=more), on_events=tell)
+        await app.start()
+        await House(app, Path(folder), []).fire()
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def doomed(folder: Path, database: str = "", more: str = "") -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+    """Run ``live`` in a child; yields ``seen(kind)``: the incident, once that event happened. Killed at the end."""
+    program = f"from tests.app import live; live({str(folder)!r}, {database!r}, {more!r})"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=Path(__file__).parents[1], stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    lines = child.stdout
+
+    async def seen(kind: str) -> str:
+        while True:
+            line = (await asyncio.wait_for(lines.readline(), WITHIN_S)).decode().split()
+            assert line, "the child ended by itself"
+            if line[-1] == kind:
+                return line[0]
+
+    try:
+        yield seen
+    finally:
+        child.kill()
+        await child.wait()

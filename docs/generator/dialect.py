@@ -25,7 +25,7 @@ from quell.runbook.plan import Verify
 from quell.runbook.template import __doc__ as template_doc
 
 _RUNBOOK = """
-```yaml runbook
+```yaml
 id: checkout-slow
 severity: P2
 service: checkout

@@ -6,6 +6,8 @@ Never reaches into the process. Only the hash chain is checked where it lies, in
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
@@ -24,6 +26,7 @@ from tests.servers.process import Server, wait_until
 
 PAGED = ("pagerduty:payments", "pagerduty:dba", "pagerduty:shop")
 """Where the examples page: here that is the log."""
+COMMAND = (sys.executable, "-m", "quell.cli.main")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -65,7 +68,7 @@ class Quell(Server):
         (self.folder / "quell.yaml").write_text(json.dumps(settings))
 
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "quell.cli.main", "serve", "--config", str(self.folder / "quell.yaml")]
+        return [*COMMAND, "serve", "--config", str(self.folder / "quell.yaml")]
 
     def environment(self) -> dict[str, str]:
         """The package under test, wherever the process runs."""
@@ -96,8 +99,17 @@ class Quell(Server):
     def timeline(self, incident: str) -> list[Event]:
         return [Event.model_validate(one) for one in self.get(f"/api/v1/incidents/{incident}/timeline")["events"]]
 
-    def post_alert(self, body: Mapping[str, Any]) -> httpx.Response:
-        return httpx.post(self.webhook, json=dict(body), timeout=10).raise_for_status()
+    def page(self, path: str) -> str:
+        """What a browser without JavaScript gets, as HTML."""
+        return httpx.get(f"{self.url}{path}", headers={"accept": "text/html"}, timeout=10).raise_for_status().text
+
+    def printed(self, *words: str) -> str:
+        """What the command `quell …` prints about this server."""
+        done = subprocess.run(
+            [*COMMAND, *words, "--server", self.url], capture_output=True, text=True, timeout=30, check=True,
+            cwd=self.folder, env={**os.environ, **self.environment()},
+        )  # fmt: skip
+        return done.stdout
 
     # Waiting.
 

@@ -108,6 +108,15 @@ def test_exhausted_by_forgotten_transactions(site: Site, payments: Payments) -> 
         assert not ended.escalated_to
         _reads_right(quell, incident, payments)
 
+        # What a person is shown, in the terminal and on the page.
+        shown = quell.printed("incidents", "show", incident)
+        assert shown.startswith("Resolved")
+        for text in (shown, quell.printed("incidents", "timeline", incident)):
+            assert f"CONNECTION LIMIT {CAP}" in text
+            assert f"ended {FORGOTTEN} sessions on payments-reserved" in text
+        assert f"ended {FORGOTTEN} sessions on payments-reserved" in quell.page(f"/incidents/{incident}")
+        assert incident in quell.page("/")
+
 
 def test_a_cap_that_does_not_help_is_taken_back(site: Site, payments: Payments) -> None:
     """The cap is too wide: the pool comes back and leaks as before. Nothing is better, so the old limit returns."""

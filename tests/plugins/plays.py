@@ -41,7 +41,8 @@ def _service(config: Mapping[str, Any], **driver: Any) -> Callable[[Scene], Stag
             key: value.format(address=scene.address, reference=scene.reference) if isinstance(value, str) else value
             for key, value in driver.items()
         }
-        return Stage(config, (), [Service(name="payment", drivers=(DriverChoice.model_validate(filled),))])
+        service = Service(name="payment", drivers=(DriverChoice.model_validate(filled),))
+        return Stage(config, (), [service], reads=("supervisor.getAllProcessInfo", "supervisor.getProcessInfo"))
 
     return play
 

@@ -27,11 +27,12 @@ CALLED = frozenset({"checks", "actions", "notifiers"})
 def _promises() -> Iterator[Promise]:
     for kind, name in SHIPPED:
         module = importlib.import_module(f"{plugins.__name__}.{kind}.{name}")
-        plain = promises(kind, module)
         yield from promises(kind, module, play=PLAYS.get((kind, name)))
-        for (a_kind, a_name, what), play in MORE_PLAYS.items():
-            if (a_kind, a_name) == (kind, name):
-                yield from promises(kind, module, play=play, name=None)[len(plain) :]
+        said = {promise.text for promise in promises(kind, module)}
+        for place, play in MORE_PLAYS.items():
+            if place[:2] == (kind, name):
+                more = promises(kind, module, play=play, name=f"{name} ({place[2]})")
+                yield from (promise for promise in more if promise.text not in said)
 
 
 @pytest.mark.parametrize("promise", list(_promises()), ids=str)

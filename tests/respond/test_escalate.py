@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.app import PAGES, do, house, runbook
+from tests.app import PAGES, do, eventually, house, runbook
 from tests.fakes.serving import Fault
 from tests.fakes.sink import FakeSink
 
@@ -48,7 +48,6 @@ async def test_whoever_acknowledges_keeps_the_secondary_asleep(tmp_path: Path) -
         async def ended() -> bool:
             return await home.app.durable.status(page) == "SUCCESS"
 
-        from tests.app import eventually
 
         await eventually(ended, "the end of the page")
         assert (await home.app.incident(incident)).escalated_to == ("log:first",)
@@ -63,7 +62,6 @@ async def test_an_incident_that_ended_pages_nobody_more(tmp_path: Path) -> None:
         async def ended() -> bool:
             return await home.app.durable.status(f"page:{incident}.1") == "SUCCESS"
 
-        from tests.app import eventually
 
         await eventually(ended, "the end of the page")
         now = await home.app.incident(incident)
@@ -96,7 +94,6 @@ async def test_what_cannot_be_delivered_is_recorded_and_told_to_the_log(
             async def told() -> list[object]:
                 return await home.told_of(incident, EventKind.NOTIFIED)
 
-            from tests.app import eventually
 
             await eventually(told, "the record")
             record = (await home.told_of(incident, EventKind.NOTIFIED))[0]
@@ -114,7 +111,6 @@ async def test_a_name_that_leads_nowhere_is_recorded_too(tmp_path: Path) -> None
         async def told() -> list[object]:
             return await home.told_of(incident, EventKind.NOTIFIED)
 
-        from tests.app import eventually
 
         await eventually(told, "the record")
         assert (await home.told_of(incident, EventKind.NOTIFIED))[0]["delivered"] is False

@@ -118,9 +118,9 @@ class House:
         try:
             asyncio.run(run())
         except BaseException as error:
-            if not ready.done():
-                ready.set_exception(error)
-            raise
+            if ready.done():
+                raise
+            ready.set_exception(error)
 
     # What people and monitoring do.
 

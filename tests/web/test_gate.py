@@ -1,5 +1,6 @@
 """Who gets in: hosts, tokens, other sites' pages, sizes; and the headers that every answer has."""
 
+import httpx
 import pytest
 
 from tests.web.house import House
@@ -36,20 +37,24 @@ def test_a_change_asked_for_by_another_site_is_403(house: House, headers: dict[s
 
 def test_a_form_without_the_token_of_its_cookie_is_403(house: House) -> None:
     incident = house.alert("Nobody")
-    cookie = house.http.get(f"/incidents/{incident}").cookies["quell_csrf"]
+    cookie = httpx.get(f"{house.url}/incidents/{incident}").cookies["quell_csrf"]
     for form, sent in (({}, cookie), ({"csrf": "x"}, cookie), ({"csrf": ""}, ""), ({"csrf": cookie}, "")):
-        answer = house.http.post(f"/incidents/{incident}/take", data=form, headers={"cookie": f"quell_csrf={sent}"})
+        answer = httpx.post(
+            f"{house.url}/incidents/{incident}/take", data=form, headers={"cookie": f"quell_csrf={sent}"}
+        )
         assert answer.status_code == 403, form
     assert house.incident(incident)["assignee"] is None
-    good = house.http.post(
-        f"/incidents/{incident}/take", data={"csrf": cookie, "by": "Ines"}, headers={"cookie": f"quell_csrf={cookie}"}
+    good = httpx.post(
+        f"{house.url}/incidents/{incident}/take",
+        data={"csrf": cookie, "by": "Ines"},
+        headers={"cookie": f"quell_csrf={cookie}"},
     )
     assert good.status_code == 204
     assert house.incident(incident)["assignee"] == "Ines"
 
 
 def test_the_cookie_cannot_be_read_or_sent_by_others(house: House) -> None:
-    cookie = house.http.get("/").headers["set-cookie"].lower()
+    cookie = httpx.get(house.url).headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
 

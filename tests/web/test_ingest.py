@@ -105,6 +105,4 @@ def test_get_is_405(house: House) -> None:
 
 
 def test_after_all_that_alerts_are_still_handled(house: House) -> None:
-    house.set(errors="12.4")
-    name = house.alert("ShopErrors", instance="later")
-    house.until(name, "resolved")
+    house.until(house.alert("After"), "escalated")

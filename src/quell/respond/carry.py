@@ -81,14 +81,14 @@ class Carrier:
         """A step for a person: they say done or failed; silence counts as failed."""
         key = run.key(node.id)
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
-        answer = await approve.wait(self.means, run.context, {**asked, "workflow": key})
+        answer = await approve.wait(self.means, run.context, asked)
         return "done" if answer["answer"] in ("approved", "done") else "failed"
 
     async def _ask(self, run: Run, node: Approve, key: str) -> dict[str, Any]:
         preview = Preview(call=node.name, targets=())
         return await approve.ask(
             self.means, run.context, node, key, preview=preview, digest=approve.approval_id(key), why="a manual step",
-            risk=Risk.NONE, instructions=node.instructions,
+            risk=Risk.NONE, instructions=node.instructions, workflow=run.context.run_id,
         )  # fmt: skip
 
     # Actions.

@@ -29,9 +29,9 @@ class Listener:
         return f"127.0.0.1:{self.port}"
 
     @property
-    def methods(self) -> list[str]:
-        """The HTTP methods of the requests that came."""
-        return [sent.split(b" ", 1)[0].decode("ascii", "replace") for sent in self.heard if _is_http(sent)]
+    def requests(self) -> list[bytes]:
+        """The HTTP requests that came, whole."""
+        return [sent for sent in self.heard if _is_http(sent)]
 
 
 Answer = Callable[[Listener, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

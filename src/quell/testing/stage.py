@@ -53,13 +53,15 @@ class Stage:
     """How to call a plug-in in a scene.
 
     ``config``: its parameters, for drivers and notifiers too. ``snapshot``: gives the state of what an action would
-    change, so that a dry run can be seen to change nothing; without it a dry run over HTTP may only read.
+    change, so that a dry run can be seen to change nothing. Over HTTP a dry run may only GET, or send what holds one of
+    ``reads`` (XML-RPC reads with POST).
     """
 
     config: Mapping[str, Any]
     connections: Sequence[Connection] = ()
     services: Sequence[Service] = ()
     snapshot: Snapshot | None = None
+    reads: tuple[str, ...] = ()
 
 
 Play = Callable[[Scene], Stage]
@@ -89,19 +91,17 @@ async def probe_of(stage: Stage, timeout_s: float) -> AsyncIterator[LiveProbe]:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a call: a value or an error, and every log line meanwhile."""
+    """What came of a call: a value or an error, every log line meanwhile, and the error as it would be printed."""
 
     value: Any = None
     error: BaseException | None = None
     logs: list[str] = field(default_factory=list)
+    printed: str = ""
 
     @property
     def said(self) -> str:
         """Everything that anybody could read of it, the errors behind an error too."""
-        parts = [repr(self.value), str(self.value), *self.logs]
-        if self.error is not None:
-            parts += [repr(self.error), *traceback.format_exception(self.error)]
-        return "\n".join(parts)
+        return "\n".join([repr(self.value), str(self.value), repr(self.error), self.printed, *self.logs])
 
 
 async def outcome_of(work: Awaitable[Any]) -> Outcome:
@@ -111,7 +111,9 @@ async def outcome_of(work: Awaitable[Any]) -> Outcome:
         try:
             outcome.value = await work
         except Exception as error:
-            outcome.error = error
+            outcome.printed = "".join(traceback.format_exception(error))
+            # Its frames would keep alive what the plug-in has let go.
+            outcome.error = error.with_traceback(None)
     return outcome
 
 

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from quell.app import App
 from quell.errors import NotFound, Refused
-from quell.incident.incident import Incident
+from quell.incident.incident import ENDED, Incident
 from quell.web.answers import wants_page
 from quell.web.api import After, Name, after_of, app_of, live_of, runnable, stream
 from quell.web.gate import SESSION, same_token, session_of
@@ -28,6 +28,7 @@ from quell.web.view import View, view_of
 from quell.web.words import state_of
 
 router = APIRouter(include_in_schema=False)
+ROWS = 15
 CSRF, BY = "quell_csrf", "quell_by"
 YEAR_S = 365 * 86_400
 INCIDENT = ("state", "asks", "findings", "decisions", "actions", "proof", "timeline", "plan")
@@ -59,14 +60,17 @@ def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
     return {name: render(f"_{name}.html", view=view, token=token, by=by, chosen=chosen) for name in INCIDENT}
 
 
-async def list_regions(app: App, address: str = "") -> tuple[int, Regions]:
-    """The list, and the notice above it."""
+async def list_regions(app: App, address: str = "", *, everything: bool = False) -> tuple[int, Regions]:
+    """The list, and the notice above it: what is not over first, then the newest; a first page of it is small."""
     newest, _ = await app.changed(None)
     incidents, aside = await app.incidents(limit=50), await app.quarantine(limit=100)
-    rows = [(known, state_of(known, (), _plan(app, known))) for known in incidents]
+    incidents.sort(key=lambda known: known.status in ENDED)
+    shown = incidents if everything else incidents[:ROWS]
+    rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
+    more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")
     return newest, {
         "notice": render("_notice.html", broken=app.library.broken, aside=len(aside), loaded=len(app.library.plans)),
-        "list": render("_list.html", rows=rows, address=(app.settings.server.base_url or address).rstrip("/")),
+        "list": render("_list.html", rows=rows, more=more, address=address),
     }
 
 
@@ -80,9 +84,10 @@ def _plan(app: App, known: Incident) -> Any:
 
 
 @router.get("/")
-async def incidents(request: Request) -> Response:
-    seq, regions = await list_regions(app_of(request), str(request.base_url))
-    return _page(request, "list.html", regions=_safe(regions), seq=seq, live="/live")
+async def incidents(request: Request, all: bool = False) -> Response:
+    seq, regions = await list_regions(app_of(request), str(request.base_url), everything=all)
+    live = {} if all else {"live": "/live", "seq": seq}
+    return _page(request, "list.html", regions=_safe(regions), **live)
 
 
 @router.get("/incidents/{incident}")

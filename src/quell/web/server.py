@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quell import __version__
 from quell.app import App
-from quell.errors import QuellError
+from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
 from quell.web import api, ingest, pages, reference
 from quell.web.answers import Json, answer_to
@@ -47,6 +48,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.router.routes.append(Mount("/static", _Static(directory=STATIC), name="static"))
     for kind in (QuellError, HTTPException, UndeclaredTransition):
         server.add_exception_handler(kind, _told)
+    server.add_exception_handler(RequestValidationError, _invalid)
     server.add_middleware(_Foreseen)
     server.add_middleware(Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself)
     return server
@@ -71,6 +73,16 @@ def _life(app: App, started: bool) -> Callable[[FastAPI], Any]:
 
 async def _told(request: Request, error: Exception) -> Response:
     return answer_to(request.scope, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """A path or a query that FastAPI refused, told as we tell everything that is wrong."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        Problem(item["msg"], item["type"], path=".".join(map(str, item["loc"])), found=str(item["input"])[:80])
+        for item in error.errors()
+    ]
+    return answer_to(request.scope, InvalidInput(problems))
 
 
 class _Foreseen:

@@ -19,8 +19,10 @@ from quell.runbook.plan import Plan
 from quell.web.words import State, event_tone, node_of, signal_name, span, state_of, told
 
 _K = EventKind
-EVIDENCE_CHARS = 1200
-TIMELINE_ROWS = 25
+EVIDENCE_CHARS = 1000
+"""Of all findings together: the page stays small however much was seen; the API has the whole."""
+TIMELINE_ROWS = 16
+TIMELINE_CHARS = 160
 TARGET_ROWS = 12
 HASH_SIGNS = 8
 
@@ -136,7 +138,11 @@ def view_of(incident: Incident, events: Sequence[Event], plan: Plan | None, *, e
 def _row(incident: Incident, event: Event) -> Row:
     offset = event.at - (incident.opened_at or event.at)
     actor = "" if event.actor in ("quell", "") else event.actor
-    return Row(event.at, "+" + span(offset / timedelta(seconds=1)), told(event)[:300], event_tone(event), actor)
+    return Row(event.at, "+" + span(offset / timedelta(seconds=1)), _short(told(event)), event_tone(event), actor)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TIMELINE_CHARS else text[: TIMELINE_CHARS - 1] + "…"
 
 
 def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> Iterator[Signal]:
@@ -200,8 +206,9 @@ def _time(finding: dict[str, Any]) -> datetime | None:
 
 def _findings(incident: Incident, plan: Plan | None) -> list[dict[str, Any]]:
     """Worst first, then as the runbook has them; checks that still run come last."""
+    share = EVIDENCE_CHARS // max(1, len(incident.findings))
     found = [
-        {**finding, "name": finding["name"] or name, "at": _time(finding), "evidence": _evidence(finding),
+        {**finding, "name": finding["name"] or name, "at": _time(finding), "evidence": _evidence(finding, share),
          "targets": sorted(finding["targets"], key=_rank)[:TARGET_ROWS],
          "more": max(0, len(finding["targets"]) - TARGET_ROWS)}
         for name, finding in incident.findings.items()
@@ -219,7 +226,7 @@ def _rank(finding: dict[str, Any]) -> int:
     return WORST_FIRST.index(Health(finding["status"]))
 
 
-def _evidence(finding: dict[str, Any]) -> str:
+def _evidence(finding: dict[str, Any], most: int) -> str:
     """What a person needs to look again; cut, since the whole is one click away in the API."""
     known = {**finding["evidence"], **finding["facts"]}
     lines = [f"{name}: {_text(value)}" for name, value in known.items() if value not in ("", None, False, [])]
@@ -228,7 +235,7 @@ def _evidence(finding: dict[str, Any]) -> str:
         absent.setdefault(why, []).append(name)
     lines += [f"not known, because {why}: {', '.join(names)}" for why, names in absent.items()]
     text = "\n".join(lines)
-    return text if len(text) <= EVIDENCE_CHARS else text[:EVIDENCE_CHARS] + "…"
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _text(value: Any) -> str:

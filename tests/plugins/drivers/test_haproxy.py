@@ -181,8 +181,9 @@ def test_what_haproxy_does_not_know_or_must_not_hear(
     assert set(proxy.servers().values()) == {"UP", "MAINT"}
 
 
-@pytest.mark.parametrize("place", [f"127.0.0.1:{free_port()}", "/nowhere/admin.sock"])
+@pytest.mark.parametrize("place", ["127.0.0.1:{port}", "/nowhere/admin.sock"])
 def test_nobody_there_may_pass(place: str) -> None:
+    place = place.format(port=free_port())
     with pytest.raises(Transient) as failure:
         drive(place, lambda driver: driver.drain("one"))
     assert failure.value.error_class == "refused"

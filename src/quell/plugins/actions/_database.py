@@ -7,6 +7,7 @@ the statement on the server. Never does: keep a connection, put a password or a 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -134,8 +135,9 @@ class _MySQL:
     async def open(cls, connection: Connection) -> _MySQL:
         parts = urlsplit(connection.url)
 
-        def connect() -> pymysql.Connection[DictCursor]:
+        def connect(*, defer_connect: bool = False) -> pymysql.Connection[DictCursor]:
             return pymysql.connect(
+                defer_connect=defer_connect,
                 host=parts.hostname or "127.0.0.1",
                 port=parts.port or 3306,
                 user=connection.username or unquote(parts.username or ""),
@@ -147,10 +149,15 @@ class _MySQL:
                 charset="utf8mb4",
             )
 
+        raw = connect(defer_connect=True)
         try:
-            return cls(await asyncio.to_thread(connect), connect)
+            await asyncio.to_thread(raw.connect)
+        except asyncio.CancelledError:
+            _hang_up(raw)
+            raise
         except pymysql.Error as error:
             raise _mysql_failure(connection.name, error) from None
+        return cls(raw, connect)
 
     async def run(self, statement: Statement, limit: int = 100) -> Answer:
         def work() -> Answer:
@@ -184,6 +191,14 @@ class _MySQL:
     async def close(self) -> None:
         with suppress(pymysql.Error):
             await asyncio.to_thread(self._raw.close)
+
+
+def _hang_up(raw: pymysql.Connection[DictCursor]) -> None:
+    """A server that accepts and never greets would hold the thread; without its socket it ends at once."""
+    wire = getattr(raw, "_sock", None)
+    if wire is not None:
+        with suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 class _SQLite:

@@ -59,7 +59,10 @@ def moment(value: object) -> float:
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("not a moment: beyond every calendar") from None
     text = str(value).strip()[:_LONGEST_TEXT]
     try:
         return float(text)

@@ -122,7 +122,7 @@ async def _ask(connection: Connection, probe: Probe, what: str, form: Mapping[st
     if answer.cut:
         raise Permanent(f"the answer is larger than {_MAX_BYTES // 1024**2} MiB; narrow the search", "too_large")
     if answer.status != 200:
-        raise _refusal(answer, _fetch.shown(url))
+        raise _refusal(answer, _fetch.shown(url), connection)
     try:
         document = await answer.json()
         result = document["data"]["result"]
@@ -134,8 +134,10 @@ async def _ask(connection: Connection, probe: Probe, what: str, form: Mapping[st
     return rows
 
 
-def _refusal(answer: _fetch.Answer, where: str) -> QuellError:
+def _refusal(answer: _fetch.Answer, where: str, connection: Connection) -> QuellError:
     words = answer.body[:500].decode("utf-8", "replace").strip()
+    for secret in (*_fetch.login_headers(connection).values(), connection.password):
+        words = words.replace(secret, "•••") if secret else words  # a server that repeats what it was sent
     if answer.status in (401, 403):
         return Permanent(f"{where}: not allowed to ask (HTTP {answer.status})", "denied")
     if answer.status == 404:

@@ -39,7 +39,7 @@ async def post(
         raise Permanent(f"{name}: its address is not a usable URL", "invalid") from None
     if answer.is_success:
         return answer
-    words = f"{name}: {answer.status_code} {_words(answer, (url, *secrets))}".rstrip()
+    words = f"{name}: {answer.status_code} {said(answer, url, *secrets)}".rstrip()
     if answer.status_code in (_BUSY, _TIMEOUT) or answer.is_server_error:
         kind = "exhausted" if answer.status_code == _BUSY else "busy"
         raise Transient(words, kind, retry_after=retry_after(answer.headers.get("retry-after"), probe.now()))
@@ -68,10 +68,13 @@ def _transport(error: httpx.TransportError) -> str:
     return "the connection broke" if not isinstance(error, httpx.UnsupportedProtocol) else "not an http address"
 
 
-def _words(answer: httpx.Response, secrets: tuple[str, ...]) -> str:
+def said(answer: httpx.Response, url: str, *secrets: str) -> str:
+    """The other side's own words, cut short; the address and the secrets are hidden even where it repeats them."""
     text = " ".join(answer.text.split())
-    for secret in secrets:
-        if secret:
+    parts = urlsplit(url)
+    hidden = (url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.query, *secrets)
+    for secret in hidden:
+        if secret and secret != "/":
             text = text.replace(secret, "•••")
     return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 1] + "…"
 

@@ -43,7 +43,7 @@ async def send(message: Message, params: Params, probe: Probe) -> str:
     url, key = _where(params, probe)
     document = event(message, key)
     answer = await _post.post(probe, "pagerduty", url, document, {}, secrets=(key,))
-    return f"{document['event_action']} {document['dedup_key']}: {' '.join(answer.text.split())[:200]}"
+    return f"{document['event_action']} {document['dedup_key']}: {_post.said(answer, url, key)[:200]}"
 
 
 def _where(params: Params, probe: Probe) -> tuple[str, str]:

@@ -48,7 +48,7 @@ async def send(message: Message, params: Params, probe: Probe) -> str:
     if params.target.startswith("#"):
         document["channel"] = params.target
     answer = await _post.post(probe, "slack", url, document, {})
-    return answer.text.strip()[:100] or str(answer.status_code)
+    return _post.said(answer, url)[:100] or str(answer.status_code)
 
 
 def fallback(message: Message) -> str:

@@ -52,7 +52,7 @@ async def send(message: Message, params: Params, probe: Probe) -> str:
         headers[SIGNATURE] = signature(body, secret, int(probe.now().timestamp()))
     hidden = (secret, *headers.values())
     answer = await _post.post(probe, "webhook", url, body, headers, secrets=hidden)
-    return f"{answer.status_code} {' '.join(answer.text.split())[:200]}".rstrip()
+    return f"{answer.status_code} {_post.said(answer, url, *hidden)[:200]}".rstrip()
 
 
 def signature(body: bytes, secret: str, at: int) -> str:

@@ -1,0 +1,135 @@
+"""kill -9 in the middle of everything: the next process finishes what was begun, and nothing is done twice by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.app import VERIFY, WITHIN_S, do, doomed, eventually, house, runbook, write
+from tests.fakes.effects import EffectLog
+from tests.fakes.serving import FakeServer, Fault, Reply, Request
+from tests.respond.test_interpreter import SLOW, gate
+
+from quell.incident.event import EventKind
+from quell.incident.incident import Status
+
+pytestmark = pytest.mark.anyio
+
+FIX = "- {condition: state.critical, then: [fix]}"
+ONE = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+
+
+class Flags(FakeServer):
+    """One flag behind an address; setting it is an effect, and heals."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.value = folder, "closed"
+        self.effects = EffectLog(folder / "flag-effects")
+
+    def answer(self, request: Request) -> Reply:
+        if request.method == "PUT":
+            self.value = request.json()["value"]
+            self.effects.append({"value": self.value})
+            (self.folder / "state").write_text("0")
+        return Reply.of({"value": self.value})
+
+
+async def lines(path: Path, count: int = 1) -> None:
+    """Until the file has that many lines."""
+
+    async def there() -> bool:
+        return path.exists() and len(path.read_text().splitlines()) >= count
+
+    await eventually(there, f"{count} lines in {path.name}")
+
+
+async def test_killed_during_a_check(tmp_path: Path, database: str) -> None:
+    gate(tmp_path)
+    book = runbook(FIX, ONE, diagnostics=SLOW)
+    write(tmp_path, book)
+    async with doomed(tmp_path, database) as seen:
+        incident = await seen("check.finished")
+    (tmp_path / "go").touch()
+    async with house(tmp_path, book, database=database) as home:
+        now = await home.over(incident)
+        assert (now.status, home.effects) == (Status.RESOLVED, ["fix"])
+        found = await home.told_of(incident, EventKind.CHECK_FINISHED)
+        assert sorted(one["finding"]["check"] for one in found) == ["slow", "state"]
+
+
+async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, database: str) -> None:
+    """The effect is there, its outcome is not: it is told as unknown, and a person decides."""
+    book = runbook(
+        FIX + "\n- {condition: state.value > 20, then: [other]}",
+        f"- {{id: fix, type: automated, action: {do('fix', 50, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
+    )
+    write(tmp_path, book)
+    async with doomed(tmp_path, database) as seen:
+        incident = await seen("action.intended")
+        await lines(tmp_path / "effects")
+    async with house(tmp_path, book, database=database) as home:
+        now = await home.escalated(incident)
+        assert home.effects == ["fix"]
+        assert [deed.result for deed in now.deeds.values()] == ["unknown"]
+        assert "may or may not have been done" in now.reason
+        left = await home.app.database.read(lambda c: c.exec_driver_sql("select count(*) from quell_leases").scalar())
+        assert left == 0
+
+
+async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> None:
+    more = ""
+    with Flags(tmp_path) as flags:
+        flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
+        more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
+        book = runbook(FIX, "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}}")
+        write(tmp_path, book)
+        async with doomed(tmp_path, more=more) as seen:
+            incident = await seen("action.intended")
+            await lines(tmp_path / "flag-effects")
+        async with house(tmp_path, book, more=more) as home:
+            now = await home.over(incident)
+            assert (now.status, flags.value) == (Status.RESOLVED, "open")
+            assert [deed.result for deed in now.deeds.values()] == ["done"]
+            kinds = [event.kind for event in await home.events(incident)]
+            assert kinds.count(EventKind.ACTION_INTENDED) == kinds.count(EventKind.ACTION_FINISHED) == 1
+        flags.clear()
+
+
+async def test_killed_during_the_verification(tmp_path: Path, database: str) -> None:
+    book = runbook(FIX, f"- {{id: fix, type: automated, action: {do('fix', 20)}}}", verify=VERIFY.replace("1.5s", "30s"))
+    write(tmp_path, book)
+    async with doomed(tmp_path, database) as seen:
+        incident = await seen("verification.started")
+    (tmp_path / "state").write_text("0")
+    async with house(tmp_path, book, database=database) as home:
+        now = await home.over(incident)
+        assert (now.status, home.effects) == (Status.RESOLVED, ["fix"])
+        kinds = [event.kind for event in await home.events(incident)]
+        assert kinds.count(EventKind.VERIFICATION_STARTED) == kinds.count(EventKind.VERIFICATION_FINISHED) == 1
+
+
+async def test_killed_while_an_approval_waits(tmp_path: Path, database: str) -> None:
+    book = runbook(FIX, ONE.replace("type: automated", "type: automated, requires_approval: true", 1))
+    write(tmp_path, book)
+    async with doomed(tmp_path, database) as seen:
+        incident = await seen("approval.requested")
+    async with house(tmp_path, book, database=database) as home:
+        await home.app.answer(incident, "approved", "anna")
+        now = await home.over(incident)
+        assert (now.status, home.effects) == (Status.RESOLVED, ["fix"])
+
+
+async def test_killed_right_after_the_alert_was_taken_in(tmp_path: Path) -> None:
+    """What a receipt was given for is on the disk."""
+    book = runbook(FIX, ONE)
+    write(tmp_path, book)
+    async with doomed(tmp_path) as seen:
+        incident = await seen("run.started")
+    async with house(tmp_path, book) as home:
+        now = await home.over(incident)
+        if now.outcome == "resolved":
+            assert home.effects == ["fix"]
+        else:
+            assert "unknown" in {deed.result for deed in now.deeds.values()}
+            assert len(home.effects) <= 1

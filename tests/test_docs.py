@@ -1,0 +1,124 @@
+"""The documentation is what the code says: made pages are fresh, links lead somewhere, examples are right.
+
+Never does: reach an address outside this folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from docs import generate
+from docs.generator.models import nested, unexplained
+from docs.generator.prose import anchor
+from quell.registry import Registry
+from quell.runbook.compile import compile_text
+from quell.runbook.dialects._native_schema import RunbookText
+from quell.settings import Settings, parse_settings
+from quell.vocabulary_of import vocabulary_of
+
+ROOT = generate.ROOT
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")})
+_FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def test_the_reference_is_fresh() -> None:
+    stale = [_name(page) for page in generate.stale()]
+    assert not stale, "run python docs/generate.py"
+
+
+def test_stale_pages_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "REFERENCE", tmp_path)
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+    (tmp_path / "checks.md").write_text("old")
+    (tmp_path / "gone.md").write_text("nothing makes this")
+    assert {page.name for page in generate.stale()} == {"checks.md", "gone.md"}
+
+
+def _models() -> Iterator[type[BaseModel]]:
+    registry = Registry()
+    kinds = (registry.checks, registry.actions, registry.notifiers, registry.sources)
+    roots = [kind.params for shelf in kinds for kind in shelf.values()]
+    roots += [kind.config for kind in registry.drivers.values()]
+    for root in (*roots, Settings, RunbookText):
+        yield root
+        yield from nested(root)
+
+
+@pytest.mark.parametrize("model", dict.fromkeys(_models()), ids=lambda model: f"{model.__module__}.{model.__name__}")
+def test_every_key_is_explained(model: type[BaseModel]) -> None:
+    assert not unexplained(model), "write a docstring under the field"
+
+
+# Links.
+
+
+def _links(page: Path) -> list[str]:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"`[^`\n]*`", "", text)
+    return [first or second for first, second in _LINK.findall(text)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    broken = [link for link in _links(page) if not _leads(page, link)]
+    assert not broken
+
+
+def _leads(page: Path, link: str) -> bool:
+    if re.match(r"[a-z][a-z0-9+.-]*:", link):
+        return True
+    path, _, place = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists() or not target.is_relative_to(ROOT):
+        return False
+    return not place or target.suffix != ".md" or place in _anchors(target)
+
+
+def _anchors(page: Path) -> set[str]:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {anchor(re.sub(r"[`*]", "", title)) for title in _HEADING.findall(text)}
+
+
+# Examples.
+
+
+def _examples() -> Iterator[tuple[str, str, set[str]]]:
+    """Every YAML block with where it is and its keys."""
+    for page in PAGES:
+        for number, (info, text) in enumerate(_FENCE.findall(page.read_text(encoding="utf-8")), 1):
+            if info.split()[:1] == ["yaml"]:
+                yield f"{_name(page)}[{number}]", text, set(re.findall(r"^([a-z_]+):", text, re.MULTILINE))
+
+
+RUNBOOKS = [(place, text) for place, text, keys in _examples() if {"id", "triggers"} <= keys]
+CONFIGURATIONS = [(place, text) for place, text, keys in _examples() if keys and keys <= set(Settings.model_fields)]
+
+
+@pytest.mark.parametrize(("place", "text"), RUNBOOKS, ids=[place for place, _ in RUNBOOKS])
+def test_a_runbook_in_the_documentation_has_no_problems(place: str, text: str) -> None:
+    compiled = compile_text(text, place, vocabulary_of(Registry()))
+    assert not [str(problem) for one in compiled for problem in one.problems]
+
+
+@pytest.mark.parametrize(("place", "text"), CONFIGURATIONS, ids=[place for place, _ in CONFIGURATIONS])
+def test_a_configuration_in_the_documentation_is_valid(place: str, text: str) -> None:
+    settings = parse_settings(text, place, ROOT)
+    for name, source in settings.sources.items():
+        Registry().source(source.type or name).params.model_validate(source.params)
+
+
+def test_there_are_examples() -> None:
+    assert RUNBOOKS
+    assert CONFIGURATIONS

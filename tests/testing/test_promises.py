@@ -1,0 +1,130 @@
+"""The promises can be broken: for each, a plug-in that breaks just that one, and the promise says so.
+
+Never pretends: the plug-ins are real modules, and the servers that they are led to are real too.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from quell.ports import Connection
+from quell.testing import Broken, Promise, Scene, Stage, promises
+
+GOOD = '''
+"""Asks a queue how long it is.
+
+    - id: lag
+      type: good
+      config: {connection: there, max_items: 3}
+      interpret: {healthy: length < 3}
+
+Never does: take a message.
+"""
+import asyncio
+from quell import ports
+from quell.errors import Permanent, Transient
+from quell.ports import Probe, Reading
+
+FACTS = {"length": "number"}
+
+
+class Params(ports.Params):
+    connection: str = "there"
+    max_items: int = 3
+
+
+async def run(params: Params, probe: Probe) -> Reading:
+    there = probe.connection(params.connection, "queue")
+    host, port = there.url.rsplit(":", 1)
+    try:
+        reader, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        raise Transient(f"{there.name}: connection refused", "refused") from None
+    try:
+        writer.write(there.password.encode() + b"\\n")
+        answer = await reader.read(100)
+        if not answer.isdigit():
+            raise Permanent(f"{there.name}: not a number", "invalid")
+        return Reading({"length": int(answer)})
+    finally:
+        writer.close()
+'''
+
+
+def play(scene: Scene) -> Stage:
+    return Stage({}, [Connection("there", "queue", scene.address, password=scene.canary)])
+
+
+def made(*changes: tuple[str, str]) -> list[Promise]:
+    """The promises of the good plug-in with these changes to its text."""
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    module = ModuleType("good")
+    exec(compile(text.lstrip(), "good.py", "exec", dont_inherit=True), module.__dict__)
+    sys.modules["good"] = module  # Pydantic looks a model's module up by its name
+    return promises("checks", module, play=play)
+
+
+def broken(*changes: tuple[str, str]) -> set[str]:
+    """The texts of the promises that are not kept."""
+    found = set()
+    for promise in made(*changes):
+        try:
+            promise.keep()
+        except Broken:
+            found.add(promise.text)
+    return found
+
+
+def test_a_good_one_keeps_them_all() -> None:
+    assert broken() == set()
+
+
+LEAVES_A_TASK = (
+    "        answer = await reader.read(100)",
+    "        probe.http.kept = asyncio.ensure_future(asyncio.sleep(60))\n        answer = await reader.read(100)",
+)
+
+
+@pytest.mark.parametrize(
+    ("promise", "changes"),
+    [
+        ("says what it does and never does", [("Never does:", "Does not:")]),
+        ("parameters are frozen and strict", [("    connection: str", '    model_config = {"extra": "ignore"}\n    connection: str')]),
+        ("parameters are frozen and strict", [("    connection: str", '    model_config = {"frozen": False}\n    connection: str')]),
+        ("keys are snake_case or camelCase", [("    connection: str", '    model_config = {"alias_generator": None}\n    connection: str')]),
+        (
+            "strange values are told, not tripped over",
+            [("max_items: int = 3", "max_items: __import__('typing').Annotated[int, __import__('pydantic').BeforeValidator(lambda v: v + 1)] = 3")],
+        ),
+        ("the example is right", [("max_items: 3}", "max_item: 3}")]),
+        ("the example is right", [("healthy: length < 3", "healthy: lenght < 3")]),
+        ("the example is right", [("healthy: length < 3", "healthy: length < 5m")]),
+        ("facts are typed, whatever is written", [('"length": "number"', '"length": "numeral"')]),
+        (
+            "facts are typed, whatever is written",
+            [('FACTS = {"length": "number"}', 'def facts(config):\n    return {"length": "number"} if config["max_items"] else {}')],
+        ),
+        ("lag and hint never raise", [("FACTS =", 'def lag(config, scrape_s):\n    return float(config.get("max_items", 1))\n\n\nFACTS =')]),
+        ("shell parameters exist", [("FACTS =", 'SHELL = ("command",)\nFACTS =')]),
+        ("run: a refused connection is told", [('"refused") from None', '"denied") from None')]),
+        ("run: a refused connection is told", [("except ConnectionRefusedError:", "except TimeoutError:")]),
+        ("run: silence is a timeout", [LEAVES_A_TASK]),
+        ("run: silence is a timeout", [("finally:\n        writer.close()", "finally:\n        probe.http.kept = writer")]),
+        ("run: secrets stay secret", [('not a number"', 'not a number: {answer}"')]),
+        ("run: secrets stay secret", [("    host, port =", '    __import__("logging").getLogger("good").warning("asking %s", there.password)\n    host, port =')]),
+        ("run: an unknown connection is missing", [('probe.connection(params.connection, "queue")', 'ports.Connection("x", "queue", "127.0.0.1:1")')]),
+    ],
+)  # fmt: skip
+def test_a_broken_promise_is_seen(promise: str, changes: list[tuple[str, str]]) -> None:
+    assert promise in broken(*changes)
+
+
+def test_what_the_registry_would_not_take_has_no_promises() -> None:
+    with pytest.raises(Broken, match="run"):
+        made(("async def run(", "async def walk("))

@@ -1,0 +1,52 @@
+"""A Quell as a process of its own, for what only a process shows: signals, exit codes, the line with its address.
+
+Run as a program it serves the settings file that it is given; the port may be 0.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.servers.process import Server
+
+ROOT = Path(__file__).parents[2]
+
+
+class Served(Server):
+    """``with Served(settings_file) as served``: its address in ``url``."""
+
+    def __init__(self, settings: Path, port: int = 0) -> None:
+        self.settings, self.port = settings, port
+
+    @property
+    def url(self) -> str:
+        """What it printed as its address; empty before it listens."""
+        return next((line for line in self.log().splitlines() if line.startswith("http://")), "")
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, without reaping it; None while it runs, the signal's number when it was killed by one."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended.si_status if ended else None
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-m", "tests.web.served", str(self.settings), str(self.port)]
+
+    def environment(self) -> dict[str, str]:
+        return {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+
+    def ready(self) -> bool:
+        try:
+            return bool(self.url) and httpx.get(f"{self.url}/healthz", timeout=2).is_success
+        except httpx.HTTPError:
+            return False
+
+
+if __name__ == "__main__":
+    from quell.app import App
+    from quell.settings import load_settings
+    from quell.web.run import serve
+
+    serve(App(load_settings(Path(sys.argv[1]))), "127.0.0.1", int(sys.argv[2]))

@@ -1,0 +1,199 @@
+"""The pages in a real browser: with and without JavaScript, live, by keyboard, small."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.chromium import Chromium, Page
+from tests.servers.process import wait_until
+from tests.web.house import House, alerts
+
+PHONE = (390, 844)
+TAB, ENTER = "\ue004", "\ue007"
+LOADED = """performance.getEntriesByType("navigation").concat(performance.getEntriesByType("resource"))
+    .reduce((sum, one) => sum + one.decodedBodySize, 0)"""
+FIRST_LOAD = 20_000
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("house"))
+    (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
+    for number in range(9):
+        house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
+    with house:
+        yield house
+
+
+def waiting(house: House, alert: str) -> str:
+    house.set(errors="12.4")
+    name = house.alert(alert)
+    house.until(name, "waiting_approval")
+    return name
+
+
+def fits(page: Page) -> bool:
+    return bool(page.eval("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_the_empty_list_tells_how_to_begin(house: House, chromium: Chromium) -> None:
+    with chromium.page(*PHONE) as page:
+        page.open(house.url)
+        assert f"{house.url}/webhooks/alertmanager" in page.text("#list")
+        assert "1 runbook cannot run" in page.text("#notice")
+        assert fits(page)
+
+
+def test_approving_works_without_javascript(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask0")
+    with chromium.page(*PHONE, javascript=False) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        assert page.text("h1").startswith("Waiting for you: approve “Roll back to the release before”")
+        page.type("#asks input[name=by]", "Ines")
+        page.click("#asks button.yes")
+        assert page.url == f"{house.url}/incidents/{name}"
+        told = house.until(name, "resolved")
+        assert [one["by"] for one in told["approvals"].values()] == ["Ines"]
+        page.open(page.url)
+        assert page.text("h1").startswith("Resolved in ")
+        assert "verified on Error rate" in page.text("h1")
+        assert "critical → healthy" in page.text("#proof").replace("\n", " ")
+
+
+def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask1")
+    approval = next(iter(house.incident(name)["approvals"].values()))
+    with chromium.page(*PHONE) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        card = page.text(".ask")
+        parts = [approval["hash"][:8], approval["call"], "Targets", "Changes", "Why", "errors.critical → true",
+                 "Error rate critical", "Undo", "cannot be undone", "Silence", "left, then nothing runs"]  # fmt: skip
+        places = [card.replace("\n", " ").find(part) for part in parts]
+        assert -1 not in places, dict(zip(parts, places, strict=True))
+        assert places == sorted(places)
+        assert page.text(".buttons").split("\n") == ["Approve", "Deny", "Take over"]
+        assert page.eval("document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight")
+        assert fits(page)
+
+
+def test_what_others_do_arrives_without_reload(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask2")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.eval("window.mark = 1")
+        house.http.post(f"/api/v1/approvals/{name}/approve", json={"by": "Omar"})
+        page.wait_for("document.querySelector('h1').textContent.startsWith('Resolved')")
+        assert "Omar" in page.text("#timeline")
+        assert page.eval("document.querySelector('[role=status]').textContent.startsWith('Resolved')")
+        assert page.eval("window.mark") == 1
+
+
+def test_a_click_is_answered_in_place_and_the_loser_learns_who_won(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask3")
+    approval = next(iter(house.incident(name)["approvals"]))
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.eval("window.mark = 1")
+        page.eval("document.querySelector('.ask').setAttribute('action', '/approvals/none')")
+        page.click("#asks button.yes")
+        page.wait_for("document.querySelector('[role=alert]').textContent.includes('none')")
+        page.eval(f"document.querySelector('.ask').setAttribute('action', '/approvals/{approval}')")
+        page.type("#asks input[name=by]", "Ines")
+        page.click("#asks button[value=denied]")
+        page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")
+        assert page.eval("window.mark") == 1
+    assert next(iter(house.incident(name)["approvals"].values()))["by"] == "Ines"
+
+
+def test_typed_text_focus_and_open_details_survive_an_update(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask4")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.eval("document.querySelector('#findings details').open = true")
+        page.type("#asks input[name=reason]", "half a sen")
+        page.eval("document.querySelector('#asks input[name=reason]').setSelectionRange(2, 4)")
+        page.eval("document.querySelector('#asks form').mark = 1")
+        house.http.post(f"/api/v1/incidents/{name}/ack", json={"by": "Omar"})
+        page.wait_for("document.querySelector('#timeline').textContent.includes('Acknowledged by Omar')")
+        page.wait_for("document.querySelector('#asks form').mark !== 1")
+        assert page.eval("document.querySelector('#asks input[name=reason]').value") == "half a sen"
+        assert page.eval("document.activeElement.name") == "reason"
+        assert page.eval("document.activeElement.selectionStart") == 2
+        assert page.eval("document.querySelector('#findings details').open") is True
+        assert page.eval("document.querySelector('#asks input[name=csrf]').value.length") > 10
+
+
+def test_the_first_load_is_small(house: House, chromium: Chromium) -> None:
+    for number in range(20):
+        house.alert(f"An alert with a rather long name {number}")
+    name = waiting(house, "Ask5")
+    for path in ("/", f"/incidents/{name}"):
+        with chromium.page(*PHONE) as page:
+            page.open(house.url + path)
+            page.wait_for("document.readyState === 'complete'")
+            size = page.eval(LOADED)
+            assert 5_000 < size <= FIRST_LOAD, f"{path}: {size} bytes"
+            assert fits(page)
+
+
+def test_the_plan_is_drawn_when_it_comes_into_view(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask6")
+    with chromium.page(*PHONE) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        assert page.eval("document.querySelector('#plan details').open") is False
+        page.eval("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for("document.querySelector('#plan details').open && document.querySelector('#plan img').complete")
+        page.wait_for("document.querySelector('#plan img').naturalWidth > 100")
+
+
+def test_by_keyboard_alone(house: House, chromium: Chromium) -> None:
+    name = waiting(house, "Ask7")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        order = []
+        for _ in range(14):
+            page.press(TAB)
+            order.append(page.eval("document.activeElement.textContent.trim() || document.activeElement.name"))
+            assert page.eval("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        assert order[:5] == ["Skip to content", "Quell", "Incidents", "Runbooks", "Alerts"]
+        rest = [one for one in order if one in ("by", "reason", "Approve", "Deny", "Take over")]
+        assert rest == ["by", "reason", "Approve", "Deny", "Take over"]
+        page.eval("document.querySelector('#asks button[value=denied]').focus()")
+        page.press(ENTER)
+        page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")
+
+
+def test_the_list_moves_by_itself(house: House, chromium: Chromium) -> None:
+    with chromium.page(*PHONE) as page:
+        page.open(house.url)
+        name = house.alert("BrandNew")
+        page.wait_for("document.querySelector('#list').textContent.includes('BrandNew on shop')")
+        page.click(f"#list a[href='/incidents/{name}']")
+        page.wait_for("document.querySelector('#state') !== null")
+        assert fits(page)
+
+
+def test_runbooks_and_alerts(house: House, chromium: Chromium) -> None:
+    body = alerts({"alertname": "First", "service": "shop"})
+    body["alerts"][0]["status"] = "<script>alert(1)</script>"
+    house.http.post("/webhooks/alertmanager", json=body)
+    with chromium.page(*PHONE) as page:
+        page.open(f"{house.url}/runbooks")
+        assert "broken.yaml" in page.text()
+        assert "cannot run" in page.text()
+        assert fits(page)
+        page.click("a[href='/runbooks/shop-errors']")
+        page.wait_for("document.querySelector('img') && document.querySelector('img').naturalWidth > 100")
+        assert fits(page)
+        page.open(f"{house.url}/alerts")
+        assert "<script>alert(1)</script>" in page.text()
+        assert fits(page)
+        page.open(house.url)
+        wait_until(lambda: "could not be read" in page.text("#notice"), "the notice")
+
+
+def test_what_is_not_there_is_a_page_too(house: House, chromium: Chromium) -> None:
+    with chromium.page(*PHONE) as page:
+        page.open(f"{house.url}/incidents/none")
+        assert page.text("h1") == "no incident 'none'"
+        assert fits(page)
