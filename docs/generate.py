@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     if "--check" in argv:
         old = stale()
         for path in old:
-            print(f"stale: {path.relative_to(ROOT)}; run python docs/generate.py")
+            sys.stdout.write(f"stale: {path.relative_to(ROOT)}; run python docs/generate.py\n")
         return 1 if old else 0
     REFERENCE.mkdir(parents=True, exist_ok=True)
     for path, text in pages().items():

@@ -150,7 +150,7 @@ def settings_of(folder: Path, *, database: str = "", more: str = "", services: s
     """Quick everywhere where a real house is patient."""
     text = (
         f"database: {database or folder / 'quell.db'}\nrunbooks: {folder}/runbooks\nservices: {services}\n"
-        f"scrape_interval: 50ms\nengine: {{lease: 1.5s, poll: 0.1s}}\n{more}"
+        f"scrape_interval: 50ms\nengine: {{lease: 900ms, poll: 0.1s}}\n{more}"
     )
     return parse_settings(text.replace("@/", f"{folder}/"), "quell.yaml", folder)
 

@@ -6,8 +6,11 @@ Never does: reach an address outside this folder.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -17,7 +20,8 @@ from docs.generator.models import nested, unexplained
 from docs.generator.prose import anchor
 from quell.registry import Registry
 from quell.runbook.compile import compile_text
-from quell.runbook.dialects._native_schema import RunbookText
+from quell.runbook.dialects._native_schema import EscalationText, RunbookText
+from quell.runbook.source import load
 from quell.settings import Settings, parse_settings
 from quell.vocabulary_of import vocabulary_of
 
@@ -97,13 +101,17 @@ def _anchors(page: Path) -> set[str]:
 def _examples() -> Iterator[tuple[str, str, set[str]]]:
     """Every YAML block with where it is and its keys."""
     for page in PAGES:
-        for number, (info, text) in enumerate(_FENCE.findall(page.read_text(encoding="utf-8")), 1):
-            if info.split()[:1] == ["yaml"]:
+        for number, (info, block) in enumerate(_FENCE.findall(page.read_text(encoding="utf-8")), 1):
+            for text in re.split(r"^---$", block, flags=re.MULTILINE) if info == "yaml" else ():
                 yield f"{_name(page)}[{number}]", text, set(re.findall(r"^([a-z_]+):", text, re.MULTILINE))
 
 
 RUNBOOKS = [(place, text) for place, text, keys in _examples() if {"id", "triggers"} <= keys]
-CONFIGURATIONS = [(place, text) for place, text, keys in _examples() if keys and keys <= set(Settings.model_fields)]
+SECTIONS = set(Settings.model_fields) - {"escalation"}
+CONFIGURATIONS = [
+    (place, text) for place, text, keys in _examples() if keys & SECTIONS and keys <= {*SECTIONS, "escalation"}
+]
+ESCALATIONS = [(place, text) for place, text, keys in _examples() if keys == {"escalation"}]
 
 
 @pytest.mark.parametrize(("place", "text"), RUNBOOKS, ids=[place for place, _ in RUNBOOKS])
@@ -117,6 +125,29 @@ def test_a_configuration_in_the_documentation_is_valid(place: str, text: str) ->
     settings = parse_settings(text, place, ROOT)
     for name, source in settings.sources.items():
         Registry().source(source.type or name).params.model_validate(source.params)
+
+
+@pytest.mark.parametrize(("place", "text"), ESCALATIONS, ids=[place for place, _ in ESCALATIONS])
+def test_an_escalation_in_the_documentation_is_valid(place: str, text: str) -> None:
+    for document in load(text, place):
+        EscalationText.model_validate(document.data["escalation"])
+
+
+def test_the_plugin_of_the_howto_keeps_its_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of its Python blocks are run as they stand."""
+    page = (ROOT / "docs" / "howto" / "write-a-plugin.md").read_text(encoding="utf-8")
+    plugin, test = (text for info, text in _FENCE.findall(page) if info == "python")
+    package, module = ModuleType("acme_quell"), ModuleType("acme_quell.nats_lag")
+    monkeypatch.setitem(sys.modules, "acme_quell", package)
+    monkeypatch.setitem(sys.modules, "acme_quell.nats_lag", module)
+    exec(compile(plugin, "nats_lag.py", "exec", dont_inherit=True), module.__dict__)
+    package.__dict__["nats_lag"] = module
+    made: dict[str, Any] = {}
+    exec(compile(test, "test_nats_lag.py", "exec", dont_inherit=True), made)
+    kept = made["promises"]("checks", module, play=made["play"])
+    assert len(kept) > 8
+    for promise in kept:
+        promise.keep()
 
 
 def test_there_are_examples() -> None:

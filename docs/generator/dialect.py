@@ -69,8 +69,10 @@ _GIVEN: Mapping[str, Any] = {
     "ready": True,
 }  # fmt: skip
 _EXAMPLES = (
-    "value >= 70 && value < 90", "value >= 70 AND NOT value >= 90", "ready === true", "note !== 'late'", "note = 'late'",
-    "latency > 1000ms", "latency > 500", "latency <= 1.2s", "used >= 90%", "used >= 90", "errors > 0.1%", "errors > 0.01",
+    "value >= 70 && value < 90", "value >= 70 AND NOT value >= 90", "ready === true", "note !== 'late'", 
+    "note = 'late'",
+    "latency > 1000ms", "latency > 500", "latency <= 1.2s", "used >= 90%", "used >= 90", "errors > 0.1%",
+    "errors > 0.01",
     "free < 10GiB", "'eu' in names", "size(names) == 2", "note.startsWith('la')", "note.matches('l.te')",
     "has(names) ? value : 0", "value / 4 > 20", "max(value, 90)",
 )  # fmt: skip
@@ -95,8 +97,8 @@ def runbook() -> str:
         "After each remediation verification gives one of five verdicts, and the runbook's policy says what then:",
         table(("verdict", "policy, unless said otherwise", "key"), _verdicts()),
         table(("policy", "what it means"), ((f"`{name}`", text) for name, text in _policies())),
-        "No verdict is given before the signals can show a change: a query over 5 minutes needs 5 minutes and a scrape. "
-        "A `within` that is shorter than that is an error of lint.",
+        "No verdict is given before the signals can show a change: a query over 5 minutes needs 5 minutes and a "
+        "scrape. A `within` that is shorter than that is an error of lint.",
     )
 
 
@@ -132,8 +134,8 @@ def conditions() -> str:
         "## Examples",
         f"With {', '.join(f'`{name}` = {_shown(name)}' for name in _SAMPLE)}:",
         table(("condition", "gives"), ((f"`{text}`", _result(text)) for text in _EXAMPLES)),
-        "What cannot be known is neither true nor false: a condition that needs a missing fact does not hold, and neither "
-        "does its negation.",
+        "What cannot be known is neither true nor false: a condition that needs a missing fact does not hold, and "
+        "neither does its negation.",
         "## Functions",
         table(("function", "kind"), ((f"`{one.usage}`", _kind(one)) for one in FUNCTIONS.values())),
         "## Types",
@@ -142,11 +144,12 @@ def conditions() -> str:
             ("type", "its value, and what it is compared with"),
             ((f"`{name}`", text) for name, text in FACT_WORDS.items()),
         ),
-        f"Durations: {quoted(unit for unit in units.DURATION_UNITS if unit != 'µs')}. Sizes: {quoted(units.SIZE_UNITS)}. "
+        f"Durations: {quoted(unit for unit in units.DURATION_UNITS if unit != 'µs')}. Sizes: "
+        f"{quoted(units.SIZE_UNITS)}. "
         "A bare number next to a duration, percent or size is an error unless the fact's type says how it is read.",
         "## Names",
-        "In a diagnostic's `interpret`, the facts of its check stand by their bare names. Everywhere else a check is read "
-        "by its id (`latency.any_slow`, or `diagnostics.latency.any_slow`). Every check also has:",
+        "In a diagnostic's `interpret`, the facts of its check stand by their bare names. Everywhere else a check is "
+        "read by its id (`latency.any_slow`, or `diagnostics.latency.any_slow`). Every check also has:",
         _fields(scope.ENVELOPE),
         "A flag is true or false, and has fields: `errors.critical` holds when the check is critical, "
         "`errors.critical.region` lists the label of the targets that are. Every remediation, by its id, has:",
@@ -155,8 +158,8 @@ def conditions() -> str:
         _fields(scope.ALERT),
         "`incident` has:",
         _fields(scope.INCIDENT),
-        "`trigger` has what every check has; `vars` holds the runbook's variables, which also stand by their bare names; "
-        "`captured` what an action captured before it acted.",
+        "`trigger` has what every check has; `vars` holds the runbook's variables, which also stand by their bare "
+        "names; `captured` what an action captured before it acted.",
         f"An expression has at most {lex.MAX_TEXT} characters, {MAX_NODES} parts and {MAX_DEPTH} levels.",
     )
 

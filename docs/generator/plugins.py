@@ -40,7 +40,10 @@ def _check(kind: CheckType) -> Iterable[str]:
     yield "### Facts of " + kind.name
     yield _facts(kind.facts({}))
     if not kind.signal:
-        yield "It tells what was, not how things are now: [verification](runbook.md#verify) asks it only when it is named."
+        yield (
+            "It tells what was, not how things are now: [verification](runbook.md#verify) asks it only when it is "
+            "named."
+        )
     if kind.shell:
         yield f"A shell reads {quoted(kind.shell)} when it is one string; then it may hold no template."
 
@@ -50,7 +53,10 @@ def actions() -> str:
     kinds = sorted(Registry().actions.values(), key=lambda kind: kind.name)
     head = ("action", "risk", "safe to repeat", "undo", "what it does")
     rows = [
-        (f"[{kind.name}](#{kind.name})", kind.risk.value, _yes(kind.idempotent), _yes(kind.undo is not None), one_line(kind.doc))
+        (
+            f"[{kind.name}](#{kind.name})", kind.risk.value, _yes(kind.idempotent), _yes(kind.undo is not None),
+            one_line(kind.doc),
+        )
         for kind in kinds
     ]  # fmt: skip
     return page(
@@ -194,9 +200,12 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 
 FACT_WORDS = {
-    "number": "number", "string": "text", "bool": "true or false", "ratio": "ratio (0-1; compare with `1%` or `0.01`)",
-    "percent": "percent (compare with `1%`)", "percent:bare": "percent (`90%` or `90`)", "bytes": "size (compare with `1GiB`)",
-    "bytes:bare": "size (`1GiB`, or bare bytes)", "time": "moment", "any": "anything", "record": "record", "flag": "flag",
+    "number": "number", "string": "text", "bool": "true or false", 
+    "ratio": "ratio (0-1; compare with `1%` or `0.01`)",
+    "percent": "percent (compare with `1%`)", "percent:bare": "percent (`90%` or `90`)", 
+    "bytes": "size (compare with `1GiB`)",
+    "bytes:bare": "size (`1GiB`, or bare bytes)", "time": "moment", "any": "anything", 
+    "record": "record", "flag": "flag",
     "duration": "duration (compare with `5m`)",
 }  # fmt: skip
 

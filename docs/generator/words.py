@@ -56,8 +56,8 @@ def events() -> str:
         "Everything that happens is an event in an append-only log; the incident, its timeline, its page and the "
         "postmortem are read from it. A payload key that is not listed here is refused.",
         body(NewEvent.__doc__),
-        "Each event also carries `at` (UTC, microseconds), `actor`, `seq` (from 1 in its stream), `hash` (chained over the "
-        "payload's hash) and `schema_version`.",
+        "Each event also carries `at` (UTC, microseconds), `actor`, `seq` (from 1 in its stream), `hash` (chained over "
+        "the payload's hash) and `schema_version`.",
         *(part for stream in Stream for part in (f"## Stream `{stream.value}`", table(head, _rows(streams[stream])))),
     )
 
@@ -95,8 +95,8 @@ def states() -> str:
             moves[status, to].append(kind)
     return page(
         "# States of an incident",
-        "Only an event moves an incident, and only as this table says; an event that is neither here nor merely recorded "
-        "in that state is an error.",
+        "Only an event moves an incident, and only as this table says; an event that is neither here nor merely "
+        "recorded in that state is an error.",
         _diagram(moves),
         "## Moves",
         table(

@@ -5,13 +5,11 @@ Never does: hold a rule. Rules live in intake, respond and runbook.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -20,32 +18,34 @@ from pydantic import ValidationError
 from quell import __version__
 from quell.engine import liveness
 from quell.engine.durable import Durable
-from quell.errors import Conflict, InvalidInput, NotFound, Problem, Refused
+from quell.errors import InvalidInput, NotFound, Problem, Refused
 from quell.incident.alert import Alert, AlertStatus
-from quell.incident.event import Event, EventKind, NewEvent
+from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, load_library
+from quell.life import Errands, Kick, stay_alive, watch
 from quell.ports import SourceType
 from quell.probe import World, make_client, resolve_secret
 from quell.registry import Registry
-from quell.respond import approve, escalate, frame, interpreter
+from quell.respond import escalate, frame, interpreter, people
 from quell.respond.begin import Beginning, begin
+from quell.respond.change import Change
 from quell.respond.means import Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary
 from quell.settings import Settings
 from quell.store import queries
-from quell.store.database import Database, now_us
+from quell.store.database import Database
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
 
 __all__ = ["App", "Context", "Receipt"]
 
 _log = structlog.get_logger("quell")
-After = Callable[[], Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,6 @@ class Receipt:
     accepted: int
     incidents: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Effects:
-    """What a transaction leaves to do once it is committed."""
-
-    told: list[Event] = field(default_factory=list)
-    after: list[After] = field(default_factory=list)
-    incidents: list[str] = field(default_factory=list)
 
 
 class App:
@@ -83,8 +74,7 @@ class App:
         )  # fmt: skip
         self.library = Library()
         self.listeners: list[Callable[[Sequence[Event]], None]] = [on_events] if on_events else []
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._kicked = False
+        self._errands = Errands()
 
     # Life.
 
@@ -111,14 +101,13 @@ class App:
         )
         await self.durable.launch()
         self.reload()
-        self._spawn(self._live(lease_us))
-        self._spawn(self._watch_thresholds())
+        self._kick = Kick(self._errands, self.durable.kick)
+        self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
+        self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.stop()
         with contextlib.suppress(Exception):
             await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
         await self.durable.shutdown()
@@ -132,82 +121,36 @@ class App:
             _log.error("runbook_broken", file=broken.file, problems=[str(problem) for problem in broken.problems])
         return self.library
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._spawned)
+    def _thresholds(self) -> Thresholds:
+        place = Place(self.settings.tenant, self.settings.environment, self.settings.region)
+        return Thresholds(self.world, place, self._fires, lambda alerts: self.take_in(SOURCE, alerts))
 
-    def _spawned(self, task: asyncio.Task[Any]) -> None:
-        """Nobody waits for these: what goes wrong in one is at least said."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background_failed", error=f"{type(error).__name__}: {error}")
-
-    async def _live(self, lease_us: int) -> None:
-        """Keep our lease, and take over from whoever lost theirs."""
-        while True:
-            try:
-                dead = await self.database.write(lambda c: self._beat(c, lease_us))
-                for executor in dead:
-                    found = await asyncio.to_thread(self.durable.recover, executor)
-                    _log.warning("executor_lost", executor=executor, recovered=found)
-                await approve.tell_untold(self.means)
-            except Exception as error:  # the next beat tries again; a database that is away comes back
-                _log.error("heartbeat_failed", error=str(error))
-            await asyncio.sleep(lease_us / 3_000_000)
-
-    async def _watch_thresholds(self) -> None:
-        """Ask the metrics that runbooks watch themselves."""
-        settings = self.settings
-        place = Place(settings.tenant, settings.environment, settings.region)
-        thresholds = Thresholds(self.world, place, self._fires, lambda alerts: self.take_in(SOURCE, alerts))
-        while True:
-            try:
-                await thresholds.look(list(self.library.plans.values()))
-            except Exception as error:  # the next look tries again
-                _log.error("thresholds_failed", error=str(error))
-            await asyncio.sleep(max(0.2, settings.scrape_interval))
+    def _plans(self) -> Iterable[Plan]:
+        """Those of the library as it is now: a reload puts another in its place."""
+        return self.library.plans.values()
 
     async def _fires(self, alert: str) -> bool:
         known = await self.database.read(lambda c: queries.alert_of(c, alert))
         return known is not None and known.status is AlertStatus.FIRING
-
-    def _beat(self, connection: sa.Connection, lease_us: int) -> list[str]:
-        clock = self.database.now_us(connection)
-        if not liveness.beat(connection, self.executor_id, clock, lease_us):
-            _log.error("lease_lost", executor=self.executor_id)
-        return liveness.claim_dead(connection, clock)
 
     def publish(self, told: Sequence[Event]) -> None:
         """Tell whoever shows incidents live. Called in the event loop."""
         for listener in list(self.listeners):
             listener(told)
 
-    async def _commit(self, work: Callable[[sa.Connection, _Effects], Any]) -> _Effects:
+    async def _commit(self, work: Callable[[Change], T]) -> T:
         """A transaction, then what it asked for afterwards."""
 
-        def run(connection: sa.Connection) -> _Effects:
-            effects = _Effects()
-            work(connection, effects)
-            return effects
+        def run(connection: sa.Connection) -> tuple[Change, T]:
+            change = Change(self.means, connection)
+            return change, work(change)
 
-        effects = await self.database.write(run)
-        self.publish(effects.told)
-        for after in effects.after:
-            self._spawn(after())
+        change, result = await self.database.write(run)
+        self.publish(change.told)
+        for after in change.after:
+            self._errands.start(after())
         self._kick()
-        return effects
-
-    def _kick(self) -> None:
-        """Start what was enqueued, now, once however many asked."""
-        if not self._kicked:
-            self._kicked = True
-            self._spawn(self._kick_soon())
-
-    async def _kick_soon(self) -> None:
-        await asyncio.sleep(0)
-        self._kicked = False
-        await self.durable.kick()
+        return result
 
     # Alerts.
 
@@ -245,47 +188,29 @@ class App:
     async def take_in(self, source: str, alerts: Sequence[Alert], bad: Sequence[tuple[str, Any]] = ()) -> Receipt:
         """Alerts onto disk, and what follows from them, all in one transaction."""
 
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            for alert in alerts:
-                self._place(connection, alert, effects)
-            accept.set_aside(connection, self.settings.tenant, source, bad)
+        def work(change: Change) -> list[str | None]:
+            incidents = [self._place(change, alert) for alert in alerts]
+            accept.set_aside(change.connection, self.settings.tenant, source, bad)
+            return incidents
 
-        effects = await self._commit(work)
-        return Receipt(len(alerts), tuple(dict.fromkeys(effects.incidents)), tuple(reason for reason, _ in bad))
+        incidents = [one for one in await self._commit(work) if one is not None]
+        return Receipt(len(alerts), tuple(dict.fromkeys(incidents)), tuple(reason for reason, _ in bad))
 
-    def _place(self, connection: sa.Connection, alert: Alert, effects: _Effects) -> None:
-        placed = accept.place(connection, alert, list(self.world.services.values()), self.library.plans.values())
+    def _place(self, change: Change, alert: Alert) -> str | None:
+        services, plans = list(self.world.services.values()), self.library.plans.values()
+        placed = accept.place(change.connection, alert, services, plans)
         incident: str | None = None
         match placed.meaning:
             case Open():
-                context, told = begin(self.means, connection, _beginning(placed))
+                context, told = begin(self.means, change.connection, _beginning(placed))
                 incident = context.incident
-                effects.told += told
+                change.told += told
             case Join(incident=incident, reason=why):
-                self._tell(connection, effects, incident, EventKind.ALERT_JOINED, {"alert": placed.id, "why": why})
-            case Resolve() as resolved:
-                incident = resolved.incident
-                self._resolved(connection, effects, placed, resolved)
-        accept.belongs(connection, placed, incident)
-        if incident is not None:
-            effects.incidents.append(incident)
-
-    def _resolved(self, connection: sa.Connection, effects: _Effects, placed: accept.Placed, resolved: Resolve) -> None:
-        payload = {"alert": placed.id, "why": resolved.reason}
-        self._tell(connection, effects, resolved.incident, EventKind.ALERT_RESOLVED, payload)
-        if resolved.closes:
-            reason = {"reason": "every alert has resolved", "by": "quell"}
-            self._tell(connection, effects, resolved.incident, EventKind.RESOLVED, reason)
-        elif resolved.unasked:
-            self._withdraw(connection, effects, resolved.incident, "the alert resolved by itself")
-
-    def _tell(
-        self, connection: sa.Connection, effects: _Effects, incident: str, kind: EventKind, payload: dict[str, Any],
-        actor: str = "quell",
-    ) -> None:  # fmt: skip
-        known = queries.incident(connection, incident)
-        context = Context(incident=incident, tenant=known.tenant)
-        effects.told += self.means.append(connection, context, [NewEvent(kind=kind, payload=payload, actor=actor)])
+                change.tell(incident, EventKind.ALERT_JOINED, {"alert": placed.id, "why": why})
+            case Resolve(incident=incident) as resolved:
+                _resolved(change, placed, resolved)
+        accept.belongs(change.connection, placed, incident)
+        return incident
 
     # Incidents by hand.
 
@@ -302,15 +227,13 @@ class App:
             why=f"started by {actor}" + (f" for {alert_name}" if alert_name else ""), variables=variables, mode=mode,
             source="manual", actor=actor,
         )  # fmt: skip
-        started: list[Context] = []
 
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            context, told = begin(self.means, connection, beginning)
-            effects.told += told
-            started.append(context)
+        def work(change: Change) -> Context:
+            context, told = begin(self.means, change.connection, beginning)
+            change.told += told
+            return context
 
-        await self._commit(work)
-        return started[-1]
+        return await self._commit(work)
 
     async def incidents(self, *, limit: int = 50, status: str | None = None) -> list[Incident]:
         return await self.database.read(
@@ -342,100 +265,22 @@ class App:
 
         Raises ``NotFound``, and ``Conflict`` with the winner when somebody was faster.
         """
-        result: dict[str, Any] = {}
-
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            row, state = approve.settle(connection, self._one_waiting(connection, approval), answer, by, reason)
-            self._answered(connection, effects, row, state, by, reason)
-            result.update(approval=row["id"], incident=row["incident"], answer=state, by=by)
-
-        await self._commit(work)
-        return result
-
-    def _one_waiting(self, connection: sa.Connection, name: str) -> str:
-        try:
-            return str(queries.approval(connection, name)["id"])
-        except NotFound:
-            waiting = queries.waiting_approvals(connection, queries.incident(connection, name).id)
-            if len(waiting) == 1:
-                return str(waiting[0]["id"])
-            if waiting:
-                names = ", ".join(one["id"] for one in waiting)
-                raise Conflict(f"several approvals wait for incident {name}; name one of {names}") from None
-            raise NotFound("waiting approval", name) from None
-
-    def _answered(
-        self, connection: sa.Connection, effects: _Effects, row: Mapping[str, Any], state: str, by: str, reason: str
-    ) -> None:
-        if state == "waiting":
-            payload = {"text": f"{by} approved {row['id']}; another person is needed", "by": by}
-            self._tell(connection, effects, row["incident"], EventKind.NOTED, payload, by)
-            return
-        context = Context(incident=row["incident"], tenant=row["tenant"])
-        effects.told += self.means.append(connection, context, [approve.answered_event(row, state, by, reason)])
-        effects.after.append(partial(approve.tell, self.means, row))
-
-    def _withdraw(self, connection: sa.Connection, effects: _Effects, incident: str, reason: str) -> None:
-        for waiting in queries.waiting_approvals(connection, incident):
-            row, state = approve.settle(connection, waiting["id"], "withdrawn", "quell", reason)
-            self._answered(connection, effects, row, state, "quell", reason)
+        return await self._commit(lambda change: people.answer(change, approval, answer, by, reason))
 
     async def take(self, incident: str, by: str, reason: str = "") -> Incident:
         """A person takes over: no new action of this incident starts; approvals that wait are withdrawn."""
-
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            known = queries.incident(connection, incident)
-            if known.assignee and known.assignee != by:
-                raise Conflict(f"already taken by {known.assignee}", winner=known.assignee)
-            self._tell(connection, effects, known.id, EventKind.TAKEN, {"by": by, "reason": reason}, by)
-            self._withdraw(connection, effects, known.id, f"{by} took over")
-            self._acknowledge(effects, known, by)
-
-        await self._commit(work)
-        return await self.incident(incident)
+        return await self.incident(await self._commit(lambda change: people.take(change, incident, by, reason)))
 
     async def give_back(self, incident: str, by: str, reason: str = "") -> Incident:
-        await self._mark(incident, EventKind.RETURNED, {"by": by, "reason": reason}, by)
-        return await self.incident(incident)
+        return await self.incident(await self._commit(lambda change: people.give_back(change, incident, by, reason)))
 
     async def acknowledge(self, incident: str, by: str) -> Incident:
         """Somebody is on it: the secondary is not paged."""
-
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            known = queries.incident(connection, incident)
-            self._tell(connection, effects, known.id, EventKind.ACKNOWLEDGED, {"by": by}, by)
-            self._acknowledge(effects, known, by)
-
-        await self._commit(work)
-        return await self.incident(incident)
-
-    def _acknowledge(self, effects: _Effects, known: Incident, by: str) -> None:
-        for name in (f"page:{known.id}.{max(known.run, 1)}", f"page:{known.id}.{max(known.run, 1)}.again"):
-            effects.after.append(partial(self._tell_pager, name, by))
-
-    async def _tell_pager(self, workflow: str, by: str) -> None:
-        if await self.durable.status(workflow) in ("PENDING", "ENQUEUED"):
-            await self.durable.send(workflow, {"by": by}, topic=escalate.TOPIC, key=f"{workflow}/acknowledged")
+        return await self.incident(await self._commit(lambda change: people.acknowledge(change, incident, by)))
 
     async def resolve(self, incident: str, by: str, reason: str = "") -> Incident:
         """By hand."""
-
-        def work(connection: sa.Connection, effects: _Effects) -> None:
-            known = queries.incident(connection, incident)
-            payload = {"reason": reason or f"resolved by {by}", "by": by}
-            self._tell(connection, effects, known.id, EventKind.RESOLVED, payload, by)
-            self._withdraw(connection, effects, known.id, f"{by} resolved the incident")
-            self._acknowledge(effects, known, by)
-
-        await self._commit(work)
-        return await self.incident(incident)
-
-    async def _mark(self, incident: str, kind: EventKind, payload: dict[str, Any], by: str) -> None:
-        await self._commit(
-            lambda connection, effects: self._tell(
-                connection, effects, queries.incident(connection, incident).id, kind, payload, by
-            )
-        )
+        return await self.incident(await self._commit(lambda change: people.resolve(change, incident, by, reason)))
 
     async def changed(self, after: int | None) -> tuple[int, set[str]]:
         """The newest event's id, and the incidents that any process wrote to after the event ``after``."""
@@ -452,9 +297,6 @@ class App:
         """What a client of the server must show. Raises ``Permanent`` when the reference leads nowhere."""
         return resolve_secret(self.settings.server.token) if self.settings.server.token else None
 
-    def now_us(self) -> int:
-        return now_us()
-
 
 def _beginning(placed: accept.Placed) -> Beginning:
     alert, plan = placed.alert, placed.route.plan
@@ -464,3 +306,12 @@ def _beginning(placed: accept.Placed) -> Beginning:
         region=alert.region, service=placed.service, service_why=placed.service_why, plan=plan, why=placed.route.why,
         alert=alert, alert_id=placed.id, group_key=placed.group_key, source=alert.source,
     )  # fmt: skip
+
+
+def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
+    change.tell(resolved.incident, EventKind.ALERT_RESOLVED, {"alert": placed.id, "why": resolved.reason})
+    if resolved.closes:
+        reason = {"reason": "every alert has resolved", "by": "quell"}
+        change.tell(resolved.incident, EventKind.RESOLVED, reason)
+    elif resolved.unasked:
+        change.withdraw(resolved.incident, "the alert resolved by itself")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,18 +42,32 @@ def resolve_secret(reference: str) -> str:
             return Path(rest).read_text().strip()
         except OSError as error:
             raise Permanent(f"secret {reference}: {error.strerror}", "missing") from None
+        except UnicodeDecodeError:
+            raise Permanent(f"secret {reference}: the file is no text", "invalid") from None
     raise Permanent("a secret is given by reference: env:NAME or file:PATH", "invalid")
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host spells, in every spelling that a resolver takes (``0xa9fea9fe``, ``::ffff:…``)."""
+    text = host.strip("[]").rstrip(".")
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(text))
+        except OSError:
+            return None
+    return address.ipv4_mapped or address if address.version == 6 else address
 
 
 def guard_address(host: str, allowed: frozenset[str]) -> None:
     """Raises ``Permanent`` (denied) for a literal link-local or metadata address that is not allowed by name."""
     if host in allowed:
         return
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        if host in ("metadata.google.internal", "metadata"):
-            raise Permanent(f"{host} is a metadata address; allow it in network.allow to ask it", "denied") from None
+    address = _literal(host)
+    if address is None:
+        if host.rstrip(".").lower() in ("metadata.google.internal", "metadata"):
+            raise Permanent(f"{host} is a metadata address; allow it in network.allow to ask it", "denied")
         return
     if any(address in network for network in METADATA_NETWORKS if network.version == address.version):
         raise Permanent(f"{host} is a link-local or metadata address; allow it in network.allow to ask it", "denied")

@@ -136,6 +136,32 @@ LOCAL = {
 }
 
 
-def on_a_file(folder: Path, config: Mapping[str, Any], file: Path) -> Callable[[Scene], Stage]:
-    """A stage without network: what the action would change is a file, whose bytes are the snapshot."""
-    return lambda scene: Stage(config, snapshot=lambda: (file.exists() and file.read_bytes(), sorted(folder.iterdir())))
+def _tree(folder: Path) -> dict[str, Any]:
+    """Everything below a folder: links with where they point, files with their bytes."""
+    return {
+        str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def _flag_in_a_file(scene: Scene) -> Stage:
+    file = scene.folder / "flags.json"
+    file.write_text('{"breaker": "closed"}')
+    config = {"file": str(file), "flag": "breaker", "value": "open"}
+    return Stage(config, snapshot=lambda: _tree(scene.folder))
+
+
+def _program(scene: Scene) -> Stage:
+    return Stage({"command": ["touch", str(scene.folder / "done")]}, snapshot=lambda: _tree(scene.folder))
+
+
+AT_HOME: dict[tuple[str, str], Callable[[Scene], Stage]] = {
+    ("actions", "set_flag"): _flag_in_a_file,
+    ("actions", "run_script"): _program,
+}
+"""Actions on files of this host, whose whole state can be seen: a dry run leaves every byte of it."""
+
+
+def on_redis(url: str, config: Mapping[str, Any], state: Callable[[], Any]) -> Callable[[Scene], Stage]:
+    """A stage on a real Redis; ``state`` tells all that is in it."""
+    return lambda scene: Stage(config, [Connection("there", "redis", url)], snapshot=state)

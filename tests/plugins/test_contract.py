@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from redis import Redis as Client
+
 from quell import plugins
 from quell.registry import Registry
-from quell.testing import KINDS, Promise, promises, unique_names
-from tests.plugins.plays import LOCAL, MORE_PLAYS, PLAYS
+from quell.testing import KINDS, Play, Promise, promises, unique_names
+from tests.plugins.plays import AT_HOME, LOCAL, MORE_PLAYS, PLAYS, on_redis
+from tests.servers.redis import Redis
 
 
 def _shipped() -> Iterator[tuple[str, str]]:
@@ -21,7 +24,7 @@ def _shipped() -> Iterator[tuple[str, str]]:
 
 
 SHIPPED = list(_shipped())
-CALLED = frozenset({"checks", "actions", "notifiers"})
+PLAYED = [(kind, name) for kind, name in SHIPPED if kind in ("checks", "actions", "notifiers")]
 
 
 def _promises() -> Iterator[Promise]:
@@ -40,11 +43,39 @@ def test_it_keeps_its_promises(promise: Promise) -> None:
     promise.keep()
 
 
+def _dry_run(kind: str, name: str, play: Play) -> Promise:
+    module = importlib.import_module(f"{plugins.__name__}.{kind}.{name}")
+    (promise,) = (one for one in promises(kind, module, play=play) if one.text == "dry_run: changes nothing")
+    return promise
+
+
+@pytest.mark.parametrize(("kind", "name"), AT_HOME, ids=[name for _, name in AT_HOME])
+def test_a_dry_run_leaves_every_byte(kind: str, name: str) -> None:
+    _dry_run(kind, name, AT_HOME[kind, name]).keep()
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("drain_queue", {"queue": "jobs"}), ("flush_cache", {"pattern": "page:*"})],
+    ids=["drain", "flush"],
+)
+def test_a_dry_run_leaves_every_key(name: str, config: dict[str, str], redis_server: Redis) -> None:
+    with redis_server.client() as client:
+        client.rpush("jobs", "a", "b")
+        client.set("page:1", "cached")
+
+        def state() -> dict[str, bytes]:
+            with Client.from_url(redis_server.url()) as raw:
+                return {str(key): raw.dump(key) for key in sorted(raw.keys("*"))}
+
+        _dry_run("actions", name, on_redis(redis_server.url(), config, state)).keep()
+
+
 def test_names_are_given_once() -> None:
     unique_names(Registry()).keep()
 
 
-@pytest.mark.parametrize(("kind", "name"), [one for one in SHIPPED if one[0] in CALLED], ids="/".join)
+@pytest.mark.parametrize(("kind", "name"), PLAYED, ids=[name for _, name in PLAYED])
 def test_it_is_called_against_a_hostile_server_or_talks_to_no_network(kind: str, name: str) -> None:
     assert ((kind, name) in PLAYS) != ((kind, name) in LOCAL), "say in plays.py how it is led there, or what it touches"
 

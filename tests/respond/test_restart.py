@@ -44,14 +44,14 @@ async def lines(path: Path, count: int = 1) -> None:
     await eventually(there, f"{count} lines in {path.name}")
 
 
-async def test_killed_during_a_check(tmp_path: Path, database: str) -> None:
+async def test_killed_during_a_check(tmp_path: Path) -> None:
     gate(tmp_path)
     book = runbook(FIX, ONE, diagnostics=SLOW)
     write(tmp_path, book)
-    async with doomed(tmp_path, database) as seen:
+    async with doomed(tmp_path) as seen:
         incident = await seen("check.finished")
     (tmp_path / "go").touch()
-    async with house(tmp_path, book, database=database) as home:
+    async with house(tmp_path, book) as home:
         now = await home.over(incident)
         assert (now.status, home.effects) == (Status.RESOLVED, ["fix"])
         found = await home.told_of(incident, EventKind.CHECK_FINISHED)
@@ -96,13 +96,13 @@ async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> N
         flags.clear()
 
 
-async def test_killed_during_the_verification(tmp_path: Path, database: str) -> None:
+async def test_killed_during_the_verification(tmp_path: Path) -> None:
     book = runbook(FIX, f"- {{id: fix, type: automated, action: {do('fix', 20)}}}", verify=VERIFY.replace("1.5s", "30s"))
     write(tmp_path, book)
-    async with doomed(tmp_path, database) as seen:
+    async with doomed(tmp_path) as seen:
         incident = await seen("verification.started")
     (tmp_path / "state").write_text("0")
-    async with house(tmp_path, book, database=database) as home:
+    async with house(tmp_path, book) as home:
         now = await home.over(incident)
         assert (now.status, home.effects) == (Status.RESOLVED, ["fix"])
         kinds = [event.kind for event in await home.events(incident)]

@@ -115,7 +115,7 @@ LEAVES_A_TASK = (
         ("run: a refused connection is told", [('"refused") from None', '"denied") from None')]),
         ("run: a refused connection is told", [("except ConnectionRefusedError:", "except TimeoutError:")]),
         ("run: silence is a timeout", [LEAVES_A_TASK]),
-        ("run: silence is a timeout", [("finally:\n        writer.close()", "finally:\n        probe.http.kept = writer")]),
+        ("run: silence is a timeout", [("finally:\n        writer.close()", "finally:\n        KEPT.append(writer)"), ("FACTS =", "KEPT = []\nFACTS =")]),
         ("run: secrets stay secret", [('not a number"', 'not a number: {answer}"')]),
         ("run: secrets stay secret", [("    host, port =", '    __import__("logging").getLogger("good").warning("asking %s", there.password)\n    host, port =')]),
         ("run: an unknown connection is missing", [('probe.connection(params.connection, "queue")', 'ports.Connection("x", "queue", "127.0.0.1:1")')]),

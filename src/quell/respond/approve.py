@@ -73,8 +73,8 @@ async def ask(
         connection.execute(
             sa.insert(approvals).values(
                 id=name, tenant=context.tenant, environment=context.environment, region=context.region,
-                incident=context.incident, workflow=workflow or key, hash=digest, request=dumps(request), state="waiting",
-                people=node.approval.people, requested_at=asked_at, expires_at=expires_at,
+                incident=context.incident, workflow=workflow or key, hash=digest, request=dumps(request),
+                state="waiting", people=node.approval.people, requested_at=asked_at, expires_at=expires_at,
             )
         )  # fmt: skip
 

@@ -57,7 +57,7 @@ async def bounded(work: Awaitable[T], timeout_s: float) -> T:
         return task.result()
     task.cancel()
     await asyncio.wait({task}, timeout=GRACE_S)
-    raise Transient(f"no answer within {timeout_s:g} s", "timeout")
+    raise Transient(f"no answer within {timeout_s:.3g} s", "timeout")
 
 
 async def look(world: World, plan: Plan, check: Check, env: Mapping[str, Any], key: str) -> Finding:

@@ -44,6 +44,18 @@ class Page(BaseModel):
         return f"page:{self.context.incident}.{self.context.run}" + (".again" if self.again else "")
 
 
+def pages_of(incident: str, run: int) -> tuple[str, ...]:
+    """The ids that the paging of a run may have."""
+    context = Context(incident=incident, run=max(run, 1))
+    return tuple(Page(context=context, escalation=Escalation(), reason="", again=again).key for again in (False, True))
+
+
+async def acknowledge(means: Means, workflow: str, by: str) -> None:
+    """Tell a page that waits that somebody is on it."""
+    if await means.durable.status(workflow) in ("PENDING", "ENQUEUED"):
+        await means.durable.send(workflow, {"by": by}, topic=TOPIC, key=f"{workflow}/acknowledged")
+
+
 def levels(page: Page, default: str) -> list[tuple[str, ...]]:
     """Who is told first, and who next."""
     first = tuple(dict.fromkeys(to for to in (*page.extra, page.escalation.primary or default) if to))

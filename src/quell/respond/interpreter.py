@@ -142,9 +142,10 @@ class Interpreter:
         return await self._verify(run, carried)
 
     def _step_reason(self, run: Run) -> str:
-        pages = [run.plan.by_id[s] for d in run.plan.decisions if d.id == run.tried[-1] for s in d.then]
-        said = [getattr(node, "message", "") or node.name for node in pages]
-        return "; ".join(text for text in said if text) or "the runbook pages here"
+        """What the runbook says where it pages: the step's own words, else the decision's."""
+        last = next(one for one in run.plan.decisions if one.id == run.tried[-1])
+        said = [getattr(run.plan.by_id[step], "message", "") for step in last.then]
+        return "; ".join(text for text in said if text) or last.description or "the runbook pages here"
 
     async def _refused(self, run: Run, refused: ActionOutcome) -> dict[str, str] | None:
         if refused.rule == "trigger_gone":

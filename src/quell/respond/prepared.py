@@ -55,8 +55,16 @@ class Prepared:
     scope: Scope | None
 
     async def preview(self) -> Preview:
-        """The dry run. Raises ``Transient`` or ``Permanent``."""
-        return await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
+        """The dry run, with the undo that the runbook says. Raises ``Transient`` or ``Permanent``."""
+        seen = await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
+        undo = self.request.act.undo
+        if undo.never:
+            return seen.model_copy(update={"undo": None})
+        if undo.call is None:
+            return seen
+        own = {k: v for k, v in undo.call.config.items() if self.request.act.call.config.get(k) != v}
+        said = ", ".join(f"{name}: {value}" for name, value in own.items())
+        return seen.model_copy(update={"undo": f"on {' or '.join(undo.on)}: {undo.call.type} {said}".strip()})
 
     async def broken_precondition(self) -> tuple[str, str] | None:
         """(condition, explanation) of the first that does not hold: the action's own, then the runbook's."""

@@ -26,6 +26,7 @@ Work = Callable[[sa.Connection], T]
 
 GROUP_LIMIT = 256
 """Pieces of work in one commit."""
+WRITE_WAIT_MS = 5_000
 
 
 def now_us() -> int:
@@ -43,8 +44,11 @@ def normalise_url(url: str) -> str:
     return url
 
 
-def make_engine(url: str) -> sa.Engine:
-    """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings before use."""
+def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
+    """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings before use.
+
+    ``busy_ms``: how long SQLite waits for somebody else's lock.
+    """
     url = normalise_url(url)
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10)
@@ -53,7 +57,7 @@ def make_engine(url: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = "IMMEDIATE"
-        connection.execute("PRAGMA busy_timeout=30000")
+        connection.execute(f"PRAGMA busy_timeout={busy_ms}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -73,6 +77,8 @@ class Database:
         self.url = normalise_url(url)
         self.engine = make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
+        self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
         self._readers = concurrent.futures.ThreadPoolExecutor(8, "quell-read")
         self._queue: queue.SimpleQueue[tuple[Work[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -83,6 +89,7 @@ class Database:
             self._queue.put(None)
             self._writer.join(10)
         self._readers.shutdown(wait=True)
+        self._writing.dispose()
         self.engine.dispose()
 
     def now_us(self, connection: sa.Connection) -> int:
@@ -154,7 +161,7 @@ class Database:
         group = [(work, future) for work, future in asked if future.set_running_or_notify_cancel()]
         done: list[tuple[concurrent.futures.Future[Any], Any]] = []
         try:
-            with self.engine.begin() as connection:
+            with self._writing.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 for work, future in group:
                     connection.exec_driver_sql("SAVEPOINT piece")

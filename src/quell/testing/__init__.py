@@ -20,6 +20,6 @@ Never does: need pytest, talk to anything but 127.0.0.1, replace a part of the p
 
 from quell.testing.promise import Broken, Promise
 from quell.testing.promises import KINDS, promises, unique_names
-from quell.testing.stage import Scene, Stage
+from quell.testing.stage import Play, Scene, Stage
 
-__all__ = ["KINDS", "Broken", "Promise", "Scene", "Stage", "promises", "unique_names"]
+__all__ = ["KINDS", "Broken", "Play", "Promise", "Scene", "Stage", "promises", "unique_names"]

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from quell.errors import InvalidInput
 from quell.ports import ActionType, CheckType, NotifierType, Params, Risk
 from quell.runbook.expr import ExprSyntaxError, Scope, check_condition, parse, parse_type
+from quell.settings import ConnectionSettings
 from quell.testing.examples import calls, examples
 from quell.testing.promise import Broken, expect
 from quell.vocabulary_of import faults_of
@@ -203,6 +204,21 @@ def example_is_right(name: str, module: ModuleType, params: type[BaseModel], fac
         expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
         for level, text in _interpreted(entry) if facts is not None else ():
             _compiles(text, _scope(facts(config)), level)
+
+
+def example_names_it(kind: NotifierType, module: ModuleType) -> None:
+    """The docstring shows a target that this notifier would get, and connections that the configuration takes."""
+    try:
+        found = [data for data in examples(module.__doc__ or "") if isinstance(data, Mapping)]
+    except InvalidInput as error:
+        raise Broken(f"the example cannot be read: {error}") from error
+    targets = [str(to) for data in found for to in (data.get("escalation") or {}).values()]
+    expect(any(to.startswith(kind.prefixes) for to in targets), "the docstring has no example with its prefix")
+    for name, given in ((name, one) for data in found for name, one in (data.get("connections") or {}).items()):
+        try:
+            ConnectionSettings.model_validate(given)
+        except ValidationError as error:
+            raise Broken(f"the example's connection {name!r} is not one: {error}") from error
 
 
 def _interpreted(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

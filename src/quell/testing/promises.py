@@ -84,6 +84,7 @@ def _driver(module: ModuleType, entry: Any) -> Iterator[Row]:
 
 
 def _notifier(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_names_it(entry, module)
     yield "prefixes are text", lambda: declared.prefixes_are_prefixes(entry)
 
 

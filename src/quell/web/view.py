@@ -19,10 +19,10 @@ from quell.runbook.plan import Plan
 from quell.web.words import State, event_tone, node_of, signal_name, span, state_of, told
 
 _K = EventKind
-EVIDENCE_CHARS = 1000
+EVIDENCE_CHARS = 800
 """Of all findings together: the page stays small however much was seen; the API has the whole."""
-TIMELINE_ROWS = 16
-TIMELINE_CHARS = 160
+TIMELINE_ROWS = 14
+TIMELINE_CHARS = 140
 TARGET_ROWS = 12
 HASH_SIGNS = 8
 

@@ -1,7 +1,8 @@
 """Pages through PagerDuty's Events API v2: trigger, acknowledge, resolve.
 
 ```yaml
-escalation: {primary: 'pagerduty:payments'}
+escalation: {primary: 'pagerduty:payments'}   # in a runbook
+---
 connections: {payments: {type: pagerduty, password: env:PAGERDUTY_ROUTING_KEY}}
 ```
 

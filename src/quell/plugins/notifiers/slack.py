@@ -1,7 +1,8 @@
 """Posts to Slack through an incoming webhook, as Block Kit with a plain text beside it.
 
 ```yaml
-escalation: {primary: '#incidents-payment', secondary: 'slack:sre'}
+escalation: {primary: '#incidents-payment', secondary: 'slack:sre'}   # in a runbook
+---
 connections: {sre: {type: slack, url: env:SLACK_WEBHOOK_URL}}
 ```
 

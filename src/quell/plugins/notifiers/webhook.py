@@ -1,7 +1,8 @@
 """Posts the message as JSON to any address, signed if a secret is shared.
 
 ```yaml
-escalation: {primary: 'webhook:ops'}
+escalation: {primary: 'webhook:ops'}   # in a runbook
+---
 connections: {ops: {type: webhook, url: 'https://ops.example.org/hooks/quell', password: env:OPS_HOOK_KEY}}
 ```
 

@@ -1,0 +1,63 @@
+"""One change to incidents, while its transaction is open: what it tells, and what it leaves to do once committed.
+
+Never does: commit (the app does), decide what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from quell.incident.event import Event, EventKind, NewEvent
+from quell.incident.incident import Incident
+from quell.respond import approve, escalate
+from quell.respond.means import Context, Means
+from quell.store import queries
+
+After = Callable[[], Coroutine[Any, Any, Any]]
+
+
+@dataclass(slots=True)
+class Change:
+    """``told`` are the events appended so far, ``after`` what to do once they are on disk."""
+
+    means: Means
+    connection: sa.Connection
+    told: list[Event] = field(default_factory=list)
+    after: list[After] = field(default_factory=list)
+
+    def incident(self, incident: str) -> Incident:
+        """Raises ``NotFound``. A unique beginning of the id is enough."""
+        return queries.incident(self.connection, incident)
+
+    def tell(self, incident: str, kind: EventKind, payload: dict[str, Any], actor: str = "quell") -> None:
+        """Append one event to an incident. Raises ``NotFound``."""
+        known = self.incident(incident)
+        context = Context(incident=known.id, tenant=known.tenant)
+        new = NewEvent(kind=kind, payload=payload, actor=actor)
+        self.told += self.means.append(self.connection, context, [new])
+
+    def answered(self, row: Mapping[str, Any], state: str, by: str, reason: str) -> None:
+        """Tell that an approval has its answer, or one of several; the run hears of it after the commit."""
+        if state == "waiting":
+            payload = {"text": f"{by} approved {row['id']}; another person is needed", "by": by}
+            self.tell(row["incident"], EventKind.NOTED, payload, by)
+            return
+        context = Context(incident=row["incident"], tenant=row["tenant"])
+        self.told += self.means.append(self.connection, context, [approve.answered_event(row, state, by, reason)])
+        self.after.append(partial(approve.tell, self.means, row))
+
+    def withdraw(self, incident: str, reason: str) -> None:
+        """Take back every question of an incident that nobody has answered."""
+        for waiting in queries.waiting_approvals(self.connection, incident):
+            row, state = approve.settle(self.connection, waiting["id"], "withdrawn", "quell", reason)
+            self.answered(row, state, "quell", reason)
+
+    def seen_by(self, known: Incident, by: str) -> None:
+        """Whoever is being paged about it need not page the next one."""
+        for name in escalate.pages_of(known.id, known.run):
+            self.after.append(partial(escalate.acknowledge, self.means, name, by))

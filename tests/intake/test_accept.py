@@ -1,0 +1,87 @@
+"""Alerts onto disk through a real App: invalid ones aside, their siblings on, none twice, none lost."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.app import alert, do, house, runbook
+
+from quell.errors import InvalidInput, NotFound, Refused
+from quell.incident.event import EventKind, Stream
+from quell.store import events
+
+pytestmark = pytest.mark.anyio
+
+BOOK = runbook("- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+async def test_the_same_alert_many_times_at_once_opens_one_incident(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as home:
+        receipts = await asyncio.gather(*(home.post(alert()) for _ in range(12)))
+        named = {incident for receipt in receipts for incident in receipt.incidents}
+        assert len(named) == 1
+        assert len(await home.app.incidents()) == 1
+        rows = await home.app.alerts()
+        assert [(row["count"], row["incident"]) for row in rows] == [(12, named.pop())]
+
+
+async def test_replicas_at_once_join_one_incident(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as home:
+        receipts = await asyncio.gather(*(home.post(alert(replica=str(n))) for n in range(8)))
+        assert len({incident for receipt in receipts for incident in receipt.incidents}) == 1
+        assert len((await home.app.incidents())[0].firing) == 8
+
+
+async def test_what_cannot_be_read_is_kept_aside_and_its_siblings_go_on(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as home:
+        receipt = await home.post(alert(), {"status": "firing", "labels": "none"}, alert("Other"))
+        assert (receipt.accepted, len(receipt.incidents), len(receipt.quarantined)) == (2, 2, 1)
+        kept = await home.app.quarantine()
+        assert "alerts[1]" in kept[0]["reason"]
+        assert "none" in kept[0]["fragment"]
+
+
+async def test_text_that_a_database_may_not_like(tmp_path: Path, database: str) -> None:
+    odd = alert(note="ünï ∀ 🎈 '; drop table quell_alerts; -- %s :x {y}")
+    odd["annotations"] = {"summary": "x" * 4000}
+    async with house(tmp_path, BOOK, database=database) as home:
+        receipt = await home.post(odd)
+        assert len((await home.app.incident(receipt.incidents[0])).title) <= 300
+        assert (await home.app.alerts())[0]["alert"]["labels"]["note"].startswith("ünï ∀ 🎈")
+
+
+async def test_the_alerts_own_stream_says_what_became_of_it_and_why(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK) as home:
+        incident = await home.fire()
+        row = (await home.app.alerts())[0]
+        told = await home.app.database.read(lambda c: events.read(c, "default", Stream.ALERT, row["id"]))
+        assert [event.kind for event in told] == [EventKind.ALERT_RECEIVED, EventKind.ALERT_ROUTED]
+        assert (told[1].payload["incident"], told[1].payload["outcome"]) == (incident, "opened")
+        assert any("its trigger matches" in step for step in told[1].payload["steps"])
+
+
+async def test_a_body_that_is_wrong_as_a_whole_and_a_source_that_is_not_there(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK) as home:
+        with pytest.raises(InvalidInput):
+            await home.app.receive("alertmanager", {}, b"{not json")
+        with pytest.raises(NotFound, match="did you mean 'alertmanager'"):
+            await home.app.receive("alertmanger", {}, b"{}")
+        assert await home.app.incidents() == []
+
+
+async def test_a_webhook_with_a_secret_lets_nobody_in_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
+    async with house(tmp_path, BOOK, more="sources: {alertmanager: {token: 'env:HOOK_TOKEN'}}\n") as home:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+            with pytest.raises(Refused) as refused:
+                await home.app.receive("alertmanager", headers, b"{}")
+            assert refused.value.rule == "signature"
+        assert home.app.guards_itself("alertmanager")
+        assert await home.app.incidents() == []

@@ -1,0 +1,90 @@
+"""What an alert means next to what is known, over every status an incident can be in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from quell.incident.alert import Alert, AlertStatus
+from quell.incident.incident import ENDED, Deed, Incident, Status
+from quell.intake.correlate import Join, Known, Nothing, Open, Resolve, alert_id, correlate, group_key
+
+S = Status
+OPEN = [status for status in Status if status not in ENDED]
+
+
+def alert(status: str = "firing", fingerprint: str = "f", **more: Any) -> Alert:
+    return Alert(
+        source="am", name="Down", status=AlertStatus(status), fingerprint=fingerprint, received_at=datetime.now(UTC), **more
+    )
+
+
+ME = alert_id(alert())
+
+
+def incident(status: Status, *, firing: tuple[str, ...] = (ME,), run: int = 1, **more: Any) -> Incident:
+    return Incident(id="i", tenant="default", status=status, firing=firing, run=run, **more)
+
+
+def test_a_new_alert_opens_or_joins() -> None:
+    assert isinstance(correlate(alert(), None, None), Open)
+    assert correlate(alert(), None, "other") == Join("other", "the same service and runbook have an open incident")
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_again_while_its_incident_is_open(status: Status) -> None:
+    assert isinstance(correlate(alert(), Known("firing", incident(status)), "i"), Nothing)
+    joined = correlate(alert(), Known("resolved", incident(status, firing=())), None)
+    assert isinstance(joined, Join)
+    assert joined.incident == "i"
+
+
+@pytest.mark.parametrize("status", sorted(ENDED))
+@pytest.mark.parametrize("before", ["firing", "resolved"])
+def test_again_after_its_incident_ended(status: Status, before: str) -> None:
+    assert isinstance(correlate(alert(), Known(before, incident(status)), None), Open)
+    assert isinstance(correlate(alert(), Known(before, incident(status)), "newer"), Join)
+
+
+def test_a_resolved_alert_that_never_fired_is_nothing() -> None:
+    assert isinstance(correlate(alert("resolved"), None, "other"), Nothing)
+    assert isinstance(correlate(alert("resolved"), Known("firing", None), "other"), Nothing)
+    assert isinstance(correlate(alert("resolved"), Known("resolved", incident(S.OPEN)), None), Nothing)
+
+
+@pytest.mark.parametrize("status", sorted(ENDED))
+def test_resolving_after_the_end_is_nothing(status: Status) -> None:
+    assert isinstance(correlate(alert("resolved"), Known("firing", incident(status)), None), Nothing)
+
+
+def resolve(**given: Any) -> Resolve:
+    meaning = correlate(alert("resolved"), Known("firing", incident(**given)), None)
+    assert isinstance(meaning, Resolve)
+    return meaning
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_the_last_alert_ends_what_nothing_runs_for(status: Status) -> None:
+    left = status in (S.ESCALATED, S.MITIGATED)
+    assert resolve(status=status).closes == left
+    assert resolve(status=status, outcome="stopped").closes
+    assert resolve(status=status, run=0).closes
+    assert not resolve(status=status, outcome="stopped", firing=(ME, "other")).closes
+
+
+def test_by_itself_means_that_nothing_was_done() -> None:
+    assert resolve(status=S.WAITING).unasked
+    assert not resolve(status=S.ACTING, deeds={"k": Deed(key="k", action="restart")}).unasked
+    assert not resolve(status=S.WAITING, firing=(ME, "other")).unasked
+
+
+def test_alerts_belong_together_by_service_runbook_and_place() -> None:
+    one, other = alert(), alert(fingerprint="g")
+    assert group_key(one, "shop", "down") == group_key(other, "shop", "down")
+    assert group_key(one, "shop", "down") != group_key(one, "shop", "late")
+    assert group_key(one, "shop", "down") != group_key(alert(region="eu"), "shop", "down")
+    assert group_key(one, "shop", "down") != group_key(alert(environment="staging"), "shop", "down")
+    assert group_key(one, None, "down") != group_key(other, None, "down")
+    assert group_key(one, "shop", None) != group_key(other, "shop", None)
