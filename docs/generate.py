@@ -36,27 +36,27 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def pages() -> dict[Path, str]:
+def pages(folder: Path = REFERENCE) -> dict[Path, str]:
     """Every page with the text it should have."""
-    return {REFERENCE / name: MARK + make() for name, make in PAGES.items()}
+    return {folder / name: MARK + make() for name, make in PAGES.items()}
 
 
-def stale() -> list[Path]:
+def stale(folder: Path = REFERENCE) -> list[Path]:
     """The pages that are not what the code says, and those that nothing makes any more."""
-    made = pages()
+    made = pages(folder)
     found = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    return found + sorted(path for path in REFERENCE.glob("*.md") if path not in made)
+    return found + sorted(path for path in folder.glob("*.md") if path not in made)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], folder: Path = REFERENCE) -> int:
     """Returns the exit code."""
     if "--check" in argv:
-        old = stale()
+        old = stale(folder)
         for path in old:
-            sys.stdout.write(f"stale: {path.relative_to(ROOT)}; run python docs/generate.py\n")
+            sys.stdout.write(f"stale: {path.name}; run python docs/generate.py\n")
         return 1 if old else 0
-    REFERENCE.mkdir(parents=True, exist_ok=True)
-    for path, text in pages().items():
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in pages(folder).items():
         path.write_text(text, encoding="utf-8")
     return 0
 

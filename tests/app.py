@@ -51,7 +51,9 @@ def do(name: str, value: object, *more: object) -> str:
     return f"{{type: run_script, config: {{command: [@/do, {argv}]}}}}"
 
 
-def runbook(decisions: str, remediations: str, *, verify: str = VERIFY, diagnostics: str = f"- {STATE}", more: str = "") -> str:
+def runbook(
+    decisions: str, remediations: str, *, verify: str = VERIFY, diagnostics: str = f"- {STATE}", more: str = ""
+) -> str:
     """The runbook ``down`` of the service ``shop``; the sections are YAML list items."""
     return (
         f"{HEAD}{more}\ndiagnostics:\n{diagnostics}\ndecision_tree:\n{decisions}\nremediations:\n{remediations}\n"
@@ -87,7 +89,9 @@ class House:
         deadline = time.monotonic() + WITHIN_S
         while not holds(now := await self.app.incident(incident)):
             if time.monotonic() > deadline:
-                story = "\n".join(f"  {event.kind} {json.dumps(event.payload)[:300]}" for event in await self.events(incident))
+                story = "\n".join(
+                    f"  {event.kind} {json.dumps(event.payload)[:300]}" for event in await self.events(incident)
+                )
                 raise AssertionError(f"{what or 'it'} never held; status {now.status}, outcome {now.outcome}\n{story}")
             await asyncio.sleep(EVERY_S)
         return now

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
+
 from tests.servers.chromium import Chromium
 from tests.servers.mariadb import MariaDB
 from tests.servers.ports import free_port as choose_port

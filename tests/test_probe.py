@@ -6,12 +6,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.fakes.sink import FakeSink
-from tests.plugins.world import probe_over
 
 from quell.errors import Permanent
 from quell.ports import Connection, Service
 from quell.probe import guard_address, make_client, resolve_secret
+from tests.fakes.sink import FakeSink
+from tests.plugins.world import probe_over
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,9 @@ def test_link_local_and_metadata_addresses_are_refused_however_they_are_spelled(
     guard_address(host, frozenset({host}))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "example.org", "[::1]", "::ffff:10.0.0.1", "metadata.example.org", ""])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.1", "example.org", "[::1]", "::ffff:10.0.0.1", "metadata.example.org", ""]
+)
 def test_other_hosts_pass(host: str) -> None:
     guard_address(host, frozenset())
 
@@ -57,7 +59,9 @@ def test_secrets_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch
     assert resolve_secret("env:SHOP_KEY") == resolve_secret(f"file:{tmp_path}/key") == "s3cret"
 
 
-@pytest.mark.parametrize("reference", ["env:NO_SUCH_THING", "file:/no/such/file", "s3cret-itself", "vault:x", "", "env:"])
+@pytest.mark.parametrize(
+    "reference", ["env:NO_SUCH_THING", "file:/no/such/file", "s3cret-itself", "vault:x", "", "env:"]
+)
 def test_a_reference_that_leads_nowhere_says_so_without_a_value(reference: str) -> None:
     with pytest.raises(Permanent) as wrong:
         resolve_secret(reference)
@@ -81,7 +85,7 @@ async def test_connections_by_name_by_type_and_not_by_guess() -> None:
         assert probe.connection(None, "postgresql").name == "pg"
         with pytest.raises(Permanent, match="2 connections of type prometheus"):
             probe.connection(None, "prometheus")
-        with pytest.raises(Permanent, match='known: eu, pg, us'):
+        with pytest.raises(Permanent, match="known: eu, pg, us"):
             probe.connection("ue", "prometheus")
         with pytest.raises(Permanent, match="is postgresql; prometheus is needed"):
             probe.connection("pg", "prometheus")

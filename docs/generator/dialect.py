@@ -69,7 +69,7 @@ _GIVEN: Mapping[str, Any] = {
     "ready": True,
 }  # fmt: skip
 _EXAMPLES = (
-    "value >= 70 && value < 90", "value >= 70 AND NOT value >= 90", "ready === true", "note !== 'late'", 
+    "value >= 70 && value < 90", "value >= 70 AND NOT value >= 90", "ready === true", "note !== 'late'",
     "note = 'late'",
     "latency > 1000ms", "latency > 500", "latency <= 1.2s", "used >= 90%", "used >= 90", "errors > 0.1%",
     "errors > 0.01",

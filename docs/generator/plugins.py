@@ -98,7 +98,10 @@ def _action(kind: ActionType) -> Iterable[str]:
     )
     if kind.limits:
         yield f"### Guard keys of {kind.name}"
-        yield "Beside any parameter (a list of the values it may have), `rate` (`2/10m`) and `max_magnitude`, a runbook's `guard` takes:"
+        yield (
+            "Beside any parameter (a list of the values it may have), `rate` (`2/10m`) and `max_magnitude`, a runbook's "
+            "`guard` takes:"
+        )
         yield table(("key", "meaning"), ((f"`{key}`", code(text)) for key, text in kind.limits.items()))
 
 
@@ -200,11 +203,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 
 FACT_WORDS = {
-    "number": "number", "string": "text", "bool": "true or false", 
+    "number": "number", "string": "text", "bool": "true or false",
     "ratio": "ratio (0-1; compare with `1%` or `0.01`)",
-    "percent": "percent (compare with `1%`)", "percent:bare": "percent (`90%` or `90`)", 
+    "percent": "percent (compare with `1%`)", "percent:bare": "percent (`90%` or `90`)",
     "bytes": "size (compare with `1GiB`)",
-    "bytes:bare": "size (`1GiB`, or bare bytes)", "time": "moment", "any": "anything", 
+    "bytes:bare": "size (`1GiB`, or bare bytes)", "time": "moment", "any": "anything",
     "record": "record", "flag": "flag",
     "duration": "duration (compare with `5m`)",
 }  # fmt: skip

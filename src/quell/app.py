@@ -82,13 +82,14 @@ class App:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
         connections = settings.resolved_connections()
+        rails = settings.guardrails.named_by(_action_names(self.registry))
         self.database = Database(settings.database)
-        migrate(self.database.engine)
+        await asyncio.to_thread(self.database.prepare, migrate)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(self.database.engine, executor_id=self.executor_id, poll_s=settings.engine.poll)
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(
-            self.database, self.durable, self.world, rails=settings.guardrails,
+            self.database, self.durable, self.world, rails=rails,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
@@ -189,6 +190,7 @@ class App:
         """Alerts onto disk, and what follows from them, all in one transaction."""
 
         def work(change: Change) -> list[str | None]:
+            accept.in_turn(change.connection, self.settings.tenant)
             incidents = [self._place(change, alert) for alert in alerts]
             accept.set_aside(change.connection, self.settings.tenant, source, bad)
             return incidents
@@ -296,6 +298,12 @@ class App:
     def server_token(self) -> str | None:
         """What a client of the server must show. Raises ``Permanent`` when the reference leads nowhere."""
         return resolve_secret(self.settings.server.token) if self.settings.server.token else None
+
+
+def _action_names(registry: Registry) -> dict[str, str]:
+    """Each action's own name under that and its aliases, loaded or not."""
+    actions = Registry().actions if registry.observe_only else registry.actions
+    return {name: kind.name for kind in actions.values() for name in (kind.name, *kind.aliases)}
 
 
 def _beginning(placed: accept.Placed) -> Beginning:

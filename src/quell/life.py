@@ -79,6 +79,7 @@ def _beat(means: Means, connection: sa.Connection, executor: str, lease_us: int)
     clock = means.database.now_us(connection)
     if not liveness.beat(connection, executor, clock, lease_us):
         _log.error("lease_lost", executor=executor)
+        liveness.enter_again(connection, executor, clock, lease_us)
     return liveness.claim_dead(connection, clock)
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,9 @@ from quell.engine.graph import settle
 from quell.engine.tables import metadata
 
 NODES = ["a", "b", "c", "d", "e"]
-NEEDS = st.fixed_dictionaries({name: st.sets(st.sampled_from(NODES[:index] or ["a"])) for index, name in enumerate(NODES)})
+NEEDS = st.fixed_dictionaries(
+    {name: st.sets(st.sampled_from(NODES[:index] or ["a"])) for index, name in enumerate(NODES)}
+)
 
 
 class Walk:
@@ -132,5 +133,3 @@ def test_a_walk_over_a_real_engine_survives_losing_it(tmp_path: Any) -> None:
     asyncio.run(life("first", first=True))
     assert asyncio.run(life("second", first=False)) == {"fast": "FAST", "slow": "SLOW", "last": "LAST"}
     assert sorted(ran) == ["fast", "last", "slow", "slow"]
-
-

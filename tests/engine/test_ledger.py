@@ -157,7 +157,9 @@ TestLedger.settings = settings(max_examples=40, stateful_step_count=25, deadline
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_many_workers_cannot_all_take_the_last_permit(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_many_workers_cannot_all_take_the_last_permit(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     url = str(tmp_path / "q.db") if kind == "sqlite" else request.getfixturevalue("postgres_url")
     database = Database(url)
     migrate(database.engine)

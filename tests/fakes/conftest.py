@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.fakes.kubectl import Kubectl
 from tests.fakes.kubernetes import FakeKubernetes
 

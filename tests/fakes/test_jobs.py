@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.serving import Fault
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.fakes.kubectl import KUBECTL, Kubectl
 from tests.fakes.kubernetes import FakeKubernetes
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.fakes.kubernetes import FakeKubernetes
 
 APPS = "/apis/apps/v1/namespaces/default"

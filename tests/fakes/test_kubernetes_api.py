@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.serving import Fault
 

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from tests.fakes.kubernetes_patch import PatchError, json_patch, merge_patch, strategic_merge
 
 POD = {"containers": [{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]}

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.serving import Fault
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.fakes.effects import EffectLog
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
 from tests.fakes.sink import FakeSink

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+
 from tests.fakes.effects import EffectLog
 from tests.fakes.serving import Reply
 from tests.fakes.sink import FakeSink

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.fakes.serving import Fault
 from tests.fakes.slack import ERRORS, FakeSlack
 

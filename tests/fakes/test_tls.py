@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography import x509
+
 from tests.fakes.tls import TestAuthority, TlsServer
 
 HOST = "pay.test"

@@ -6,15 +6,17 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.app import alert, do, house, runbook
 
 from quell.errors import InvalidInput, NotFound, Refused
 from quell.incident.event import EventKind, Stream
 from quell.store import events
+from tests.app import alert, do, house, runbook
 
 pytestmark = pytest.mark.anyio
 
-BOOK = runbook("- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}")
+BOOK = runbook(
+    "- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -76,7 +78,9 @@ async def test_a_body_that_is_wrong_as_a_whole_and_a_source_that_is_not_there(tm
         assert await home.app.incidents() == []
 
 
-async def test_a_webhook_with_a_secret_lets_nobody_in_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_webhook_with_a_secret_lets_nobody_in_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOOK_TOKEN", "s3cret")
     async with house(tmp_path, BOOK, more="sources: {alertmanager: {token: 'env:HOOK_TOKEN'}}\n") as home:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):

@@ -17,7 +17,12 @@ OPEN = [status for status in Status if status not in ENDED]
 
 def alert(status: str = "firing", fingerprint: str = "f", **more: Any) -> Alert:
     return Alert(
-        source="am", name="Down", status=AlertStatus(status), fingerprint=fingerprint, received_at=datetime.now(UTC), **more
+        source="am",
+        name="Down",
+        status=AlertStatus(status),
+        fingerprint=fingerprint,
+        received_at=datetime.now(UTC),
+        **more,
     )
 
 

@@ -14,7 +14,9 @@ from quell.runbook.plan import Plan, Trigger
 
 
 def alert(name: str = "Down", **labels: str) -> Alert:
-    return Alert(source="s", name=name, status=AlertStatus.FIRING, fingerprint="f", labels=labels, received_at=datetime.now(UTC))
+    return Alert(
+        source="s", name=name, status=AlertStatus.FIRING, fingerprint="f", labels=labels, received_at=datetime.now(UTC)
+    )
 
 
 def plan(name: str, *triggers: dict[str, Any]) -> Plan:

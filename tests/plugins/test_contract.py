@@ -7,7 +7,6 @@ import pkgutil
 from collections.abc import Iterator
 
 import pytest
-
 from redis import Redis as Client
 
 from quell import plugins

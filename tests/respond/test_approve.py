@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.app import do, house, runbook
 
 from quell.errors import Conflict, InvalidInput, NotFound
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from tests.app import do, house, runbook
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ async def test_an_action_that_changed_after_the_yes_is_not_done(tmp_path: Path) 
     script = tmp_path / "flags.json"
     script.write_text('{"a": 0}')
     book = runbook(
-        FIX, f"- {{id: fix, type: automated, approval: {{expires: 30s}}, precondition: 'value == 0', action: "
+        FIX, "- {id: fix, type: automated, approval: {expires: 30s}, precondition: 'value == 0', action: "
         "{type: set_flag, config: {flag: a, value: 1, file: @/flags.json}}}",
     )  # fmt: skip
     async with house(tmp_path, book) as home:

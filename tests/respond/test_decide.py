@@ -52,7 +52,9 @@ def test_the_reason_is_the_clause_with_its_value() -> None:
     assert [one.holds for one in choice.explained] == [True, False, True, False]
 
 
-@pytest.mark.parametrize("condition", ["x > 1", "!(x > 1)", "x == x", "x != 1", "x > 1 || x <= 1", "!(x == 1) && x != 2"])
+@pytest.mark.parametrize(
+    "condition", ["x > 1", "!(x > 1)", "x == x", "x != 1", "x > 1 || x <= 1", "!(x == 1) && x != 2"]
+)
 def test_what_is_not_known_never_holds(condition: str) -> None:
     for env in ({"y": 0}, {"x": Absent("it did not answer", "timeout"), "y": 0}):
         choice = choose(plan(condition), env, ())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.app import PAGES, do, eventually, house, runbook
-from tests.fakes.serving import Fault
-from tests.fakes.sink import FakeSink
 
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from tests.app import PAGES, do, eventually, house, runbook
+from tests.fakes.serving import Fault
+from tests.fakes.sink import FakeSink
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,6 @@ async def test_whoever_acknowledges_keeps_the_secondary_asleep(tmp_path: Path) -
         async def ended() -> bool:
             return await home.app.durable.status(page) == "SUCCESS"
 
-
         await eventually(ended, "the end of the page")
         assert (await home.app.incident(incident)).escalated_to == ("log:first",)
 
@@ -61,7 +60,6 @@ async def test_an_incident_that_ended_pages_nobody_more(tmp_path: Path) -> None:
 
         async def ended() -> bool:
             return await home.app.durable.status(f"page:{incident}.1") == "SUCCESS"
-
 
         await eventually(ended, "the end of the page")
         now = await home.app.incident(incident)
@@ -78,7 +76,12 @@ async def test_a_page_carries_the_evidence(tmp_path: Path) -> None:
             sent = sink.received[0].json()
             assert sent["incident"] == incident
             assert (sent["severity"], sent["service"], sent["text"]) == ("P2", "shop", "no decision holds")
-            assert sent["findings"][0] == {"check": "state", "name": "state", "status": "critical", "message": "exit 0: 50"}
+            assert sent["findings"][0] == {
+                "check": "state",
+                "name": "state",
+                "status": "critical",
+                "message": "exit 0: 50",
+            }
 
 
 async def test_what_cannot_be_delivered_is_recorded_and_told_to_the_log(
@@ -93,7 +96,6 @@ async def test_what_cannot_be_delivered_is_recorded_and_told_to_the_log(
 
             async def told() -> list[object]:
                 return await home.told_of(incident, EventKind.NOTIFIED)
-
 
             await eventually(told, "the record")
             record = (await home.told_of(incident, EventKind.NOTIFIED))[0]
@@ -110,7 +112,6 @@ async def test_a_name_that_leads_nowhere_is_recorded_too(tmp_path: Path) -> None
 
         async def told() -> list[object]:
             return await home.told_of(incident, EventKind.NOTIFIED)
-
 
         await eventually(told, "the record")
         assert (await home.told_of(incident, EventKind.NOTIFIED))[0]["delivered"] is False
@@ -144,7 +145,10 @@ async def test_paged_immediately_and_again_with_the_reason_when_nothing_helped(t
 
 
 async def test_a_step_may_name_whom_to_page(tmp_path: Path) -> None:
-    text = runbook("- {condition: state.critical, then: [page]}", "- {id: page, type: escalate, to: 'log:dba', description: ask the DBA}")
+    text = runbook(
+        "- {condition: state.critical, then: [page]}",
+        "- {id: page, type: escalate, to: 'log:dba', description: ask the DBA}",
+    )
     async with house(tmp_path, text) as home:
         now = await home.escalated(await home.fire())
         assert now.escalated_to == ("log:dba", "log:primary")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.app import House, do, house, runbook
 
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from tests.app import House, do, house, runbook
 
 pytestmark = pytest.mark.anyio
 
@@ -262,8 +262,14 @@ async def test_two_incidents_do_not_act_on_one_target_at_once(tmp_path: Path, da
     books = []
     for name in "ab":
         (tmp_path / f"state{name}").write_text("50")
-        text = runbook(FIX, f"- {{id: fix, type: automated, action: {{type: run_script, config: {{command: [@/pool, {name}]}}}}}}")
-        books.append(text.replace("id: down", f"id: down-{name}").replace("Down", f"Down{name}").replace("@/state", f"@/state{name}"))
+        text = runbook(
+            FIX, f"- {{id: fix, type: automated, action: {{type: run_script, config: {{command: [@/pool, {name}]}}}}}}"
+        )
+        books.append(
+            text.replace("id: down", f"id: down-{name}")
+            .replace("Down", f"Down{name}")
+            .replace("@/state", f"@/state{name}")
+        )
     async with house(tmp_path, books, database=database) as home:
         incidents = [await home.fire(f"Down{name}") for name in "ab"]
         assert len(set(incidents)) == 2

@@ -134,7 +134,9 @@ def test_the_runbooks_guard_narrows_values() -> None:
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 200))
 def test_the_tighter_of_two_limits_counts(outer: float, inner: float, magnitude: float) -> None:
-    ruling = rule_on(asked(magnitude=magnitude, guard=Guard(limits={"max_magnitude": inner})), rails(max_magnitude=outer))
+    ruling = rule_on(
+        asked(magnitude=magnitude, guard=Guard(limits={"max_magnitude": inner})), rails(max_magnitude=outer)
+    )
     assert (ruling.rule is None) == (magnitude <= min(outer, inner))
 
 
@@ -144,7 +146,9 @@ def test_a_limit_that_is_no_number_refuses() -> None:
 
 
 def test_a_runbook_cannot_allow_what_the_configuration_forbids() -> None:
-    question = asked(params={"role": "postgres"}, guard=Guard(allow={"role": ["postgres"]}, limits={"max_magnitude": 99}))
+    question = asked(
+        params={"role": "postgres"}, guard=Guard(allow={"role": ["postgres"]}, limits={"max_magnitude": 99})
+    )
     assert rule_on(question, rails(parameters={"role": ParameterRule(one_of=("app",))})).rule == "parameter"
     assert rule_on(replace(question, magnitude=50), rails(max_magnitude=3)).rule == "max_magnitude"
 
@@ -179,7 +183,11 @@ def test_approval_by_risk(risk: Risk, start: Risk) -> None:
 
 
 def test_a_yes_does_not_lift_a_limit() -> None:
-    for question, rules in ((asked(taken_by="anna"), OPEN), (ASK, rails(allow=False)), (asked(magnitude=9), rails(max_magnitude=3))):
+    for question, rules in (
+        (asked(taken_by="anna"), OPEN),
+        (ASK, rails(allow=False)),
+        (asked(magnitude=9), rails(max_magnitude=3)),
+    ):
         assert rule_on(replace(question, approved=True), rules).rule is not None
 
 
@@ -213,7 +221,9 @@ def backwards(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(QUESTIONS, RAILS)
-def test_whether_something_is_refused_does_not_depend_on_the_order_of_keys(question: Question, rules: Guardrails) -> None:
+def test_whether_something_is_refused_does_not_depend_on_the_order_of_keys(
+    question: Question, rules: Guardrails
+) -> None:
     turned = replace(
         question, params=backwards(dict(question.params)), guard=Guard(allow=backwards(question.guard.allow))
     )

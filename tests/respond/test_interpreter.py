@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.app import STATE, do, house, runbook
 
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from tests.app import STATE, do, house, runbook
 
 pytestmark = pytest.mark.anyio
 

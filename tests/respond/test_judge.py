@@ -28,7 +28,9 @@ def seen(**facts: Any) -> Reading:
     return Reading(facts)
 
 
-@pytest.mark.parametrize(("value", "status"), [(10, H.HEALTHY), (70, H.WARNING), (89.9, H.WARNING), (90, H.CRITICAL), (99, H.CRITICAL)])
+@pytest.mark.parametrize(
+    ("value", "status"), [(10, H.HEALTHY), (70, H.WARNING), (89.9, H.WARNING), (90, H.CRITICAL), (99, H.CRITICAL)]
+)
 def test_the_worst_level_that_holds(value: float, status: Health) -> None:
     finding = judged(seen(value=value))
     assert finding.status is status
@@ -103,7 +105,14 @@ def test_conditions_may_read_the_world() -> None:
     assert judged(seen(value=5), check(critical="value > limit"), limit=3).status is H.CRITICAL
 
 
-FACT = st.none() | st.booleans() | st.floats(allow_nan=True) | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+FACT = (
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=True)
+    | st.integers()
+    | st.text(max_size=3)
+    | st.lists(st.integers(), max_size=2)
+)
 
 
 @given(st.dictionaries(st.sampled_from(["value", "other"]), FACT), st.booleans())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from quell.incident.event import EventKind
+from quell.incident.incident import Status
 from tests.app import VERIFY, WITHIN_S, do, doomed, eventually, house, runbook, write
 from tests.fakes.effects import EffectLog
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
 from tests.respond.test_interpreter import SLOW, gate
-
-from quell.incident.event import EventKind
-from quell.incident.incident import Status
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +82,10 @@ async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> N
     with Flags(tmp_path) as flags:
         flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
         more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
-        book = runbook(FIX, "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}}")
+        book = runbook(
+            FIX,
+            "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}}",
+        )
         write(tmp_path, book)
         async with doomed(tmp_path, more=more) as seen:
             incident = await seen("action.intended")
@@ -97,7 +100,9 @@ async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> N
 
 
 async def test_killed_during_the_verification(tmp_path: Path) -> None:
-    book = runbook(FIX, f"- {{id: fix, type: automated, action: {do('fix', 20)}}}", verify=VERIFY.replace("1.5s", "30s"))
+    book = runbook(
+        FIX, f"- {{id: fix, type: automated, action: {do('fix', 20)}}}", verify=VERIFY.replace("1.5s", "30s")
+    )
     write(tmp_path, book)
     async with doomed(tmp_path) as seen:
         incident = await seen("verification.started")

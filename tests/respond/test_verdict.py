@@ -43,7 +43,14 @@ def test_by_status(before: Health, now: Health, verdict: Verdict) -> None:
 
 @pytest.mark.parametrize(
     ("before", "now", "verdict"),
-    [(30, 8, V.IMPROVED), (30, 29, V.UNCHANGED), (30, 30, V.UNCHANGED), (30, 45, V.WORSE), (8, 30, V.WORSE), (30, 36, V.UNCHANGED)],
+    [
+        (30, 8, V.IMPROVED),
+        (30, 29, V.UNCHANGED),
+        (30, 30, V.UNCHANGED),
+        (30, 45, V.WORSE),
+        (8, 30, V.WORSE),
+        (30, 36, V.UNCHANGED),
+    ],
 )
 def test_within_a_status_the_value_speaks(before: float, now: float, verdict: Verdict) -> None:
     """From 30 % to 8 % is still critical, and better."""

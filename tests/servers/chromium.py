@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, locate, wait_until
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, account_for, locate
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import psycopg
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import STOP_WITHIN, Server, account_for, locate, wait_until
 

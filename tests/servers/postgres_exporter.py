@@ -6,6 +6,7 @@ Never holds more connections than the exporter itself does; its failures to conn
 from collections.abc import Sequence
 
 import httpx
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, locate
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import yaml
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, locate
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from redis import Redis as Client
 from redis.exceptions import RedisError
+
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, locate
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.servers.haproxy import HAProxy
 from tests.servers.ports import free_port, listening
 from tests.servers.process import (

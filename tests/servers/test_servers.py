@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 from redis.exceptions import AuthenticationError
+
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.chromium import BrowserError, Chromium
 from tests.servers.haproxy import HAProxy

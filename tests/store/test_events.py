@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.incident.test_incident import OF_INCIDENTS, PAYLOADS
 
 from quell.errors import Conflict
 from quell.incident.event import EventKind, NewEvent, Stream
@@ -21,6 +20,7 @@ from quell.store import events, queries
 from quell.store.database import Database
 from quell.store.schema import events as table
 from quell.store.schema import incidents, streams
+from tests.incident.test_incident import OF_INCIDENTS, PAYLOADS
 
 K = EventKind
 
@@ -29,7 +29,9 @@ def new(kind: EventKind = K.NOTED, key: str = "", **payload: Any) -> NewEvent:
     return NewEvent(kind=kind, payload={**PAYLOADS[kind], **payload}, key=key)
 
 
-def append(database: Database, *wanted: NewEvent, stream: Stream = Stream.SYSTEM, name: str = "s", **more: Any) -> list[Any]:
+def append(
+    database: Database, *wanted: NewEvent, stream: Stream = Stream.SYSTEM, name: str = "s", **more: Any
+) -> list[Any]:
     return database.write_now(lambda c: events.append(c, "t", stream, name, wanted, **more))
 
 
@@ -45,8 +47,13 @@ def test_events_are_numbered_and_read_back_as_they_were(database: Database) -> N
     told = append(database, new(text="one"), new(text="two", by="anna"))
     told += append(database, new(text="drei ∀ \u0000"))
     assert [event.seq for event in told] == [1, 2, 3]
-    assert [event.model_dump(exclude={"id"}) for event in stored(database)] == [event.model_dump(exclude={"id"}) for event in told]
-    assert [event.seq for event in database.read_now(lambda c: events.read(c, "t", Stream.SYSTEM, "s", after=1))] == [2, 3]
+    assert [event.model_dump(exclude={"id"}) for event in stored(database)] == [
+        event.model_dump(exclude={"id"}) for event in told
+    ]
+    assert [event.seq for event in database.read_now(lambda c: events.read(c, "t", Stream.SYSTEM, "s", after=1))] == [
+        2,
+        3,
+    ]
     assert broken_at(database) is None
 
 
@@ -73,7 +80,10 @@ def test_writers_side_by_side_lose_nothing(database: Database) -> None:
 
     async def all_at_once() -> None:
         await asyncio.gather(
-            *(database.write(lambda c, n=n: events.append(c, "t", Stream.INCIDENT, "i", [new(text=f"{n}")])) for n in range(40))
+            *(
+                database.write(lambda c, n=n: events.append(c, "t", Stream.INCIDENT, "i", [new(text=f"{n}")]))
+                for n in range(40)
+            )
         )
 
     asyncio.run(all_at_once())
@@ -129,7 +139,12 @@ def test_an_edit_that_fixes_its_own_hashes_is_found_behind_it(database: Database
     third["payload"] = '{"text": "other"}'
     third["payload_hash"] = events.digest(json.loads(third["payload"]))
     third["hash"] = events.link(row(database, 2)["hash"], events.envelope_of(third))
-    change(database, sa.update(table).where(MINE, table.c.seq == 3).values({name: third[name] for name in ("payload", "payload_hash", "hash")}))
+    change(
+        database,
+        sa.update(table)
+        .where(MINE, table.c.seq == 3)
+        .values({name: third[name] for name in ("payload", "payload_hash", "hash")}),
+    )
     assert broken_at(database) == 4
 
 

@@ -18,7 +18,9 @@ from quell.store.schema import metadata
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    database = Database(str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
+    database = Database(
+        str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    )
     yield database
     database.close()
 
@@ -27,7 +29,7 @@ def differences(database: Database) -> list[object]:
     with database.engine.connect() as connection:
         options = {
             "compare_type": True, "compare_server_default": False, "version_table": VERSION_TABLE,
-            "include_name": lambda name, kind, parents: kind != "table" or name.startswith("quell_") and name != VERSION_TABLE,
+            "include_name": lambda name, kind, parents: kind != "table" or (name.startswith("quell_") and name != VERSION_TABLE),
         }  # fmt: skip
         return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 

@@ -60,7 +60,7 @@ class JsonSerializer(Serializer):
 
 
 def _narrowed(data: Any) -> Any:
-    """Integers beyond 64 bits as the nearest float, text that is no Unicode spelled out: so that every answer is kept."""
+    """Integers beyond 64 bits as the nearest float, text that is no Unicode spelled out: every answer is kept."""
     if isinstance(data, Mapping):
         return {_narrowed(name): _narrowed(inner) for name, inner in data.items()}
     if isinstance(data, list | tuple):

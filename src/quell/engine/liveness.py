@@ -39,6 +39,13 @@ def beat(connection: sa.Connection, executor_id: str, now_us: int, lease_us: int
     return kept.rowcount == 1
 
 
+def enter_again(connection: sa.Connection, executor_id: str, now_us: int, lease_us: int) -> None:
+    """After having been declared dead: alive, so that whoever outlives us finds our work again."""
+    connection.execute(
+        sa.update(executors).where(executors.c.id == executor_id).values(ended_at=None, lease_until=now_us + lease_us)
+    )
+
+
 def leave(connection: sa.Connection, executor_id: str, now_us: int) -> None:
     """A clean goodbye: the lease ends now, so that others need not wait for it."""
     connection.execute(sa.update(executors).where(executors.c.id == executor_id).values(lease_until=now_us))

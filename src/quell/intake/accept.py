@@ -37,6 +37,13 @@ class Placed:
     meaning: Meaning
 
 
+def in_turn(connection: sa.Connection, tenant: str) -> None:
+    """Take alerts in one after the other: of two that arrive at once, the second must find what the first opened."""
+    if connection.dialect.name == "postgresql":
+        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        connection.execute(lock, {"name": f"intake/{tenant}"})
+
+
 def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
     """Find out what an alert means and store it. Its incident is written by ``belongs``, once it is known."""
     service, service_why = resolve_service(services, alert.labels, alert.service)

@@ -7,15 +7,17 @@ Counting permits is the ledger's, in its own transaction. Never does: ask, act, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from quell.errors import InvalidInput, Problem
 from quell.incident.action import Risk
 from quell.runbook.plan import Guard
 from quell.runbook.quantities import rate, seconds
+from quell.runbook.vocabulary import nearest
 
 RISKS = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.IRREVERSIBLE)
 
@@ -105,11 +107,27 @@ class Guardrails(_Rule):
     actions: dict[str, ActionRule] = Field(default_factory=dict)
     """Limits by action."""
 
+    def named_by(self, names: Mapping[str, str]) -> Guardrails:
+        """The same rules under the actions' own names, ``names`` being alias → name.
+
+        Raises ``InvalidInput``: a rule under a misspelt name would guard nothing, and nobody would see it.
+        """
+        unknown = [name for name in self.actions if name not in names]
+        if unknown:
+            raise InvalidInput(_misspelt(name, names) for name in unknown)
+        return self.model_copy(update={"actions": {names[name]: rule for name, rule in self.actions.items()}})
+
     def rule(self, action: str) -> ActionRule:
         named = self.actions.get(action)
         if named is not None:
             return named
         return DEFAULT_ACTIONS.get(action, ActionRule()).model_copy(update={"allow": self.default_allow})
+
+
+def _misspelt(name: str, names: Iterable[str]) -> Problem:
+    near = nearest(name, names)
+    hint = f"; did you mean {near!r}?" if near else ""
+    return Problem(f"no action type {name!r}{hint}", "unknown-action", path=f"guardrails.actions.{name}", nearest=near)
 
 
 @dataclass(frozen=True, slots=True)

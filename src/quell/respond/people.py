@@ -10,7 +10,7 @@ from typing import Any
 
 from quell.errors import Conflict, NotFound
 from quell.incident.event import EventKind
-from quell.incident.incident import ENDED
+from quell.incident.incident import ENDED, Incident
 from quell.respond import approve
 from quell.respond.change import Change
 from quell.store import queries
@@ -39,9 +39,17 @@ def _one_waiting(change: Change, name: str) -> str:
     raise NotFound("waiting approval", name)
 
 
+def _open(change: Change, incident: str) -> Incident:
+    """Raises ``Conflict`` for an incident that has ended: there is nothing left to take or to resolve."""
+    known = change.incident(incident)
+    if known.status in ENDED:
+        raise Conflict(f"already {known.status.value}: {known.reason}")
+    return known
+
+
 def take(change: Change, incident: str, by: str, reason: str) -> str:
     """No new action of this incident starts; approvals that wait are withdrawn. Raises ``Conflict`` with who has it."""
-    known = change.incident(incident)
+    known = _open(change, incident)
     if known.assignee and known.assignee != by:
         raise Conflict(f"already taken by {known.assignee}", winner=known.assignee)
     change.tell(known.id, EventKind.TAKEN, {"by": by, "reason": reason}, by)
@@ -51,7 +59,7 @@ def take(change: Change, incident: str, by: str, reason: str) -> str:
 
 
 def give_back(change: Change, incident: str, by: str, reason: str) -> str:
-    known = change.incident(incident)
+    known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
     return known.id
 
@@ -66,9 +74,7 @@ def acknowledge(change: Change, incident: str, by: str) -> str:
 
 def resolve(change: Change, incident: str, by: str, reason: str) -> str:
     """By hand: nothing more is done by itself. Raises ``Conflict`` when it has ended already."""
-    known = change.incident(incident)
-    if known.status in ENDED:
-        raise Conflict(f"already {known.status.value}: {known.reason}")
+    known = _open(change, incident)
     change.tell(known.id, EventKind.RESOLVED, {"reason": reason or f"resolved by {by}", "by": by}, by)
     change.withdraw(known.id, f"{by} resolved the incident")
     change.seen_by(known, by)

@@ -56,7 +56,8 @@ class ActionWord:
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
 
-    ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is in a sample (scrape + evaluation), seconds.
+    ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is
+    in a sample (scrape + evaluation), seconds.
     """
 
     checks: Mapping[str, CheckWord] = field(default_factory=dict)

@@ -84,6 +84,14 @@ class Database:
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
 
+    def prepare(self, work: Callable[[sa.Engine], None]) -> None:
+        """What must be done once before anything else. Raises ``Unavailable``."""
+        try:
+            work(self.engine)
+        except (OperationalError, InterfaceError) as error:
+            self.close()
+            raise _unavailable(error) from error
+
     def close(self) -> None:
         if self._writer:
             self._queue.put(None)

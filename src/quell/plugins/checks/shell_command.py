@@ -104,7 +104,7 @@ async def run(params: Params, probe: Probe) -> Reading:
     ran = await _process.run(argv, max_bytes=params.max_bytes, env={**params.env, **secret}, cwd=params.cwd)
     stdout, stderr = (_text(data, secret.values()) for data in (ran.stdout, ran.stderr))
     found, missing = _facts(ran, stdout, stderr)
-    _deploys(params, stdout, probe.now().timestamp(), found, missing, _failed(ran, stderr))
+    _deploys(params, stdout, probe.now().timestamp(), found, missing, _unusable(ran) or _failed(ran, stderr))
     evidence = {
         "command": list(argv) if not isinstance(params.command, str) else params.command,
         "exit_code": ran.exit_code, "stdout": stdout[-_SHOWN:], "stderr": stderr[-_SHOWN:],
@@ -122,22 +122,34 @@ def _text(data: bytes, secrets: Any) -> str:
 
 
 def _facts(ran: _process.Ran, stdout: str, stderr: str) -> tuple[dict[str, Any], dict[str, Missing]]:
-    lines = stdout.splitlines()
-    found: dict[str, Any] = {
-        "stdout": stdout.rstrip("\n"), "stderr": stderr.rstrip("\n"), "line_count": len(lines),
-        "lines": [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]], "truncated": ran.truncated,
-    }  # fmt: skip
+    found: dict[str, Any] = {"stderr": stderr.rstrip("\n"), "truncated": ran.truncated}
     missing: dict[str, Missing] = {}
     if ran.exit_code is None:
         missing["exit_code"] = Missing("the command was killed at the limit of its output", "too_large")
     else:
         found["exit_code"] = ran.exit_code
+    if (unusable := _unusable(ran)) is not None:
+        return found, missing | dict.fromkeys(("stdout", "lines", "line_count", "value"), unusable)
+    lines = stdout.splitlines()
+    found |= {"stdout": stdout.rstrip("\n"), "line_count": len(lines),
+              "lines": [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]}  # fmt: skip
     number = stdout.strip()
     if len(number) <= 64 and _NUMBER.fullmatch(number) and math.isfinite(float(number)):
         found["value"] = float(number) if re.search(r"[.eE]", number) else int(number)
     else:
         missing["value"] = _failed(ran, stderr) or Missing("the output is not one number")
     return found, missing
+
+
+def _unusable(ran: _process.Ran) -> Missing | None:
+    """Why the output says nothing at all: half of a flood, or no text. What was counted in it would be a guess."""
+    if ran.truncated:
+        return Missing("the command wrote more than it may and was cut off", "too_large")
+    try:
+        binary = "\0" in ran.stdout.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Missing(f"the output is no text: byte 0x{ran.stdout[error.start]:02x} at {error.start}", "invalid")
+    return Missing("the output is no text: it holds NUL", "invalid") if binary else None
 
 
 def _failed(ran: _process.Ran, stderr: str) -> Missing | None:

@@ -73,9 +73,9 @@ def said(answer: httpx.Response, url: str, *secrets: str) -> str:
     text = " ".join(answer.text.split())
     parts = urlsplit(url)
     hidden = (url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.query, *secrets)
-    for secret in hidden:
-        if secret and secret != "/":
-            text = text.replace(secret, "•••")
+    for part in hidden:
+        if part and part != "/":
+            text = text.replace(part, "•••")
     return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 1] + "…"
 
 
