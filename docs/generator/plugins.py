@@ -99,8 +99,8 @@ def _action(kind: ActionType) -> Iterable[str]:
     if kind.limits:
         yield f"### Guard keys of {kind.name}"
         yield (
-            "Beside any parameter (a list of the values it may have), `rate` (`2/10m`) and `max_magnitude`, a runbook's "
-            "`guard` takes:"
+            "Beside any parameter (a list of the values it may have), `rate` (`2/10m`) and `max_magnitude`, a "
+            "runbook's `guard` takes:"
         )
         yield table(("key", "meaning"), ((f"`{key}`", code(text)) for key, text in kind.limits.items()))
 

@@ -5,6 +5,7 @@ Never does: hold a rule. Rules live in intake, respond and runbook.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from quell.registry import Registry
 from quell.respond import escalate, frame, interpreter, people
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
+from quell.respond.guard import Guardrails
 from quell.respond.means import Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary
@@ -82,9 +84,9 @@ class App:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
         connections = settings.resolved_connections()
-        rails = settings.guardrails.named_by(_action_names(self.registry))
+        rails = _named(settings, self.registry)
         self.database = Database(settings.database)
-        await asyncio.to_thread(self.database.prepare, migrate)
+        self.database.prepare(migrate)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(self.database.engine, executor_id=self.executor_id, poll_s=settings.engine.poll)
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
@@ -113,7 +115,7 @@ class App:
             await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
         await self.durable.shutdown()
         await self.world.close()
-        self.database.close()
+        await asyncio.to_thread(self.database.close)
 
     def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""
@@ -137,7 +139,10 @@ class App:
     def publish(self, told: Sequence[Event]) -> None:
         """Tell whoever shows incidents live. Called in the event loop."""
         for listener in list(self.listeners):
-            listener(told)
+            try:
+                listener(told)
+            except Exception as error:  # what is on disk is on disk, whoever cannot show it
+                _log.error("listener_failed", error=f"{type(error).__name__}: {error}")
 
     async def _commit(self, work: Callable[[Change], T]) -> T:
         """A transaction, then what it asked for afterwards."""
@@ -300,10 +305,18 @@ class App:
         return resolve_secret(self.settings.server.token) if self.settings.server.token else None
 
 
-def _action_names(registry: Registry) -> dict[str, str]:
-    """Each action's own name under that and its aliases, loaded or not."""
-    actions = Registry().actions if registry.observe_only else registry.actions
-    return {name: kind.name for kind in actions.values() for name in (kind.name, *kind.aliases)}
+def _named(settings: Settings, registry: Registry) -> Guardrails:
+    """The guardrails under the actions' own names; only those that are named are loaded."""
+    known = Registry() if registry.observe_only else registry
+    names = {name: _own_name(known, name) for name in settings.guardrails.actions}
+    return settings.guardrails.named_by({name: own for name, own in names.items() if own}, list(known.actions))
+
+
+def _own_name(registry: Registry, name: str) -> str | None:
+    try:
+        return registry.action(name).name
+    except NotFound:
+        return None
 
 
 def _beginning(placed: accept.Placed) -> Beginning:

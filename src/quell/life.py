@@ -67,8 +67,7 @@ async def stay_alive(means: Means, executor: str, lease_us: int) -> None:
     while True:
         try:
             for dead in await means.database.write(lambda c: _beat(means, c, executor, lease_us)):
-                found = await asyncio.to_thread(means.durable.recover, dead)
-                _log.warning("executor_lost", executor=dead, recovered=found)
+                await _take_over(means, dead)
             await approve.tell_untold(means)
         except Exception as error:  # a database that is away comes back
             _log.error("heartbeat_failed", error=str(error))
@@ -80,7 +79,17 @@ def _beat(means: Means, connection: sa.Connection, executor: str, lease_us: int)
     if not liveness.beat(connection, executor, clock, lease_us):
         _log.error("lease_lost", executor=executor)
         liveness.enter_again(connection, executor, clock, lease_us)
-    return liveness.claim_dead(connection, clock)
+    return liveness.dead(connection, clock)
+
+
+async def _take_over(means: Means, dead: str) -> None:
+    """Its work goes back into the queue; done twice it does no harm, failed it is tried at the next beat."""
+    try:
+        found = await asyncio.to_thread(means.durable.recover, dead)
+        await means.database.write(lambda c: liveness.bury(c, dead, means.database.now_us(c)))
+        _log.warning("executor_lost", executor=dead, recovered=found)
+    except Exception as error:  # the others must not wait for this one
+        _log.error("take_over_failed", executor=dead, error=str(error))
 
 
 async def watch(thresholds: Thresholds, plans: Callable[[], Iterable[Plan]], every_s: float) -> None:

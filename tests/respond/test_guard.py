@@ -83,7 +83,7 @@ def test_with_default_deny_only_what_is_named_may_run() -> None:
         (ParameterRule(max=3), True, "a number"),
         (ParameterRule(max=3), None, "a number"),
         (ParameterRule(pattern="[a-z]+"), "abc", None),
-        (ParameterRule(pattern="[a-z]+"), "abc; rm", r"match \[a-z\]\+"),
+        (ParameterRule(pattern="[a-z]+"), "abc; rm", "match [a-z]+"),
         (ParameterRule(pattern="[a-z]+"), "abc\n", "match"),
     ],
 )
@@ -93,7 +93,7 @@ def test_values_of_parameters(rule: ParameterRule, value: object, broken: str | 
         assert ruling.rule is None
     else:
         assert (ruling.rule, ruling.value, ruling.limit) == ("parameter", value, "x")
-        assert broken.replace("\\", "") in ruling.reason or "match" in ruling.reason
+        assert broken in ruling.reason
 
 
 def test_a_parameter_inside_identifiers_is_bound_too() -> None:
@@ -253,7 +253,7 @@ def test_nothing_unknown_is_ever_allowed(question: Question, rules: Guardrails) 
     for name, bound in rule.parameters.items():
         assert name not in question.params or bound.broken_by(question.params[name]) is None
     if not ruling.ask and not question.approved and not question.undoing:
-        assert not (question.asks_approval or rule.requires_approval or question.mode == "approve")
+        assert not any((question.asks_approval, rule.requires_approval, question.mode == "approve"))
 
 
 # What is written wrongly is refused when it is read.

@@ -63,7 +63,7 @@ def test_a_key_appends_once_in_its_stream(database: Database) -> None:
     assert append(database, new(key="a"), new(key="a"), new(key="k")) != []
     assert len(append(database, new(key="k"), name="other")) == 1
     assert len(append(database, new(), new())) == 2
-    assert [event.payload["text"] for event in stored(database)][0] == "first"
+    assert stored(database)[0].payload["text"] == "first"
     assert len(stored(database)) == 4
 
 

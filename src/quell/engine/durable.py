@@ -23,6 +23,8 @@ from dbos._core import execute_dequeued_workflow
 from dbos._queue import Queue
 from dbos._serialization import Serializer
 
+from quell.errors import Unavailable
+
 T = TypeVar("T")
 Json = Any
 Workflow = Callable[[Json], Awaitable[Json]]
@@ -31,6 +33,7 @@ APPLICATION = "quell"
 VERSION = "1"
 """Of the workflow protocol, not of Quell: an upgrade must find the approvals that wait."""
 QUEUE = "runs"
+LONGEST_PAUSE_S = 5.0
 MAX_RECOVERIES = 1_000_000
 """Waits are recovered as often as processes restart."""
 
@@ -70,6 +73,21 @@ def _narrowed(data: Any) -> Any:
     if isinstance(data, int) and not -(2**63) <= data < 2**64:
         return float(data) if abs(data) < _FLOATS_END else str(data)
     return data
+
+
+async def patiently(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    """The work of a step, again for as long as the database is away: an outage must not end a run.
+
+    Safe because what a step writes is keyed: told again, it is told once.
+    """
+    pause = 0.25
+    while True:
+        try:
+            return await work(*args)
+        except Unavailable as error:
+            logging.getLogger("quell").warning("a step waits for the database: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
 class Durable:
@@ -170,12 +188,12 @@ class Durable:
 
     async def step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
-        return await DBOS.run_step_async({"name": name}, work, *args)
+        return await DBOS.run_step_async({"name": name}, patiently, work, *args)
 
     def reserve(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> asyncio.Task[T]:
         """Start a step beside others; its place in the order is drawn now, so call in a deterministic order."""
         reservation = DBOS.reserve_step()
-        return asyncio.create_task(reservation.run_async({"name": name}, work, *args))
+        return asyncio.create_task(reservation.run_async({"name": name}, patiently, work, *args))
 
     async def first(self, tasks: list[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
         """Wait until at least one is done; which ones were is kept."""

@@ -97,13 +97,13 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     Raises ``Refused`` when a rate is used up; counted in this transaction, so that two workers cannot both take the
     last permit.
     """
+    if connection.dialect.name == "postgresql":
+        # One at a time per action: looking, counting and taking must not interleave.
+        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        connection.execute(lock, {"name": f"{ask.tenant}/{ask.action}"})
     known = find(connection, ask.key)
     if known is not None:
         return known
-    if connection.dialect.name == "postgresql":
-        # One at a time per action: counting and taking must not interleave.
-        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
-        connection.execute(lock, {"name": f"{ask.tenant}/{ask.action}"})
     for rate in ask.rates:
         spent = used(connection, ask.tenant, ask.action, ask.targets, now_us - int(rate.per_s * 1_000_000))
         for target, count in spent.items():

@@ -51,17 +51,18 @@ def leave(connection: sa.Connection, executor_id: str, now_us: int) -> None:
     connection.execute(sa.update(executors).where(executors.c.id == executor_id).values(lease_until=now_us))
 
 
-def claim_dead(connection: sa.Connection, now_us: int) -> list[str]:
-    """Executors whose lease ran out and that nobody has claimed yet; they are the caller's to recover."""
-    gone = connection.execute(
+def dead(connection: sa.Connection, now_us: int) -> list[str]:
+    """Executors whose lease ran out and whose work nobody has taken over yet."""
+    found = connection.execute(
         sa.select(executors.c.id).where(executors.c.ended_at.is_(None), executors.c.lease_until < now_us)
-    ).scalars()
-    return [
-        executor
-        for executor in gone
-        if connection.execute(
-            sa.update(executors)
-            .where(executors.c.id == executor, executors.c.ended_at.is_(None))
-            .values(ended_at=now_us)
-        ).rowcount
-    ]
+    )
+    return list(found.scalars())
+
+
+def bury(connection: sa.Connection, executor_id: str, now_us: int) -> None:
+    """Its work is back in the queue. Only after that: a take-over that fails must be tried again."""
+    connection.execute(
+        sa.update(executors)
+        .where(executors.c.id == executor_id, executors.c.ended_at.is_(None), executors.c.lease_until < now_us)
+        .values(ended_at=now_us)
+    )

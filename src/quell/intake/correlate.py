@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quell.incident.alert import Alert, AlertStatus
-from quell.incident.incident import ENDED, Incident, Status
+from quell.incident.incident import ENDED, Incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,6 @@ class Nothing:
 
 
 Meaning = Open | Join | Resolve | Nothing
-LEFT_OPEN = frozenset({Status.ESCALATED, Status.MITIGATED})
-"""A run has ended and left the incident to people or to time; its alerts resolving ends it."""
 
 
 def group_key(alert: Alert, service: str | None, runbook: str | None) -> str:
@@ -85,8 +83,8 @@ def _resolved(alert: Alert, known: Known | None) -> Meaning:
         return Nothing("it had resolved already")
     incident = known.incident
     left = [one for one in incident.firing if one != alert_id(alert)]
-    # Without a run, or after it, nobody but the alert can say that it is over.
-    idle = incident.status in LEFT_OPEN or incident.run == 0 or incident.outcome is not None
+    # Without a run, or after it, nobody but the alert can say that it is over; while one runs, it does.
+    idle = incident.run == 0 or incident.outcome is not None
     return Resolve(
         incident.id, "the source says that it has resolved", not left and idle,
         not left and not incident.acted,

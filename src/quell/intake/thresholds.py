@@ -6,6 +6,7 @@ No answer, or no data, is neither: what fired goes on firing. Never does: open a
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -56,11 +57,12 @@ class Thresholds:
     _memory: dict[str, _Memory] = field(default_factory=dict)
 
     async def look(self, plans: Iterable[Plan]) -> None:
-        """Ask every trigger once."""
-        for plan in plans:
-            for trigger in plan.triggers:
-                if trigger.type == SOURCE:
-                    await self._look(plan, trigger)
+        """Ask every trigger once, side by side; one that cannot be asked delays and hides no other."""
+        asked = [(plan, trigger) for plan in plans for trigger in plan.triggers if trigger.type == SOURCE]
+        answers = await asyncio.gather(*(self._look(plan, trigger) for plan, trigger in asked), return_exceptions=True)
+        for (plan, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Exception):
+                _log.error("threshold_failed", runbook=plan.id, error=f"{type(answer).__name__}: {answer}")
 
     async def _look(self, plan: Plan, trigger: Trigger) -> None:
         alert = alert_of(plan, trigger, self.place, self.world.clock())
@@ -74,18 +76,20 @@ class Thresholds:
         memory.since = (memory.since or now) if crossed else None
         held = memory.since is not None and (now - memory.since).total_seconds() >= trigger.for_s
         if held and not memory.firing:
-            memory.firing = True
             await self.take_in([_said(alert, AlertStatus.FIRING, value, memory.since)])
+            memory.firing = True
         elif not crossed and memory.firing:
-            memory.firing = False
             await self.take_in([_said(alert, AlertStatus.RESOLVED, value, None)])
+            memory.firing = False
 
     async def _ask(self, plan: Plan, trigger: Trigger) -> float | None:
         try:
             kind = self.world.registry.check(CHECK)
             params = kind.params.model_validate({"query": trigger.metric_query})
-            reading = await kind.run(params, self.world.probe(timeout_s=QUERY_TIMEOUT_S, key=f"threshold/{plan.id}"))
-        except (Transient, Permanent, NotFound) as error:
+            probe = self.world.probe(timeout_s=QUERY_TIMEOUT_S, key=f"threshold/{plan.id}")
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                reading = await kind.run(params, probe)
+        except (Transient, Permanent, NotFound, TimeoutError) as error:
             _log.warning("threshold_not_known", runbook=plan.id, error=str(error))
             return None
         values = [reading.facts.get("max" if trigger.operator.startswith(">") else "min"), reading.facts.get("value")]

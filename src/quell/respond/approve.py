@@ -98,7 +98,9 @@ def settle(
     if row["state"] != "waiting":
         winner = answers[-1]["by"] if answers else row["state"]
         raise Conflict(f"already {row['state']} by {winner}", winner=winner)
-    if any(one["by"] == by for one in answers):
+    if answer in ("approved", "denied", "done", "failed") and now_us() > row["expires_at"]:
+        raise Conflict(f"it expired at {when(row['expires_at']).isoformat()}", winner="nobody")
+    if answer == "approved" and any(one["by"] == by for one in answers):
         raise Conflict(f"{by} has answered already; another person is needed", winner=by)
     answers.append({"by": by, "answer": answer, "reason": reason, "at": now_us()})
     agreed = sum(one["answer"] == "approved" for one in answers)

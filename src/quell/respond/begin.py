@@ -25,12 +25,12 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_incident_id() -> str:
-    """Sorts by time, short enough to say aloud: seconds in base 32, then 25 random bits."""
+    """Sorts by time, short enough to say aloud: seconds in base 32, then 40 random bits."""
     stamp, text = int(time.time()), ""
     for _ in range(7):
         stamp, digit = divmod(stamp, 32)
         text = _ALPHABET[digit] + text
-    return text + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+    return text + "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 @dataclass(frozen=True, slots=True)

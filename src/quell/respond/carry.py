@@ -52,9 +52,11 @@ class Carrier:
         return Carried(tuple(outcomes), paged, manual, stopped)
 
     def _ready(self, run: Run, decision: Decision, name: str, states: Mapping[str, str]) -> bool:
+        """Nothing is changed unless all that should be before it is done; a page asks for one way to it only."""
         incoming = run.plan.incoming(name, decision.id)
-        mine = [edge for edge in incoming if edge.source in states]
-        return any(edge.on in ("settled", states[edge.source]) for edge in mine)
+        holds = [edge.on in ("settled", states[edge.source]) for edge in incoming if edge.source in states]
+        enough = any if isinstance(run.plan.by_id[name], Notify) else all
+        return bool(holds) and enough(holds)
 
     # Nodes that are not actions.
 
@@ -154,8 +156,9 @@ def undo_of(run: Run, node: Act, outcome: ActionOutcome) -> Request | None:
     act = node if node.undo.call is None else node.model_copy(update={"call": node.undo.call, "capture": {}})
     act = act.model_copy(update={"requires_approval": False, "for_each": None})
     return Request.model_validate(
-        {"context": run.context, "act": act, "key": run.key(f"{node.id}.undo", outcome.target),
+        {"context": run.context, "act": act, "key": _undo_key(outcome),
          "target": outcome.target, "findings": run.findings, "outcomes": run.outcomes, "undoes": from_own,
+         "undone": outcome.key,
          "extra": {"captured": outcome.captured}}
     )  # fmt: skip
 
@@ -168,6 +171,12 @@ def _ruled_out(run: Run, node: Act) -> bool:
         return compile(node.undo.unless, decision_scope(run.plan)).verdict(run.environment()) is not False
     except ExprError:
         return True
+
+
+def _undo_key(outcome: ActionOutcome) -> str:
+    """The execution it takes back, with another node: what was done in two rounds is undone twice."""
+    run, node, visit, target = outcome.key.split("/", 3)
+    return f"{run}/{node}.undo/{visit}/{target}"
 
 
 def _order(run: Run, decision: Decision) -> Iterator[str]:

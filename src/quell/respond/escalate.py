@@ -25,6 +25,8 @@ WORKFLOW = "page"
 TOPIC = "acknowledged"
 ATTEMPTS = 4
 SEND_TIMEOUT_S = 15.0
+LONGEST_PAUSE_S = 10.0
+"""Whatever the other side asks for: somebody is waiting to be paged."""
 
 
 class Page(BaseModel):
@@ -126,7 +128,7 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
         except Transient as error:
             if attempt == ATTEMPTS:
                 raise
-            await asyncio.sleep(error.retry_after or 0.5 * 2 ** (attempt - 1))
+            await asyncio.sleep(min(error.retry_after or 0.5 * 2 ** (attempt - 1), LONGEST_PAUSE_S))
     raise AssertionError("a message is sent at least once")
 
 

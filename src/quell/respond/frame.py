@@ -17,10 +17,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine import leases, ledger
-from quell.errors import NotFound, Permanent, QuellError, Refused, Transient
+from quell.errors import NotFound, Permanent, QuellError, Refused, Transient, Unavailable
 from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
-from quell.incident.incident import ENDED, UndeclaredTransition
+from quell.incident.incident import ENDED
 from quell.respond import approve
 from quell.respond.diagnose import bounded
 from quell.respond.guard import Question, Ruling, rule_on
@@ -31,6 +31,7 @@ from quell.store.database import now_us
 WORKFLOW = "act"
 LEASE_POLL_S = 1.0
 LEASE_WAIT_S = 300.0
+POSTCONDITION_S = 60.0
 
 
 class Frame:
@@ -102,18 +103,29 @@ class Frame:
 
     async def _perform(self, request: Request, ready: Mapping[str, Any], approved: bool) -> dict[str, Any]:
         """Guard again, lease, precondition, intent, execute, outcome. One step, never retried by the engine."""
-        started = time.monotonic()
-        known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
-        if known is not None and known.outcome is not None:
-            return known.outcome
-        if known is not None and not known.idempotent:
-            # First of all: once it may have been done, nothing that follows could still refuse it.
-            return await self._settle(request, self._outcome(request, Result.UNKNOWN, _UNKNOWN), ledger.UNKNOWN)
         try:
-            prepared = await prepare(self.means, request)
-            preview = await prepared.preview()
-        except Exception as error:
+            known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+            if known is not None and (told := self._told(request, known)) is not None:
+                return told
+            return await self._do(request, ready, approved)
+        except (Unavailable, asyncio.CancelledError):
+            raise
+        except Exception as error:  # a fault of ours or of a plug-in before the intent: nothing was done
+            await self._release(request)
             return await self._refuse(request, _cannot_prepare(error))
+
+    def _told(self, request: Request, known: ledger.Intent) -> dict[str, Any] | None:
+        """What an intent that is there already says: its outcome, or that nobody knows. None: it may be repeated."""
+        if known.outcome is not None:
+            return known.outcome
+        if known.idempotent:
+            return None
+        return self._outcome(request, Result.UNKNOWN, _UNKNOWN).model_dump(mode="json")
+
+    async def _do(self, request: Request, ready: Mapping[str, Any], approved: bool) -> dict[str, Any]:
+        started = time.monotonic()
+        prepared = await prepare(self.means, request)
+        preview = await prepared.preview()
         digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
         if approved and digest != ready["hash"]:
             return await self._refuse(request, Ruling("changed", "the action changed after it was approved"), preview)
@@ -121,35 +133,37 @@ class Frame:
         ruling = rule_on(question, self.means.rails)
         if ruling.rule:
             return await self._refuse(request, ruling, preview)
-        if busy := await self._lease(request, preview):
+        if busy := await self._lease(request, prepared, preview):
             return {"busy": busy, "result": "busy"}
-        if broken := await prepared.broken_precondition():
+        no = await self._not_now(request, prepared)
+        if no is None:
+            try:
+                captured = await prepared.captured()
+                known = await self._intend(request, prepared, preview, captured)
+            except Refused as refused:
+                no = Ruling(refused.rule, str(refused), refused.value, refused.limit)
+            except (Transient, Permanent) as error:
+                no = Ruling("capture", str(error))
+        if no is not None:
             await self._release(request)
-            text, why = broken
-            ruling = Ruling("precondition", f"precondition does not hold: {why}", limit=text)
-            return await self._refuse(request, ruling, preview)
-        try:
-            captured = await prepared.captured()
-            await self._intend(request, prepared, preview, captured)
-        except UndeclaredTransition as late:
-            await self._release(request)
-            return await self._refuse(request, Ruling("incident_ended", f"the incident has ended: {late}"), preview)
-        except Refused as no:
-            await self._release(request)
-            return await self._refuse(request, Ruling(no.rule, str(no), no.value, no.limit), preview)
-        except (Transient, Permanent) as error:
-            await self._release(request)
-            return await self._refuse(request, Ruling("capture", str(error)), preview)
+            return await self._refuse(request, no, preview)
+        if known is not None and (told := self._told(request, known)) is not None:
+            return told  # somebody else carries out this very execution, or has
         outcome, state = await self._execute(request, prepared, captured, started)
         return await self._settle(request, outcome, state)
+
+    async def _not_now(self, request: Request, prepared: Prepared) -> Ruling | None:
+        broken = await prepared.broken_precondition()
+        if broken is None:
+            return None
+        return Ruling("precondition", f"precondition does not hold: {broken[1]}", limit=broken[0])
 
     async def _confirm(self, request: Request, ready: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the postcondition; it may settle what is unknown. Then tell, and give the target back."""
         outcome = ActionOutcome.model_validate(done)
         told = ""
         if outcome.result in (Result.DONE, Result.UNKNOWN):
-            prepared = await prepare(self.means, request)
-            outcome, told = await prepared.confirm(outcome, ready["preview"].get("facts", {}))
+            outcome, told = await self._asked(request, outcome, ready["preview"].get("facts", {}))
         payload = {
             "action": outcome.action, "result": outcome.result.value, "summary": outcome.summary, "key": request.key,
             "target": request.target, "output": outcome.output, "duration_ms": outcome.duration_ms,
@@ -163,10 +177,24 @@ class Frame:
             if outcome.result is not Result.UNKNOWN:
                 final = outcome.model_dump(mode="json")
                 ledger.settle(connection, request.key, outcome.result.value, final, now_us())
-            leases.release(connection, request.context.tenant, request.key)
+                leases.release(connection, request.context.tenant, request.key)
 
         await self.means.transact(request.context, close, event)
         return outcome.model_dump(mode="json")
+
+    async def _asked(
+        self, request: Request, outcome: ActionOutcome, foreseen: Mapping[str, Any]
+    ) -> tuple[ActionOutcome, str]:
+        """The postcondition; one that cannot even be asked does not hold."""
+        try:
+            prepared = await prepare(self.means, request)
+            return await prepared.confirm(outcome, foreseen)
+        except (Unavailable, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            why = f"the postcondition could not be asked: {type(error).__name__}: {error}"
+            result = Result.UNKNOWN if outcome.result is Result.UNKNOWN else Result.FAILED
+            return outcome.model_copy(update={"result": result, "summary": f"{outcome.summary}; {why}"[:2000]}), why
 
     # The parts.
 
@@ -181,16 +209,18 @@ class Frame:
             service=prepared.kind.service_of(prepared.params) or request.context.service,
             asks_approval=request.act.requires_approval, approved=approved, guard=request.act.guard,
             mode=request.context.mode, taken_by=incident.assignee, trigger_gone=gone,
-            undoing=request.undoes is not None, ended=incident.status in ENDED,
+            undoing=request.undoes is not None, own_undo=request.is_own_undo, ended=incident.status in ENDED,
         )  # fmt: skip
 
-    async def _lease(self, request: Request, preview: Preview) -> dict[str, str]:
+    async def _lease(self, request: Request, prepared: Prepared, preview: Preview) -> dict[str, str]:
+        """For as long as acting and its postcondition may take; what stays unknown keeps it until it runs out."""
+        within_s = request.act.postcondition.within_s if request.act.postcondition else POSTCONDITION_S
+        lease_us = int((request.act.timeout_s + max(within_s, prepared.kind.postcondition_within_s) + 60) * 1_000_000)
+
         def take(connection: sa.Connection) -> dict[str, str]:
-            clock, lease_us = self.means.database.now_us(connection), int(self.means.lease_s * 1_000_000)
-            context = request.context
-            return leases.take(
-                connection, context.tenant, preview.targets, request.key, context.incident, clock, lease_us
-            )
+            clock, context = self.means.database.now_us(connection), request.context
+            targets = prepared.touches(preview)
+            return leases.take(connection, context.tenant, targets, request.key, context.incident, clock, lease_us)
 
         return await self.means.database.write(take)
 
@@ -199,8 +229,11 @@ class Frame:
 
     async def _intend(
         self, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
-    ) -> None:
-        """The intent, its permits and its event in one transaction. Raises ``Refused`` when a rate is used up."""
+    ) -> ledger.Intent | None:
+        """The intent, its permits and its event in one transaction; what was there already is returned.
+
+        Raises ``Refused`` when a rate is used up.
+        """
         rule, guard = self.means.rails.rule(prepared.kind.name), request.act.guard
         rates = []
         if rule.limit and request.undoes is None:
@@ -210,9 +243,10 @@ class Frame:
         context = request.context
         ask = ledger.Ask(
             key=request.key, tenant=context.tenant, environment=context.environment, region=context.region,
-            action=prepared.kind.name, targets=preview.targets, idempotent=prepared.kind.idempotent,
+            action=prepared.kind.name, targets=prepared.touches(preview), idempotent=prepared.kind.idempotent,
             magnitude=preview.magnitude, rates=tuple(rates), executor=self.means.durable.executor_id,
-            request={"call": preview.call, "params": prepared.params.model_dump(mode="json"), "captured": captured},
+            request={"call": preview.call, "targets": list(preview.targets), "captured": captured,
+                     "params": prepared.params.model_dump(mode="json")},
         )  # fmt: skip
         event = NewEvent(
             kind=EventKind.ACTION_INTENDED, node=request.key, key=f"{request.key}/intended",
@@ -220,7 +254,13 @@ class Frame:
                      "targets": list(preview.targets), "before": preview.before, "after": preview.after,
                      "magnitude": preview.magnitude, "node": request.key, "undo": preview.undo},
         )  # fmt: skip
-        await self.means.transact(context, lambda c: ledger.intend(c, ask, self.means.database.now_us(c)), event)
+        found: list[ledger.Intent | None] = []
+
+        def intend(connection: sa.Connection) -> None:
+            found.append(ledger.intend(connection, ask, self.means.database.now_us(connection)))
+
+        await self.means.transact(context, intend, event)
+        return found[-1]
 
     async def _execute(
         self, request: Request, prepared: Prepared, captured: Mapping[str, Any], started: float

@@ -7,7 +7,7 @@ Counting permits is the ledger's, in its own transaction. Never does: ask, act, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -107,14 +107,14 @@ class Guardrails(_Rule):
     actions: dict[str, ActionRule] = Field(default_factory=dict)
     """Limits by action."""
 
-    def named_by(self, names: Mapping[str, str]) -> Guardrails:
-        """The same rules under the actions' own names, ``names`` being alias → name.
+    def named_by(self, names: Mapping[str, str], known: Sequence[str] = ()) -> Guardrails:
+        """The same rules under the actions' own names, ``names`` being what was written → name.
 
         Raises ``InvalidInput``: a rule under a misspelt name would guard nothing, and nobody would see it.
         """
         unknown = [name for name in self.actions if name not in names]
         if unknown:
-            raise InvalidInput(_misspelt(name, names) for name in unknown)
+            raise InvalidInput(_misspelt(name, {*names, *known}) for name in unknown)
         return self.model_copy(update={"actions": {names[name]: rule for name, rule in self.actions.items()}})
 
     def rule(self, action: str) -> ActionRule:
@@ -148,6 +148,7 @@ class Question:
     taken_by: str | None = None
     trigger_gone: bool = False
     undoing: bool = False
+    own_undo: bool = False
     ended: bool = False
 
 
@@ -166,7 +167,7 @@ def rule_on(question: Question, rails: Guardrails) -> Ruling:
     """The first no, in the order in which a person would want to hear it; else whether approval is needed."""
     for ruling in _refusals(question, rails.rule(question.action)):
         return ruling
-    if question.approved or question.undoing:
+    if question.approved or question.own_undo:
         return Ruling()
     return _approval(question, rails)
 
@@ -226,25 +227,23 @@ def _surroundings(question: Question) -> Iterator[Ruling]:
 
 
 def _parameters(question: Question, rule: ActionRule) -> Iterator[Ruling]:
-    given = _flat(question.params)
-    for name, bound in rule.parameters.items():
-        if name in given and (broken := bound.broken_by(given[name])):
-            yield Ruling("parameter", f"{name} {broken} (guardrails)", given[name], name)
-    for name, allowed in question.guard.allow.items():
-        if name in given and not _in(given[name], allowed):
+    for name, value in _flat(question.params):
+        if name in rule.parameters and (broken := rule.parameters[name].broken_by(value)):
+            yield Ruling("parameter", f"{name} {broken} (guardrails)", value, name)
+        allowed = question.guard.allow.get(name)
+        if allowed is not None and not _in(value, allowed):
             shown = ", ".join(map(str, allowed))
-            yield Ruling("guard", f"{name} must be one of {shown} (the runbook's guard)", given[name], shown)
+            yield Ruling("guard", f"{name} must be one of {shown} (the runbook's guard)", value, shown)
 
 
 def _in(value: Any, allowed: list[Any]) -> bool:
     return all(one in allowed for one in value) if isinstance(value, list | tuple) else value in allowed
 
 
-def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters by name, with those inside ``identifiers`` and ``params``."""
-    flat = dict(params)
+def _flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every parameter with its name, and those inside ``identifiers`` and ``params``: each occurrence counts."""
+    yield from params.items()
     for group in ("identifiers", "params"):
         inside = params.get(group)
         if isinstance(inside, Mapping):
-            flat |= inside
-    return flat
+            yield from inside.items()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from quell.engine.durable import patiently
 from quell.engine.graph import walk
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import EventKind, NewEvent
@@ -41,24 +42,34 @@ class Interpreter:
 
     async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         context = Context.model_validate(raw)
-        run = Run(context, await self.means.plan(context.plan))
-        if run.plan.escalation.immediately:
-            await self._page(run, f"{context.severity}: paged immediately")
-        await self._diagnose(run)
-        ended = await self._rounds(run)
+        run = Run(context, await patiently(self.means.plan, context.plan))
+        try:
+            ended = await self._whole(run)
+        except Exception as error:  # our own fault: a person must hear of it, not a log
+            ended = await self._escalated(run, f"the run itself failed: {type(error).__name__}: {error}")
         await self.means.durable.step("end", self._end, run, ended)
         return ended
+
+    async def _whole(self, run: Run) -> dict[str, str]:
+        if run.plan.escalation.immediately:
+            await self._page(run, f"{run.context.severity}: paged immediately")
+        await self._diagnose(run)
+        return await self._rounds(run)
 
     async def _rounds(self, run: Run) -> dict[str, str]:
         """Decide and try until something ends it."""
         for number in range(1, run.plan.max_rounds + 1):
             run.round = number
+            if overall(run.findings) is Health.HEALTHY and (calm := await self._calm(run)) is not None:
+                if calm:
+                    return calm
+                continue
             choice = await self.means.durable.step("decide", self._decide, run)
             if choice.get("ended"):
                 return {"outcome": "stopped", "reason": choice["reason"]}
             if not choice["chosen"]:
                 return await self._nothing_left(run, choice["reason"])
-            if self.means.world.registry.observe_only:
+            if choice["observe"]:
                 return await self._escalated(run, f"observe only; recommended: {', '.join(choice['steps'])}")
             carried = await self._carry_out(run, choice)
             run.tried += choice["chosen"]
@@ -110,7 +121,9 @@ class Interpreter:
         await self.means.record(
             run.context, NewEvent(kind=EventKind.DECIDED, payload=payload, node=key, key=f"{key}/decided")
         )
-        return {"chosen": list(choice.chosen), "reason": choice.reason, "steps": steps}
+        # Part of the answer, so that a replay under another configuration goes the same way.
+        observe = self.means.world.registry.observe_only
+        return {"chosen": list(choice.chosen), "reason": choice.reason, "steps": steps, "observe": observe}
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""
@@ -154,7 +167,7 @@ class Interpreter:
             return await self._verify(run, Carried())
         if refused.rule in ("taken", "incident_ended", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
-        if refused.rule in ("denied", "expired"):
+        if refused.rule in ("denied", "expired", "unknown_action"):
             return await self._escalated(run, f"{refused.action}: {refused.summary}")
         return None
 
@@ -204,7 +217,7 @@ class Interpreter:
             )
         if policy == "page" or carried.paged:
             return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}")
-        if verdict != "improved":
+        if verdict != "improved" and carried.outcomes:
             await self.carrier.undo(run, verdict)
         if policy == "diagnose":
             run.visit += 1
@@ -226,14 +239,21 @@ class Interpreter:
 
     # Ends.
 
+    async def _calm(self, run: Run) -> dict[str, str] | None:
+        """Every check is healthy. An end, or {} to look again, or None when the alert fires and nothing was tried."""
+        if run.context.alert is None and not run.tried:
+            return {"outcome": "healthy", "reason": "every check is healthy"}
+        firing = await self.means.durable.step("firing", self._firing, run)
+        if firing and not run.tried:
+            return None
+        ended = await self._verify(run, Carried())
+        if ended is None:
+            run.visit += 1
+            await self._diagnose(run)
+        return ended or {}
+
     async def _nothing_left(self, run: Run, reason: str) -> dict[str, str]:
-        if overall(run.findings) is Health.HEALTHY and not run.tried:
-            if run.context.alert is None:
-                return {"outcome": "healthy", "reason": "every check is healthy"}
-            incident = await self.means.durable.step("firing", self._firing, run)
-            if not incident:
-                ended = await self._verify(run, Carried())
-                return ended or await self._escalated(run, "every check is healthy, and verification cannot tell")
+        if overall(run.findings) is Health.HEALTHY:
             reason = "every check is healthy, and the alert still fires"
         return await self._escalated(run, reason)
 

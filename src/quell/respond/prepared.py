@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quell.engine import ledger
+from quell.engine.ledger import Intent
 from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
@@ -28,7 +30,7 @@ CONFIRM_POLL_S = 0.25
 
 
 class Request(BaseModel):
-    """What the interpreter asks of the frame. ``undoes``: the effect that this pass takes back."""
+    """What the interpreter asks of the frame. ``undoes``: the effect this pass takes back, ``undone`` whose it was."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,6 +43,12 @@ class Request(BaseModel):
     outcomes: dict[str, ActionOutcome] = Field(default_factory=dict)
     clauses: tuple[str, ...] = ()
     undoes: Effect | None = None
+    undone: str = ""
+
+    @property
+    def is_own_undo(self) -> bool:
+        """Taken back by the action type itself, not by another call that the runbook names."""
+        return self.undoes is not None and self.act.undo.call is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +61,21 @@ class Prepared:
     env: dict[str, Any]
     probe: Probe
     scope: Scope | None
+    intent: Intent | None = None
+
+    def touches(self, preview: Preview) -> tuple[str, ...]:
+        """What is leased and what permits are counted on: the targets, and the service as a whole."""
+        service = self.kind.service_of(self.params) or self.request.context.service
+        return (*preview.targets, *((f"service/{service}",) if service else ()))
 
     async def preview(self) -> Preview:
-        """The dry run, with the undo that the runbook says. Raises ``Transient`` or ``Permanent``."""
+        """The dry run, with the undo that the runbook says. Raises ``Transient`` or ``Permanent``.
+
+        Of an action's own undo the intent is the preview: its forward dry run would look at the wrong direction.
+        """
+        if self.request.is_own_undo and self.intent is not None:
+            done = self.intent.request
+            return Preview(call=f"undo: {done['call']}", targets=tuple(done.get("targets", ())))
         seen = await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
         undo = self.request.act.undo
         if undo.never:
@@ -155,7 +175,10 @@ async def prepare(means: Means, request: Request) -> Prepared:
     config = _tightened(_complete(dict(request.act.call.config), kind, request), request.act.guard.limits, kind)
     params = params_of(kind.params, config, env)
     probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
-    return Prepared(request, kind, params, env, probe, action_scope(plan, request.act))
+    intent = None
+    if request.undone:
+        intent = await means.database.read(lambda connection: ledger.find(connection, request.undone))
+    return Prepared(request, kind, params, env, probe, action_scope(plan, request.act), intent)
 
 
 def _complete(config: dict[str, Any], kind: ActionType, request: Request) -> dict[str, Any]:

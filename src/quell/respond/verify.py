@@ -90,8 +90,8 @@ class Watch:
             said = classify(signals, enough=enough)
             elapsed = (now_us() - self.question.begun_us) / 1_000_000
             told = self._early(said, elapsed)
-            if told is None and elapsed >= verify.within_s:
-                told = Verdict.UNCHANGED if said is Verdict.RECOVERED else said
+            if told is None and elapsed >= verify.within_s and said is not Verdict.RECOVERED:
+                told = said
             if told is None and await self._ended():
                 return {**self._payload(Verdict.CANNOT_TELL, signals, enough, elapsed), "next": ENDED_MEANWHILE}
             if told is not None:

@@ -27,6 +27,11 @@ Work = Callable[[sa.Connection], T]
 GROUP_LIMIT = 256
 """Pieces of work in one commit."""
 WRITE_WAIT_MS = 5_000
+PATIENCE = {
+    "connect_timeout": 5, "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 10_000, "options": "-c statement_timeout=30s -c lock_timeout=10s",
+}  # fmt: skip
+"""A PostgreSQL that hangs (a failover, a network that drops packets) is away, not slow."""
 
 
 def now_us() -> int:
@@ -51,7 +56,9 @@ def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
     """
     url = normalise_url(url)
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10)
+        return sa.create_engine(
+            url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10, connect_args=PATIENCE
+        )
     engine = sa.create_engine(url, pool_size=20, max_overflow=20, pool_timeout=30)
 
     @sa.event.listens_for(engine, "connect")
@@ -83,6 +90,7 @@ class Database:
         self._queue: queue.SimpleQueue[tuple[Work[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def prepare(self, work: Callable[[sa.Engine], None]) -> None:
         """What must be done once before anything else. Raises ``Unavailable``."""
@@ -93,6 +101,7 @@ class Database:
             raise _unavailable(error) from error
 
     def close(self) -> None:
+        self._closed = True
         if self._writer:
             self._queue.put(None)
             self._writer.join(10)
@@ -136,6 +145,8 @@ class Database:
             raise _unavailable(error) from error
 
     def _enqueue(self, work: Work[T]) -> concurrent.futures.Future[T]:
+        if self._closed:
+            raise Unavailable("the database is closed")
         if self._writer is None:
             with self._lock:
                 if self._writer is None:

@@ -283,10 +283,13 @@ class _Lowering:
         edges = []
         order = list(dict.fromkeys(steps))
         known = {step.id: step for step in self.text.remediations}
+        acted = words.DECIDE
         for position, step in enumerate(order):
-            before = order[position - 1] if position else words.DECIDE
             pages = step in self.undefined or (step in known and known[step].type == "escalate")
+            before = order[position - 1] if pages and position else acted
             edges.append(words.Edge(source=before, target=step, decision=decision, on="settled" if pages else "done"))
+            # A page is told on the way; what comes after it still hangs on the step before it.
+            acted = acted if pages else step
             for need in known[step].needs if step in known else ():
                 if need not in self.act_ids:
                     where = ("remediations", self.act_ids.index(step), "needs")
