@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 STORM ?= full
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-PATHS := src tests $(wildcard bench)
+PATHS := src tests $(wildcard bench docs)
 UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links $(UV_ARGS)
 

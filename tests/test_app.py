@@ -94,7 +94,7 @@ async def test_runbooks_are_read_again_and_running_incidents_keep_theirs(tmp_pat
         await home.asked(incident)
         before = (await home.app.incident(incident)).plan
         write(tmp_path, NONE)
-        home.app.reload()
+        await home.app.reload()
         assert home.app.library.plans["down"].hash != before
         await home.app.answer(incident, "approved", "anna")
         assert (await home.over(incident)).outcome == "resolved"

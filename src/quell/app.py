@@ -48,6 +48,8 @@ __all__ = ["App", "Context", "Receipt"]
 
 _log = structlog.get_logger("quell")
 T = TypeVar("T")
+DRAIN_S = 10.0
+"""How long a stop waits for actions in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +98,33 @@ class App:
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run)
-        self.durable.workflow(frame.WORKFLOW, frame.Frame(self.means).run)
+        self._frame = frame.Frame(self.means)
+        self.durable.workflow(frame.WORKFLOW, self._frame.run)
         self.durable.workflow(escalate.WORKFLOW, escalate.Pager(self.means).run)
         lease_us = int(settings.engine.lease * 1_000_000)
         await self.database.write(
             lambda c: liveness.enter(c, self.executor_id, __version__, self.database.now_us(c), lease_us)
         )
         await self.durable.launch()
-        self.reload()
+        await self.reload()
         self._kick = Kick(self._errands, self.durable.kick)
         self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start."""
+        await self._frame.in_flight.close(DRAIN_S)
         await self._errands.stop()
+        await self.durable.shutdown()
+        # Last, so that nobody takes over what still ran here.
         with contextlib.suppress(Exception):
             await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
-        await self.durable.shutdown()
         await self.world.close()
         await asyncio.to_thread(self.database.close)
 
-    def reload(self) -> Library:
+    async def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""
-        self.library = load_library(self.settings.runbook_paths, self.vocabulary)
+        self.library = await asyncio.to_thread(load_library, self.settings.runbook_paths, self.vocabulary)
         for broken in self.library.broken:
             _log.error("runbook_broken", file=broken.file, problems=[str(problem) for problem in broken.problems])
         return self.library

@@ -50,9 +50,10 @@ def test_telling_somebody_needs_no_service() -> None:
 
 
 def test_an_undo_runs_although_the_alert_is_gone_and_asks_nobody() -> None:
-    question = asked(trigger_gone=True, undoing=True, risk=Risk.IRREVERSIBLE, asks_approval=True)
+    question = asked(trigger_gone=True, undoing=True, own_undo=True, risk=Risk.IRREVERSIBLE, asks_approval=True)
     ruling = rule_on(question, OPEN)
     assert (ruling.rule, ruling.ask) == (None, False)
+    assert rule_on(replace(question, own_undo=False), OPEN).ask, "another call is an action of its own"
     assert rule_on(replace(question, taken_by="anna"), OPEN).rule == "taken"
     assert rule_on(replace(question, ended=True), OPEN).rule == "incident_ended"
 
@@ -208,7 +209,7 @@ QUESTIONS = st.builds(
     targets=st.just(("t",)), magnitude=st.none() | st.integers(0, 6), service=st.none() | st.just("shop"),
     asks_approval=st.booleans(), approved=st.booleans(), mode=st.sampled_from(["auto", "approve"]),
     guard=st.builds(Guard, allow=st.dictionaries(st.sampled_from("pqrs"), st.just(["a", "b"]), max_size=2)),
-    taken_by=st.none() | st.just("anna"), trigger_gone=st.booleans(), undoing=st.booleans(), ended=st.booleans(),
+    taken_by=st.none() | st.just("anna"), trigger_gone=st.booleans(), undoing=st.booleans(), own_undo=st.booleans(), ended=st.booleans(),
 )  # fmt: skip
 RAILS = st.builds(
     Guardrails, default_allow=st.booleans(), approval_from_risk=st.sampled_from(Risk),
@@ -252,7 +253,7 @@ def test_nothing_unknown_is_ever_allowed(question: Question, rules: Guardrails) 
         assert question.magnitude <= rule.max_magnitude
     for name, bound in rule.parameters.items():
         assert name not in question.params or bound.broken_by(question.params[name]) is None
-    if not ruling.ask and not question.approved and not question.undoing:
+    if not ruling.ask and not question.approved and not question.own_undo:
         assert not any((question.asks_approval, rule.requires_approval, question.mode == "approve"))
 
 

@@ -9,6 +9,16 @@ import sqlalchemy as sa
 from quell.engine.tables import leases
 
 
+def held(connection: sa.Connection, tenant: str, targets: Sequence[str], holder: str, now_us: int) -> dict[str, str]:
+    """Which targets somebody else than ``holder`` holds now, and for what."""
+    rows = connection.execute(
+        sa.select(leases.c.target, leases.c.owner)
+        .where(leases.c.tenant == tenant, leases.c.target.in_(list(targets)))
+        .where(leases.c.holder != holder, leases.c.until > now_us)
+    )
+    return {row.target: row.owner for row in rows}
+
+
 def take(
     connection: sa.Connection, tenant: str, targets: Sequence[str], holder: str, owner: str, now_us: int, for_us: int
 ) -> dict[str, str]:

@@ -6,6 +6,7 @@ Never does: decide whether approval is needed (the guard does), act.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -137,11 +138,10 @@ def _told(connection: sa.Connection, approval: str) -> None:
 
 
 async def tell_untold(means: Means) -> int:
-    """Tell the answers that a crash kept from being told. Returns how many."""
+    """Tell the answers that a crash kept from being told. Returns how many; one that fails holds up no other."""
     rows = await means.database.read(queries.untold_answers)
-    for row in rows:
-        await tell(means, row)
-    return len(rows)
+    done = await asyncio.gather(*(tell(means, row) for row in rows), return_exceptions=True)
+    return sum(not isinstance(one, BaseException) for one in done)
 
 
 async def wait(means: Means, context: Context, asked: Mapping[str, Any]) -> dict[str, Any]:

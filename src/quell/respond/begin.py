@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, NewEvent, Stream
+from quell.incident.incident import Incident
 from quell.respond import escalate, interpreter
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation, Plan
-from quell.store import events
+from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.schema import plans, runs
 
@@ -87,13 +88,31 @@ def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan
     means.plans[plan.hash] = plan
     connection.execute(
         sa.insert(runs).values(
-            incident=context.incident, number=context.run, tenant=context.tenant, environment=context.environment,
-            region=context.region, plan=plan.hash, reason=why, mode=context.mode, started_at=now_us(),
+            incident=context.incident, number=context.run, predecessor=context.run - 1 or None, tenant=context.tenant,
+            environment=context.environment, region=context.region, plan=plan.hash, reason=why, mode=context.mode,
+            started_at=now_us(),
         )
     )  # fmt: skip
     means.durable.start_in(connection, interpreter.WORKFLOW, context.run_id, context.model_dump(mode="json"))
     payload = {"number": context.run, "plan": plan.hash, "reason": why, "runbook": plan.id, "mode": context.mode}
     return NewEvent(kind=EventKind.RUN_STARTED, payload=payload, key=f"{context.run_id}/started")
+
+
+def next_run(
+    means: Means, connection: sa.Connection, incident: Incident, alert: Alert | None, reason: str
+) -> list[Event]:
+    """Another run of the incident's last Plan, with what is known now. Nothing when it never had one."""
+    last = queries.run_of(connection, incident.id, incident.run)
+    if last is None:
+        return []
+    context = Context(
+        incident=incident.id, tenant=incident.tenant, environment=last["environment"], region=last["region"],
+        run=incident.run + 1, plan=last["plan"], mode=last["mode"], title=incident.title, severity=incident.severity,
+        service=incident.service, alert=alert,
+    )  # fmt: skip
+    told = _start(means, connection, context, queries.plan(connection, last["plan"]), reason)
+    place = (context.environment, context.region)
+    return events.append(connection, context.tenant, Stream.INCIDENT, context.incident, [told], place=place)
 
 
 def store_plan(connection: sa.Connection, plan: Plan) -> None:

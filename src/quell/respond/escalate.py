@@ -75,22 +75,24 @@ class Pager:
         page = Page.model_validate(raw)
         durable = self.means.durable
         for number, level in enumerate(levels(page, self.means.default_escalation), start=1):
-            stopped = await durable.step("tell", self._tell, page, number, level)
-            if stopped:
-                return {"level": number, "stopped": stopped}
+            told = await durable.step("tell", self._tell, page, number, level)
+            if told["stopped"]:
+                return {"level": number, "stopped": told["stopped"]}
+            if not told["reached"]:
+                continue  # nobody of this level can hear of it: waiting for them would be silence
             answer = await durable.receive(TOPIC, page.escalation.after_s)
             if answer is not None:
                 return {"level": number, "acknowledged": answer.get("by")}
         return {"level": 0, "acknowledged": None}
 
-    async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> str | None:
-        """Tell everybody of a level. Returns why it is not needed any more, if so."""
+    async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
+        """Tell everybody of a level. Returns why it is not needed any more, if so, and whether anybody was reached."""
         context = page.context
         incident = await self.means.incident(context)
         if incident.status in ENDED:
-            return incident.status.value
+            return {"stopped": incident.status.value, "reached": 0}
         if number > 1 and (incident.acknowledged_by or incident.assignee):
-            return incident.acknowledged_by or incident.assignee
+            return {"stopped": incident.acknowledged_by or incident.assignee, "reached": 0}
         key = f"{page.key}/{number}"
         told = NewEvent(
             kind=EventKind.ESCALATED, node=key, key=f"{key}/escalated",
@@ -99,9 +101,8 @@ class Pager:
         await self.means.record(context, told)
         incident = await self.means.incident(context)
         message = evidence(incident, page.reason, self.means.base_url)
-        for to in level:
-            await deliver(self.means, context, to, message, f"{key}/{to}", number)
-        return None
+        sent = (deliver(self.means, context, to, message, f"{key}/{to}", number) for to in level)
+        return {"stopped": None, "reached": sum(await asyncio.gather(*sent))}
 
 
 async def deliver(means: Means, context: Context, to: str, message: Message, key: str, level: int = 0) -> bool:

@@ -24,6 +24,7 @@ from quell.incident.incident import ENDED
 from quell.respond import approve
 from quell.respond.diagnose import bounded
 from quell.respond.guard import Question, Ruling, rule_on
+from quell.respond.inflight import InFlight
 from quell.respond.means import Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
@@ -39,6 +40,7 @@ class Frame:
 
     def __init__(self, means: Means) -> None:
         self.means = means
+        self.in_flight = InFlight()
 
     async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The workflow: returns an ``ActionOutcome`` as JSON."""
@@ -53,15 +55,9 @@ class Frame:
             approved = await approve.wait(self.means, request.context, asked)
             if approved["answer"] != "approved":
                 return await step("not_approved", self._not_approved, request, approved)
-        waited = 0.0
-        while True:
-            done = await step("perform", self._perform, request, ready, bool(approved))
-            if not done.get("busy"):
-                break
-            if waited >= LEASE_WAIT_S:
+        while (done := await step("perform", self._perform, request, ready, bool(approved))).get("busy"):
+            if not await step("queue", self._queue, request, done["busy"]):
                 return await step("busy", self._busy, request, done)
-            await self.means.durable.sleep(LEASE_POLL_S)
-            waited += LEASE_POLL_S
         if done["result"] in (Result.REFUSED.value, Result.DRY_RUN.value):
             return dict(done)
         return await step("confirm", self._confirm, request, ready, done)
@@ -98,21 +94,39 @@ class Frame:
         reason = answer.get("reason") or reasons.get(answer["answer"], answer["answer"])
         return await self._refuse(request, Ruling(answer["answer"], reason))
 
+    async def _queue(self, request: Request, busy: Mapping[str, str]) -> bool:
+        """Wait until the targets are free, saying once for whom; the action is looked at anew afterwards."""
+        others = sorted(set(busy.values()))
+        text = f"{request.act.id} waits: {', '.join(busy)} is being acted on by incident {', '.join(others)}"
+        event = NewEvent(kind=EventKind.NOTED, payload={"text": text}, node=request.key, key=f"{request.key}/queued")
+        await self.means.record(request.context, event)
+        deadline = time.monotonic() + LEASE_WAIT_S
+        while time.monotonic() < deadline:
+            if not await self.means.database.read(lambda c: self._held(c, request, list(busy))):
+                return True
+            await asyncio.sleep(LEASE_POLL_S)
+        return False
+
+    def _held(self, connection: sa.Connection, request: Request, targets: list[str]) -> dict[str, str]:
+        clock = self.means.database.now_us(connection)
+        return leases.held(connection, request.context.tenant, targets, request.key, clock)
+
     async def _busy(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
         return await self._refuse(request, Ruling("target_busy", f"the target stayed leased: {done['busy']}"))
 
     async def _perform(self, request: Request, ready: Mapping[str, Any], approved: bool) -> dict[str, Any]:
         """Guard again, lease, precondition, intent, execute, outcome. One step, never retried by the engine."""
-        try:
-            known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
-            if known is not None and (told := self._told(request, known)) is not None:
-                return told
-            return await self._do(request, ready, approved)
-        except (Unavailable, asyncio.CancelledError):
-            raise
-        except Exception as error:  # a fault of ours or of a plug-in before the intent: nothing was done
-            await self._release(request)
-            return await self._refuse(request, _cannot_prepare(error))
+        async with self.in_flight.acting(request.key):
+            try:
+                known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+                if known is not None and (told := self._told(request, known)) is not None:
+                    return told
+                return await self._do(request, ready, approved)
+            except (Unavailable, asyncio.CancelledError):
+                raise
+            except Exception as error:  # a fault of ours or of a plug-in before the intent: nothing was done
+                await self._release(request)
+                return await self._refuse(request, _cannot_prepare(error))
 
     def _told(self, request: Request, known: ledger.Intent) -> dict[str, Any] | None:
         """What an intent that is there already says: its outcome, or that nobody knows. None: it may be repeated."""

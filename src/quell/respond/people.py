@@ -12,6 +12,7 @@ from quell.errors import Conflict, NotFound
 from quell.incident.event import EventKind
 from quell.incident.incident import ENDED, Incident
 from quell.respond import approve
+from quell.respond.begin import next_run
 from quell.respond.change import Change
 from quell.store import queries
 
@@ -59,8 +60,12 @@ def take(change: Change, incident: str, by: str, reason: str) -> str:
 
 
 def give_back(change: Change, incident: str, by: str, reason: str) -> str:
+    """Back to Quell: what still fires is looked at again, by a run of its own."""
     known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
+    if known.outcome is not None and known.firing:
+        alert = queries.alert_of(change.connection, known.firing[0])
+        change.told += next_run(change.means, change.connection, known, alert, f"given back by {by}")
     return known.id
 
 

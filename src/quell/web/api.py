@@ -81,7 +81,7 @@ async def version() -> Json:
 @router.post("/api/v1/reload", tags=["server"])
 async def reload(app: Hub) -> Json:
     """Read the runbooks again; incidents in flight keep their Plan."""
-    app.reload()
+    await app.reload()
     return Json(_library(app))
 
 
