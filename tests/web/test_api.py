@@ -117,7 +117,7 @@ def test_a_person_takes_gives_back_acknowledges_and_resolves(house: House) -> No
     assert house.http.post(f"{path}/resolve", json={"reason": "it was the cable"}).json()["status"] == "resolved"
     late = house.http.post(f"{path}/take")
     assert late.status_code == 409
-    assert "moved on" in late.json()["error"]
+    assert "already resolved" in late.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class Carrier:
                 return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals got worse"
             for target, extra in batch:
                 outcomes.append(await self._frame(run, node, target, extra, clauses))
-            failed = any(one.result is not Result.DONE for one in outcomes)
+            failed = any(one.result not in (Result.DONE, Result.DRY_RUN) for one in outcomes)
             if failed and "failed" in node.for_each.stop_on:
                 return outcomes, f"stopped after {len(outcomes)} of {len(values)}: {outcomes[-1].summary}"
         return outcomes, ""
@@ -127,7 +127,8 @@ class Carrier:
         )  # fmt: skip
         raw = await self.means.durable.call(frame.WORKFLOW, key, request.model_dump(mode="json"))
         outcome = ActionOutcome.model_validate(raw)
-        if outcome.result is Result.DONE:
+        can_be_undone = outcome.undo is not None or node.undo.call is not None
+        if outcome.result is Result.DONE or (outcome.result is Result.FAILED and can_be_undone):
             run.done.append(outcome)
         return outcome
 

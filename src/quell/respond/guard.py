@@ -118,10 +118,11 @@ class Guardrails(_Rule):
         return self.model_copy(update={"actions": {names[name]: rule for name, rule in self.actions.items()}})
 
     def rule(self, action: str) -> ActionRule:
-        named = self.actions.get(action)
-        if named is not None:
-            return named
-        return DEFAULT_ACTIONS.get(action, ActionRule()).model_copy(update={"allow": self.default_allow})
+        """What was configured over what holds anyway: naming an action loosens only what it names."""
+        shipped, named = DEFAULT_ACTIONS.get(action, ActionRule()), self.actions.get(action)
+        if named is None:
+            return shipped.model_copy(update={"allow": self.default_allow})
+        return shipped.model_copy(update={name: getattr(named, name) for name in named.model_fields_set})
 
 
 def _misspelt(name: str, names: Iterable[str]) -> Problem:

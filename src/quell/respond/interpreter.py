@@ -25,7 +25,7 @@ from quell.respond.means import Context, Means
 from quell.respond.state import Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
-from quell.runbook.plan import DECIDE, Check
+from quell.runbook.plan import DECIDE, Act, Check
 from quell.store.database import now_us
 from quell.store.events import when
 from quell.store.schema import obligations, runs
@@ -167,6 +167,9 @@ class Interpreter:
             return await self._verify(run, Carried())
         if refused.rule in ("taken", "incident_ended", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
+        node = run.plan.by_id.get(refused.node)
+        if refused.rule == "expired" and isinstance(node, Act) and node.approval.on_no_answer == "deny":
+            return None  # silence is a no, as the runbook says: the next decision may still be tried
         if refused.rule in ("denied", "expired", "unknown_action"):
             return await self._escalated(run, f"{refused.action}: {refused.summary}")
         return None
