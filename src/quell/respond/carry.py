@@ -6,7 +6,7 @@ asks the engine to do. Never does: choose the decision, judge whether it helped 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from quell.incident.action import ActionOutcome, Preview, Result, Risk, Verdict
@@ -23,12 +23,19 @@ from quell.runbook.template import fill
 STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
 
 
-class Carrier:
-    """Carries out decisions for the interpreter. ``pulse`` tells between batches whether things got worse."""
+Pulse = Callable[[Run, str], Coroutine[Any, Any, str]]
+Tell = Callable[[Run, str, str, str], Coroutine[Any, Any, None]]
 
-    def __init__(self, means: Means, pulse: Any) -> None:
+
+class Carrier:
+    """Carries out decisions for the interpreter.
+
+    ``pulse`` tells between batches whether things got worse; ``tell`` gives a message to somebody.
+    """
+
+    def __init__(self, means: Means, pulse: Pulse, tell: Tell) -> None:
         self.means = means
-        self._pulse = pulse
+        self._pulse, self._tell = pulse, tell
 
     async def carry_out(self, run: Run, decision: Decision, clauses: Sequence[str]) -> Carried:
         states: dict[str, str] = {"decide": "done"}
@@ -72,15 +79,19 @@ class Carrier:
         return "done"
 
     async def _noted(self, run: Run, node: Notify) -> None:
+        """Write it down and, where the runbook names somebody and this is no page, tell them."""
         key = run.key(node.id)
         filled = fill(node.message or node.name, run.environment())
-        text = filled.value if not filled.problems else node.message
-        await self.means.record(
-            run.context, NewEvent(kind=EventKind.NOTED, payload={"text": str(text)}, node=key, key=f"{key}/noted")
-        )
+        text = str(filled.value if not filled.problems else node.message)
+        noted = NewEvent(kind=EventKind.NOTED, payload={"text": text}, node=key, key=f"{key}/noted")
+        await self.means.record(run.context, noted)
+        if node.to and not node.escalate and run.context.mode != "dry_run":
+            await self._tell(run, node.to, text, key)
 
     async def _manual(self, run: Run, node: Approve) -> str:
         """A step for a person: they say done or failed; silence counts as failed."""
+        if run.context.mode == "dry_run":
+            return "done"
         key = run.key(node.id)
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
         answer = await approve.wait(self.means, run.context, asked)

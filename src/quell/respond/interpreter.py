@@ -38,7 +38,7 @@ class Interpreter:
 
     def __init__(self, means: Means) -> None:
         self.means = means
-        self.carrier = Carrier(means, self._pulse)
+        self.carrier = Carrier(means, self._pulse, self._tell)
 
     async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         context = Context.model_validate(raw)
@@ -240,6 +240,11 @@ class Interpreter:
         ]
         return classify(signals, enough=None).value
 
+    async def _tell(self, run: Run, to: str, text: str, key: str) -> None:
+        """A message to somebody whom the runbook names. That it was not delivered is recorded, and stops nothing."""
+        message = escalate.evidence(await self.means.incident(run.context), text, self.means.base_url, "update")
+        await escalate.deliver(self.means, run.context, to, message, key)
+
     # Ends.
 
     async def _calm(self, run: Run) -> dict[str, str] | None:
@@ -268,7 +273,9 @@ class Interpreter:
         return {"outcome": "escalated", "reason": reason}
 
     async def _page(self, run: Run, reason: str) -> None:
-        """Start paging; it goes on by itself."""
+        """Start paging; it goes on by itself. A dry run pages nobody."""
+        if run.context.mode == "dry_run":
+            return
         extra = tuple(to for d in run.plan.decisions if d.id in run.tried for s in d.then if (to := _to(run, s)))
         page = escalate.Page(
             context=run.context, escalation=run.plan.escalation, reason=reason, extra=extra, again=run.paged

@@ -131,6 +131,9 @@ def templates(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
                 node.origin, (*group, flaw.path), flaw.message, "template", found=flaw.found, expected=flaw.expected,
                 nearest=flaw.nearest,
             )  # fmt: skip
+    for note in (node for node in plan.nodes if isinstance(node, Notify)):
+        for flaw in check_template(note.message, scope):
+            yield Remark(note.origin, (), flaw.message, "template", found=flaw.found, nearest=flaw.nearest)
 
 
 def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -50,6 +51,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
         server.add_exception_handler(kind, _told)
     server.add_exception_handler(RequestValidationError, _invalid)
     server.add_middleware(_Foreseen)
+    server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
     server.add_middleware(Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself)
     return server
 

@@ -30,6 +30,7 @@ from quell.runbook.template import references
 from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
 
 NAME = "runbook"
+NOTIFY = "notify"
 MARKS = frozenset({"diagnostics", "decision_tree", "decisionTree", "remediations", "triggers"})
 
 
@@ -172,14 +173,34 @@ class _Lowering:
             given = text.approval
             approval = self._approval(text) if given else words.Approval(expires_s=3600.0)
             return words.Approve(**shared, instructions=text.instructions or text.description, approval=approval)
+        if text.action is not None and text.action.type == NOTIFY:
+            return self._notify(index, text, shared)
         return self._act(index, text, shared)
+
+    def _notify(self, index: int, text: RemediationText, shared: dict[str, Any]) -> words.Notify:
+        """Telling somebody changes no system, so it needs no frame: it is a node of its own."""
+        assert text.action is not None
+        config = {snake(key): value for key, value in text.action.config.items()}
+        for key in config.keys() - {"to", "channel", "target", "message", "text"}:
+            path = ("remediations", index, "action", "config", key)
+            self._complain(path, f"notify has no parameter {key!r}", "parameter", expected="to and message",
+                           nearest=nearest(key, ("to", "channel", "message", "text")))  # fmt: skip
+        to = config.get("to") or config.get("channel") or config.get("target") or self._primary()
+        message = config.get("message") or config.get("text") or text.description or shared["name"]
+        return words.Notify(**shared, to=str(to), message=str(message))
+
+    def _primary(self) -> str:
+        return self.text.escalation.primary if self.text.escalation else ""
 
     def _act(self, index: int, text: RemediationText, shared: dict[str, Any]) -> words.Act:
         assert text.action is not None
         word = self.vocabulary.actions.get(text.action.type)
         if word is None:
             self._unknown_type(
-                ("remediations", index, "action", "type"), "action", text.action.type, self.vocabulary.actions
+                ("remediations", index, "action", "type"),
+                "action",
+                text.action.type,
+                dict.fromkeys((*self.vocabulary.actions, NOTIFY)),
             )
         call = self._call(text.action, word)
         return words.Act(

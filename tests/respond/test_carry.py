@@ -1,0 +1,74 @@
+"""Carrying out one decision: what comes after what, who is told, what a dry run leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quell.incident.event import EventKind
+from tests.app import do, house, runbook
+
+pytestmark = pytest.mark.anyio
+
+
+def step(name: str, value: object, *more: object, rest: str = "") -> str:
+    return f"- {{id: {name}, type: automated, action: {do(name, value, *more)}{rest}}}\n"
+
+
+PAGE = "- {id: page, type: escalate, description: come and look}\n"
+SAY = "- {id: say, type: automated, action: {type: notify, config: {to: 'log:ops', message: 'did ${fix.summary}'}}}\n"
+
+
+async def test_what_needs_a_step_that_failed_never_runs_even_behind_a_page(tmp_path: Path) -> None:
+    """Fencing failed, so nothing is promoted: the page between the two is told and opens no way around."""
+    book = runbook(
+        "- {condition: state.critical, then: [fence, page, promote]}",
+        step("fence", 50, 0, 3) + PAGE + step("promote", 0, rest=", needs: [fence]"),
+    )
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        now = await home.escalated(incident)
+        assert home.effects == ["fence"]
+        assert now.outcome == "escalated"
+
+
+async def test_without_needs_nothing_follows_a_failure_either(tmp_path: Path) -> None:
+    book = runbook(
+        "- {condition: state.critical, then: [first, page, second]}", step("first", 50, 0, 3) + PAGE + step("second", 0)
+    )
+    async with house(tmp_path, book) as home:
+        await home.escalated(await home.fire())
+        assert home.effects == ["first"]
+
+
+async def test_a_page_first_does_not_keep_the_rest_from_running(tmp_path: Path) -> None:
+    book = runbook("- {condition: state.critical, then: [page, fix]}", PAGE + step("fix", 0))
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        assert (await home.over(incident)).outcome == "resolved"
+        assert home.effects == ["fix"]
+
+
+async def test_somebody_is_told_on_the_way(tmp_path: Path) -> None:
+    book = runbook("- {condition: state.critical, then: [fix, say]}", step("fix", 0) + SAY)
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        assert (await home.over(incident)).outcome == "resolved"
+        [told] = await home.told_of(incident, EventKind.NOTIFIED)
+        assert (told["to"], told["kind"], told["delivered"]) == ("log:ops", "update", True)
+        [noted] = await home.told_of(incident, EventKind.NOTED)
+        assert noted["text"].startswith("did ran ")
+
+
+async def test_a_dry_run_tells_nobody_and_asks_nobody(tmp_path: Path) -> None:
+    manual = "- {id: by_hand, type: manual, instructions: turn it off and on}\n"
+    book = runbook(
+        "- {condition: state.critical, then: [by_hand, fix, say]}", manual + step("fix", 0) + SAY, more="mode: dry_run"
+    )
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        assert (await home.over(incident)).outcome == "dry_run"
+        assert home.effects == []
+        kinds = {event.kind for event in await home.events(incident)}
+        assert not kinds & {EventKind.NOTIFIED, EventKind.APPROVAL_REQUESTED, EventKind.ACTION_INTENDED}
