@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from quell.respond import escalate, frame, interpreter, people
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
 from quell.respond.guard import Guardrails
-from quell.respond.means import Context, Means, NotifierChoice
+from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary
 from quell.settings import Settings
@@ -100,7 +101,9 @@ class App:
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run)
         self._frame = frame.Frame(self.means)
         self.durable.workflow(frame.WORKFLOW, self._frame.run)
-        self.durable.workflow(escalate.WORKFLOW, escalate.Pager(self.means).run)
+        pager = escalate.Pager(self.means)
+        self.durable.workflow(escalate.WORKFLOW, pager.run)
+        self.durable.workflow(TELL, pager.tell)
         lease_us = int(settings.engine.lease * 1_000_000)
         await self.database.write(
             lambda c: liveness.enter(c, self.executor_id, __version__, self.database.now_us(c), lease_us)
@@ -127,6 +130,9 @@ class App:
         self.library = await asyncio.to_thread(load_library, self.settings.runbook_paths, self.vocabulary)
         for broken in self.library.broken:
             _log.error("runbook_broken", file=broken.file, problems=[str(problem) for problem in broken.problems])
+        for problem in self.library.warnings:
+            if problem.severity == "error":
+                _log.warning("runbook_problem", problem=str(problem))
         return self.library
 
     def _thresholds(self) -> Thresholds:
@@ -145,7 +151,7 @@ class App:
         """Tell whoever shows incidents live. Called in the event loop."""
         for listener in list(self.listeners):
             try:
-                listener(told)
+                contextvars.Context().run(listener, told)  # not in the context of the workflow that told it
             except Exception as error:  # what is on disk is on disk, whoever cannot show it
                 _log.error("listener_failed", error=f"{type(error).__name__}: {error}")
 

@@ -6,6 +6,7 @@ Never does: end because one of these failed; what goes wrong is said, and tried 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
@@ -28,7 +29,8 @@ class Errands:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.ensure_future(work)
+        # In a context of its own: what a workflow asks for on the way is no step of that workflow.
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -87,7 +89,8 @@ async def _take_over(means: Means, dead: str) -> None:
     try:
         found = await asyncio.to_thread(means.durable.recover, dead)
         await means.database.write(lambda c: liveness.bury(c, dead, means.database.now_us(c)))
-        _log.warning("executor_lost", executor=dead, recovered=found)
+        if found:
+            _log.warning("executor_lost", executor=dead, recovered=found)
     except Exception as error:  # the others must not wait for this one
         _log.error("take_over_failed", executor=dead, error=str(error))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from quell.incident.event import EventKind
+from quell.incident.event import Event, EventKind
 from tests.app import do, house, runbook
 
 pytestmark = pytest.mark.anyio
@@ -72,3 +74,27 @@ async def test_a_dry_run_tells_nobody_and_asks_nobody(tmp_path: Path) -> None:
         assert home.effects == []
         kinds = {event.kind for event in await home.events(incident)}
         assert not kinds & {EventKind.NOTIFIED, EventKind.APPROVAL_REQUESTED, EventKind.ACTION_INTENDED}
+
+
+async def test_an_answer_in_the_very_moment_of_asking_is_heard(tmp_path: Path) -> None:
+    """Who listens is called from within the run; what they start is no step of it."""
+    book = runbook("- {condition: state.critical, then: [fix]}", step("fix", 0, rest=", requires_approval: true"))
+    async with house(tmp_path, book) as home:
+        said: list[asyncio.Task[object]] = []
+
+        def agree(told: Sequence[Event]) -> None:
+            for event in told:
+                if event.kind is EventKind.APPROVAL_REQUESTED:
+                    answer = home.app.answer(event.payload["approval"], "approved", "anna")
+                    said.append(asyncio.ensure_future(answer))
+
+        home.app.listeners.append(agree)
+        incident = await home.fire()
+        assert (await home.over(incident)).outcome == "resolved"
+        [intended] = await home.events(incident, EventKind.ACTION_INTENDED)
+        [answered] = await home.events(incident, EventKind.APPROVAL_ANSWERED)
+        assert answered.actor == "anna"
+        assert intended.seq > answered.seq
+        notified = await home.told_of(incident, EventKind.NOTIFIED)
+        assert [one["kind"] for one in notified] == ["approval"]
+        assert len(said) == 1

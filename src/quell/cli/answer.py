@@ -78,6 +78,7 @@ class Agreed:
 
 
 _ACTION = {"approve": "approved", "deny": "denied", "take over": "taken"}
+_SPOKEN = {"y": "approve", "yes": "approve", "n": "deny", "no": "deny"}
 _MANUAL = {"done": "done", "failed": "failed", "take over": "taken"}
 
 
@@ -98,9 +99,11 @@ class Terminal:
                 if not line:
                     return Answer("failed" if is_manual(request) else "denied", "the terminal was closed", HOUSE)
                 word, _, reason = line.strip().partition(" ")
-                chosen = [answer for name, answer in choices.items() if word and name.startswith(word.lower())]
+                word = _SPOKEN.get(word.lower(), word.lower())
+                chosen = [answer for name, answer in choices.items() if word and name.startswith(word)]
                 if len(chosen) == 1:
                     return Answer(chosen[0], reason.strip().removeprefix("over").strip())
+                self._out.write(f"  {line.strip() or 'nothing'!r} is none of {', '.join(choices)}\n")
 
     async def _line(self, prompt: str) -> str:
         """A line from stdin without a thread, so that an answer given elsewhere can end the wait. Empty: closed."""

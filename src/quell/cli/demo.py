@@ -7,6 +7,7 @@ Never does: repair anything itself, judge more gently than the figures.
 from __future__ import annotations
 
 import asyncio
+import logging
 import statistics
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 from quell.cli.follow import Follower
@@ -28,6 +30,7 @@ from quell.incident.event import Event
 from quell.incident.incident import Approval
 
 INTERRUPTED = 130
+ANSWER_WITHIN_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Show:
 
     async def run(self) -> int:
         """The exit code."""
+        # The timeline tells what happens; the server's own log would only interrupt it.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         pace = PACES[self.options.pace]
         with tempfile.TemporaryDirectory(prefix="quell-demo-") as folder:
             async with Director(Path(folder), pace, self._ask) as director:
@@ -143,14 +148,36 @@ class Show:
             if self._follower is not None and event.stream_id == self._incident:
                 self._follower.feed([event])
 
-    async def _ask(self, approval: Approval) -> str:
+    async def _ask(self, approval: Approval) -> tuple[str, str]:
         """The user at a terminal; otherwise the demo approves by itself, and says so."""
         assert self._follower is not None
         if not (sys.stdin.isatty() and self.out.isatty()):
             self._follower.say(Row("no terminal: approved by the demo", "approve", "✓", "green"))
-            return "approved"
-        answer = await asyncio.to_thread(input, "  Approve? [Y/n] ")
-        return "denied" if answer.strip().lower().startswith("n") else "approved"
+            return "approved", "demo"
+        said = await self._line(f"  Approve? [Y/n]  (in {ANSWER_WITHIN_S:g} s the demo does) ")
+        if said is None:
+            self._follower.say(Row("no answer: approved by the demo", "approve", "✓", "green"))
+            return "approved", "demo"
+        return ("denied" if said.strip().lower().startswith("n") else "approved"), "you"
+
+    async def _line(self, prompt: str) -> str | None:
+        """A line from the terminal without a thread, so that nothing is left waiting; None when none came in time."""
+        self._say_now(prompt)
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(sys.stdin.fileno(), ready.set)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await ready.wait()
+            return sys.stdin.readline()
+        except TimeoutError:
+            self._say("")
+            return None
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
+
+    def _say_now(self, text: str) -> None:
+        self.out.write(text)
+        self.out.flush()
 
     def _verdict(self, director: Director, score: Score) -> None:
         users = " → ".join(_percent(value) for value in (score.users.before, score.users.during, score.users.after))

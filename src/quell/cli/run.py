@@ -29,7 +29,7 @@ from quell.cli.report import report
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.incident.event import Event, EventKind
 from quell.runbook.compile import Compiled, compile_text
-from quell.runbook.plan import Escalation, Notify, Plan
+from quell.runbook.plan import Plan
 from quell.runbook.source import load
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
@@ -69,8 +69,9 @@ def run(
     Exits 0 when healthy, resolved or at the end of a dry run, 2 when a person is needed, 1 on an error.
     """
     settings = find_settings(config)
-    configure_logs(logging.WARNING)
     out = sys.stderr if as_json else sys.stdout
+    # At a terminal the timeline tells all of it; the same as log lines would only interrupt it.
+    configure_logs(logging.CRITICAL if out.isatty() else logging.WARNING)
     name = user_name(by)
     with _database(database) as url:
         app = App(settings.model_copy(update={"database": url, "runbooks": (), "engine": _engine(settings)}))
@@ -78,7 +79,7 @@ def run(
         variables = variables_of(plan, sets or [])
         answerer = _answerer(approve, out)
         follower = Follower(out)
-        work = _carry_out(app, muted(plan) if dry_run else plan, follower, answerer,
+        work = _carry_out(app, plan, follower, answerer,
                           service=service, variables=variables, by=name, dry_run=dry_run)  # fmt: skip
         events = _finished(work)
     told = report(events)
@@ -219,13 +220,6 @@ def _kind(value: Any) -> str:
         return "true or false"
     names = {int: "a number", float: "a number", list: "a list", dict: "a mapping", str: "a text"}
     return names.get(type(value), "nothing")
-
-
-def muted(plan: Plan) -> Plan:
-    """The Plan with nobody to page: a dry run wakes no one, its log says whom it would have told."""
-    to = Escalation(primary=f"log:instead of {plan.escalation.primary}" if plan.escalation.primary else "log:dry run")
-    nodes = tuple(node.model_copy(update={"to": ""}) if isinstance(node, Notify) else node for node in plan.nodes)
-    return Plan(**{**{name: getattr(plan, name) for name in Plan.model_fields}, "escalation": to, "nodes": nodes})
 
 
 def last_sentence(outcome: str, told: Mapping[str, Any]) -> Row:

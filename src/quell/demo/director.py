@@ -6,6 +6,7 @@ Quell itself is not told anything: it hears of a fault from the alert, like ever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from quell.demo.score import Score, Users, score
 from quell.demo.site import settings_for
 from quell.demo.world.faults import FAULTS, Injection, inject, reset
 from quell.demo.world.world import UsersView, World
+from quell.errors import Conflict
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Approval
 from quell.web.run import serve_here
@@ -38,8 +40,8 @@ class Pace:
 
 PACES = {"slow": Pace(0.5, 3.0), "fast": Pace(0.25, 0.0)}
 
-Ask = Callable[[Approval], Awaitable[str]]
-"""Asks a person about an approval: ``approved`` or ``denied``."""
+Ask = Callable[[Approval], Awaitable[tuple[str, str]]]
+"""Asks about an approval: ``approved`` or ``denied``, and who says so."""
 
 
 class Director:
@@ -87,6 +89,8 @@ class Director:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._answers:
+            task.cancel()
         try:
             self._close.set()
             await self.serving
@@ -149,8 +153,9 @@ class Director:
 
     async def _answer(self, incident: str, approval: str) -> None:
         known = await self.app.incident(incident)
-        answer = await self._ask(known.approvals[approval])
-        await self.app.answer(approval, answer, by="you")
+        answer, by = await self._ask(known.approvals[approval])
+        with contextlib.suppress(Conflict):  # its alert has resolved in the meantime
+            await self.app.answer(approval, answer, by=by)
 
 
 def faults() -> list[str]:

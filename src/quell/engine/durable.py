@@ -137,6 +137,8 @@ class Durable:
 
     async def shutdown(self) -> None:
         """Stop taking work and let go. Runs that wait are found again at the next start."""
+        # What was running is found again at the next start; that it was cut off here is no error to report.
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
         # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
@@ -170,7 +172,10 @@ class Durable:
 
     async def send(self, workflow_id: str, message: Json, *, topic: str, key: str) -> None:
         """Give a waiting workflow a message, once per ``key``, and wake it if it waits in this process."""
-        await DBOS.send_async(workflow_id, message, topic, idempotency_key=key)
+        if self._client is None:
+            raise RuntimeError("the engine is not launched")
+        # Through the client: whoever calls this may do so from within another workflow's context, whose step it is not.
+        await asyncio.to_thread(self._client.send, workflow_id, message, topic, key)
         waiter = self._dbos._sys_db.notifications_map.get(f"{workflow_id}::{topic}")
         if waiter is not None:
             waiter.set()

@@ -65,8 +65,19 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
     return [level for level in (first or ("log:",), second) if level]
 
 
+class Telling(BaseModel):
+    """A message on the way: ``kind`` as in ``Message``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: Context
+    text: str
+    kind: str = "approval"
+    key: str
+
+
 class Pager:
-    """Register ``run`` as the workflow ``page``."""
+    """Register ``run`` as the workflow ``page`` and ``tell`` as ``tell``."""
 
     def __init__(self, means: Means) -> None:
         self.means = means
@@ -84,6 +95,18 @@ class Pager:
             if answer is not None:
                 return {"level": number, "acknowledged": answer.get("by")}
         return {"level": 0, "acknowledged": None}
+
+    async def tell(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """A message to the primary, beside the run that it is about: who cannot be reached delays nothing."""
+        telling = Telling.model_validate(raw)
+        return {"delivered": await self.means.durable.step("send", self._send, telling)}
+
+    async def _send(self, telling: Telling) -> bool:
+        context = telling.context
+        plan = await self.means.plan(context.plan)
+        to = plan.escalation.primary or self.means.default_escalation or "log:"
+        message = evidence(await self.means.incident(context), telling.text, self.means.base_url, telling.kind)
+        return await deliver(self.means, context, to, message, telling.key)
 
     async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
         """Tell everybody of a level. Returns why it is not needed any more, if so, and whether anybody was reached."""

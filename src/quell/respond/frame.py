@@ -25,7 +25,7 @@ from quell.respond import approve
 from quell.respond.diagnose import bounded
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
-from quell.respond.means import Means
+from quell.respond.means import TELL, Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
 
@@ -52,6 +52,9 @@ class Frame:
         approved: dict[str, Any] = {}
         if ready["ask"]:
             asked = await step("ask", self._ask, request, ready)
+            key, text = f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}"
+            telling = {"context": request.context.model_dump(mode="json"), "text": text, "key": key}
+            await self.means.durable.child(TELL, key, telling)
             approved = await approve.wait(self.means, request.context, asked)
             if approved["answer"] != "approved":
                 return await step("not_approved", self._not_approved, request, approved)

@@ -142,7 +142,9 @@ class Interpreter:
         if carried.any(Result.DRY_RUN):
             return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
         if carried.paged and not carried.any(Result.DONE):
-            return await self._escalated(run, self._step_reason(run))
+            first = carried.any(Result.REFUSED, Result.FAILED, Result.UNKNOWN)
+            why = f"{first.action} was not done: {first.summary}; " if first else ""
+            return await self._escalated(run, why + self._step_reason(run))
         refused = carried.any(Result.REFUSED)
         acted = carried.any(Result.DONE) or carried.manual
         if refused and not acted:
@@ -269,6 +271,8 @@ class Interpreter:
         return list((await self.means.incident(run.context)).firing)
 
     async def _escalated(self, run: Run, reason: str) -> dict[str, str]:
+        if run.context.mode == "dry_run":
+            return {"outcome": "dry_run", "reason": f"would page {run.plan.escalation.primary or 'somebody'}: {reason}"}
         await self._page(run, reason)
         return {"outcome": "escalated", "reason": reason}
 

@@ -22,6 +22,9 @@ from quell.runbook.plan import Plan
 from quell.store import events, queries
 from quell.store.database import Database
 
+TELL = "tell"
+"""The workflow that gives a message to whoever a runbook's escalation names first."""
+
 
 class Context(BaseModel):
     """What a run is about; small, JSON, part of every workflow's request."""

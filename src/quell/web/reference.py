@@ -36,6 +36,7 @@ class Trigger(Body):
         default=None, validation_alias=AliasChoices("alertName", "alert_name"), max_length=500
     )
     context: dict[str, Any] | None = None
+    service: str | None = Field(default=None, max_length=200)
 
 
 @router.post("/incidents/trigger", tags=["incidents"], openapi_extra=takes(Trigger, required=True))
@@ -46,7 +47,7 @@ async def trigger(request: Request) -> Response:
     try:
         context = await app.trigger(
             body.runbook_id, alert_name=body.alert_name or "", variables=body.context,
-            actor=spoken_by(request, None, "api"),
+            service=body.service, actor=spoken_by(request, None, "api"),
         )  # fmt: skip
     except NotFound as error:
         return _unknown(app, body.runbook_id, error)
@@ -56,6 +57,9 @@ async def trigger(request: Request) -> Response:
         return Json({"incidentId": context.incident, "message": "Runbook started; diagnostics still run."}, 202, where)
     known = await app.incident(context.incident)
     execution = execution_of(known, events)
+    plan = await app.plan_of(known)
+    order = {check.id: place for place, check in enumerate(plan.checks)} if plan else {}
+    execution["diagnosticResults"].sort(key=lambda result: order.get(result["stepId"], 0))
     message = (
         f"Runbook executed. {len(execution['diagnosticResults'])} diagnostics run, "
         f"{len(execution['recommendedActions'])} actions recommended."
