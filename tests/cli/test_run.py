@@ -134,8 +134,9 @@ def test_a_dry_run_pages_nobody(tmp_path: Path) -> None:
     book = write_runbook(tmp_path, decision_tree=tree, escalation={"primary": "#payments"},
                          remediations=[{"id": "page", "type": "escalate"}])  # fmt: skip
     document = told(run_quell(tmp_path, "run", str(book), "--dry-run", "--json"))
-    assert document["outcome"] == "escalated"
-    assert document["escalated_to"] == ["log:instead of #payments"]
+    assert document["outcome"] == "dry_run"
+    assert document["reason"].startswith("would page #payments: ")
+    assert document["escalated_to"] == []
 
 
 def test_a_broken_file_is_told_with_every_problem(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_description_names_every_route(house: House) -> None:
         paths
     )
     body = paths["/incidents/trigger"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"runbookId", "alertName", "context"}
+    assert set(body["properties"]) == {"runbookId", "alertName", "context", "service"}
 
 
 def test_the_state_of_an_incident(house: House, waiting: str) -> None:
