@@ -46,8 +46,8 @@ def of_loop(database: str, name: str, resolved: float) -> list[Figure]:
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     first, ended = told["first_check_ms"], told["resolved_ms"]
     return [
-        Figure(f"webhook → first check done, p50 ({name})", first["p50"], "ms", 20),
-        Figure(f"webhook → first check done, p99 ({name})", first["p99"], "ms", 80),
+        Figure(f"webhook → first check started, p50 ({name})", first["p50"], "ms", 20),
+        Figure(f"webhook → first check started, p99 ({name})", first["p99"], "ms", 80),
         Figure(f"5 checks, decision, action, verified, resolved, p50 ({name})", ended["p50"], "ms", resolved),
         Figure(f"50 checks of 1 s side by side ({name})", told["fifty_checks_of_1s_s"], "s", 1.35),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,6 +112,9 @@ class App:
         await self.durable.launch()
         await self.reload()
         self._kick = Kick(self._errands, self.durable.kick)
+        # What is loaded now lives as long as the process; walking it again cost 100 ms pauses in the middle of runs.
+        gc.collect()
+        gc.freeze()
         self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
 

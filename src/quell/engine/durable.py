@@ -200,9 +200,10 @@ class Durable:
         reservation = DBOS.reserve_step()
         return asyncio.create_task(reservation.run_async({"name": name}, patiently, work, *args))
 
-    async def first(self, tasks: list[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-        """Wait until at least one is done; which ones were is kept."""
-        done, _ = await DBOS.asyncio_wait(list(tasks), return_when=asyncio.FIRST_COMPLETED)
+    async def first(self, tasks: list[asyncio.Task[Any]], *, every: bool = False) -> set[asyncio.Task[Any]]:
+        """Wait until at least one is done, or ``every`` one; which ones were is kept."""
+        until = asyncio.ALL_COMPLETED if every else asyncio.FIRST_COMPLETED
+        done, _ = await DBOS.asyncio_wait(list(tasks), return_when=until)
         return done
 
     async def child(self, workflow: str, workflow_id: str, request: Json) -> Any:
