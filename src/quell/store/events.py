@@ -23,6 +23,9 @@ from quell.store.schema import events, incidents, streams
 
 INCIDENT_SCHEMA = 1
 GENESIS = ""
+FOLDS_KEPT = 256
+_folds: dict[str, tuple[str, Incident]] = {}
+"""The newest folds of this process, with the hash of the event they end with."""
 _LARGEST_INTEGER = 2**53 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -117,7 +120,7 @@ def append(
     connection.execute(sa.insert(events), rows)
     _move_head(connection, tenant, stream, stream_id, head[0], seq, previous)
     if stream is Stream.INCIDENT:
-        _fold_into_row(connection, stored, place, group_key)
+        _fold_into_row(connection, stored, head[1], place, group_key)
     return stored
 
 
@@ -164,10 +167,26 @@ def _known_keys(connection: sa.Connection, tenant: str, stream: Stream, stream_i
     return set(connection.execute(query).scalars())
 
 
-def _fold_into_row(connection: sa.Connection, stored: list[Event], place: tuple[str, str], group_key: str) -> None:
+def _state_before(connection: sa.Connection, incident: str, before: str) -> Incident | None:
+    """The fold so far. ``before`` is the chain's hash, which stands for one history only, so a kept fold is safe."""
+    kept = _folds.get(incident)
+    if kept is not None and kept[0] == before:
+        return kept[1]
+    state = connection.execute(sa.select(incidents.c.state).where(incidents.c.id == incident)).scalar()
+    return Incident.model_validate_json(state) if state else None
+
+
+def _keep(incident: Incident, last: str) -> None:
+    if len(_folds) >= FOLDS_KEPT:
+        _folds.clear()  # rarely, and safe beside other threads
+    _folds[incident.id] = (last, incident)
+
+
+def _fold_into_row(
+    connection: sa.Connection, stored: list[Event], before: str, place: tuple[str, str], group_key: str
+) -> None:
     first = stored[0]
-    state = connection.execute(sa.select(incidents.c.state).where(incidents.c.id == first.stream_id)).scalar()
-    incident = Incident.model_validate_json(state) if state else None
+    known = incident = _state_before(connection, first.stream_id, before) if before != GENESIS else None
     for event in stored:
         incident = apply(incident, event)
     assert incident is not None
@@ -177,7 +196,8 @@ def _fold_into_row(connection: sa.Connection, stored: list[Event], place: tuple[
         "ended_at": to_us(incident.ended_at) if incident.ended_at else None, "seq": incident.seq,
         "state": incident.model_dump_json(),
     }  # fmt: skip
-    if state:
+    _keep(incident, stored[-1].hash)
+    if known is not None:
         connection.execute(sa.update(incidents).where(incidents.c.id == incident.id).values(values))
         return
     connection.execute(
