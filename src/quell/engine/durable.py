@@ -101,6 +101,7 @@ class Durable:
         self._serializer = JsonSerializer()
         self._queue: Queue | None = None
         self._client: DBOSClient | None = None
+        self._closing = False
         logging.getLogger("dbos").setLevel(logging.WARNING)
         config: DBOSConfig = {
             "name": APPLICATION,
@@ -137,6 +138,7 @@ class Durable:
 
     async def shutdown(self) -> None:
         """Stop taking work and let go. Runs that wait are found again at the next start."""
+        self._closing = True
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
@@ -198,7 +200,16 @@ class Durable:
     def reserve(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> asyncio.Task[T]:
         """Start a step beside others; its place in the order is drawn now, so call in a deterministic order."""
         reservation = DBOS.reserve_step()
-        return asyncio.create_task(reservation.run_async({"name": name}, patiently, work, *args))
+        return asyncio.create_task(self._unless_closing(reservation.run_async({"name": name}, patiently, work, *args)))
+
+    async def _unless_closing(self, step: Coroutine[Any, Any, T]) -> T:
+        """A step that ends after the engine has closed was not kept: for this process it is cancelled, not failed."""
+        try:
+            return await step
+        except RuntimeError:
+            if self._closing:
+                raise asyncio.CancelledError from None
+            raise
 
     async def first(self, tasks: list[asyncio.Task[Any]], *, every: bool = False) -> set[asyncio.Task[Any]]:
         """Wait until at least one is done, or ``every`` one; which ones were is kept."""
