@@ -10,6 +10,7 @@ import contextlib
 import re
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,9 @@ class Held:
         return True
 
 
+SLOT_WITHIN_S = 3.0
+
+
 @dataclass
 class Payments:
     """`server` and the sessions that the test has opened on it."""
@@ -59,13 +63,24 @@ class Payments:
     _stop: threading.Event = field(default_factory=threading.Event)
     _busy: list[threading.Thread] = field(default_factory=list)
 
-    def session(self, role: str, application: str = "payments", *, in_transaction: bool) -> Held:
+    def session(self, role: str, application: str = "payments", *, in_transaction: bool, patient: bool = True) -> Held:
         """Raises psycopg.OperationalError when the server has no slot for `role`."""
-        connection = psycopg.connect(self.server.url(DATABASE, role), application_name=application)
+        connection = self._connected(role, application, SLOT_WITHIN_S if patient else 0.0)
         self.opened.append(connection)
         connection.autocommit = not in_transaction
         connection.execute("SELECT 1")
         return Held(connection, connection.info.backend_pid)
+
+    def _connected(self, role: str, application: str, within_s: float) -> psycopg.Connection[Any]:
+        """A slot that somebody else takes for a moment (a scrape, a look) comes back; only a lasting refusal counts."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                return psycopg.connect(self.server.url(DATABASE, role), application_name=application)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def leave_open(self, role: str, count: int) -> list[Held]:
         """`count` transactions begun and forgotten."""

@@ -33,6 +33,9 @@ def waiting(house: House, alert: str) -> str:
     house.set(errors="12.4")
     name = house.alert(alert)
     house.until(name, "waiting_approval")
+    # The primary is told beside the run; what that tells would redraw a page that a test has opened meanwhile.
+    path = f"/api/v1/incidents/{name}/timeline"
+    wait_until(lambda: "notified" in {one["kind"] for one in house.http.get(path).json()["events"]}, "somebody is told")
     return name
 
 
