@@ -309,7 +309,7 @@ class App:
 
         def look(connection: sa.Connection) -> tuple[int, set[str]]:
             if after is None:
-                return queries.event_time_of_newest(connection), set()
+                return queries.newest_event_id(connection), set()
             found = queries.changed_since(connection, after)
             return max((row[0] for row in found), default=after), {row[2] for row in found}
 

@@ -51,6 +51,7 @@ def _plain(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """A table for people; for machines every command has ``--json``."""
+    # Only tables need it, and it takes a tenth of a second that every other command would pay.
     from rich.console import Console
     from rich.table import Table
 

@@ -76,7 +76,6 @@ class Means:
     notifiers: Mapping[str, NotifierChoice] = field(default_factory=dict)
     default_escalation: str = ""
     base_url: str = ""
-    lease_s: float = 600.0
     on_events: Callable[[Sequence[Event]], None] = lambda events: None
     plans: dict[str, Plan] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quell.runbook.expr import Scope, Type, parse_type
+from quell.runbook.expr import Scope, parse_type
 from quell.runbook.plan import Act, Check, Plan
 
 STATUSES = ("healthy", "warning", "critical", "no_data", "error")
@@ -76,7 +76,3 @@ def interpret_scope(plan: Plan, check: Check) -> Scope:
 def action_scope(plan: Plan, act: Act) -> Scope:
     """For pre- and postconditions: the facts the action observes by their bare names."""
     return _types({**_world(plan), **act.facts})
-
-
-def all_types(scope: Scope) -> dict[str, Type]:
-    return dict(scope)

@@ -59,7 +59,7 @@ def timeline(connection: sa.Connection, tenant: str, incident_id: str, after: in
     return read(connection, tenant, Stream.INCIDENT, incident_id, after)
 
 
-def event_time_of_newest(connection: sa.Connection) -> int:
+def newest_event_id(connection: sa.Connection) -> int:
     """The id of the newest event of all streams, 0 when there is none."""
     return connection.execute(sa.select(sa.func.max(events.c.id))).scalar() or 0
 

@@ -26,7 +26,6 @@ from quell.demo.world.world import World
 from quell.errors import NotFound
 
 HEALTHY_WITHIN_S = 5.0
-STEADY_SUCCESS = 0.995
 HANG_UP = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends a reset, as a phone that lost its network does."""
 

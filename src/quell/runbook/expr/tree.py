@@ -15,7 +15,6 @@ from quell.runbook.expr.units import Scale
 
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 HYPHENATED = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
-RESERVED = frozenset({"true", "false", "null", "in", "and", "or", "not"})
 RELATIONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in"})
 
 
