@@ -115,6 +115,7 @@ async def test_listeners_hear_every_event_in_order(tmp_path: Path) -> None:
     async with house(tmp_path, BOOK) as home:
         incident = await home.fire()
         await home.over(incident)
+        await home.until(incident, lambda now: sum(one.stream_id == incident for one in home.told) == now.seq, "told")
         heard = [(event.seq, event.kind) for event in home.told if event.stream_id == incident]
         assert heard == [(event.seq, event.kind) for event in await home.events(incident)]
         newest, changed = await home.app.changed(0)

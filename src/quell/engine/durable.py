@@ -195,12 +195,7 @@ class Durable:
 
     async def step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
-        return await DBOS.run_step_async({"name": name}, patiently, work, *args)
-
-    def reserve(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> asyncio.Task[T]:
-        """Start a step beside others; its place in the order is drawn now, so call in a deterministic order."""
-        reservation = DBOS.reserve_step()
-        return asyncio.create_task(self._unless_closing(reservation.run_async({"name": name}, patiently, work, *args)))
+        return await self._unless_closing(DBOS.run_step_async({"name": name}, patiently, work, *args))
 
     async def _unless_closing(self, step: Coroutine[Any, Any, T]) -> T:
         """A step that ends after the engine has closed was not kept: for this process it is cancelled, not failed."""
@@ -210,12 +205,6 @@ class Durable:
             if self._closing:
                 raise asyncio.CancelledError from None
             raise
-
-    async def first(self, tasks: list[asyncio.Task[Any]], *, every: bool = False) -> set[asyncio.Task[Any]]:
-        """Wait until at least one is done, or ``every`` one; which ones were is kept."""
-        until = asyncio.ALL_COMPLETED if every else asyncio.FIRST_COMPLETED
-        done, _ = await DBOS.asyncio_wait(list(tasks), return_when=until)
-        return done
 
     async def child(self, workflow: str, workflow_id: str, request: Json) -> Any:
         """Start a child workflow; await ``get_result`` of what is returned, or let it go on alone."""

@@ -1,99 +1,109 @@
-"""One check, looked at: parameters filled, asked within its timeout, retried if it says so, judged.
+"""All checks of a Plan, side by side as their needs allow. One step of the run, however many checks there are.
 
-Whatever happens inside a check ends here as a finding: it never delays or hides another. Never does: change anything.
+What each found is in the log as soon as it is known, what ends together in one transaction. A step that runs again
+after a crash reads the log and asks only what is not there: a check changes nothing, so asking twice is no harm.
+Never does: judge one (``look`` does), decide what follows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from quell.errors import NotFound, Permanent, Problem, QuellError, Transient
-from quell.incident.finding import Finding, Health, Reading
-from quell.probe import World
-from quell.respond.judge import failed, judge
-from quell.runbook.plan import Check, Plan
-from quell.runbook.scope import interpret_scope
-from quell.runbook.template import fill
-
-T = TypeVar("T")
-GRACE_S = 1.0
-"""How long a cancelled plug-in may take to clean up before it is left behind."""
+from quell.incident.event import EventKind, NewEvent, Stream
+from quell.incident.finding import Finding, Health
+from quell.respond.look import look
+from quell.respond.means import Means
+from quell.respond.state import Run
+from quell.runbook.plan import Check
+from quell.store import events
 
 
-class Unfilled(QuellError):
-    """A template could not be filled, or the filled parameters are not what the plug-in takes."""
+async def diagnose(means: Means, run: Run) -> dict[str, Any]:
+    """Every check's finding of this visit as JSON, in the order of the Plan."""
+    diagnosis = Diagnosis(means, run)
+    await diagnosis.go()
+    return {name: diagnosis.found[name].model_dump(mode="json") for name in diagnosis.checks if name in diagnosis.found}
 
 
-def params_of(model: type[BaseModel], config: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
-    """The plug-in's parameters with every template filled. Raises ``Unfilled`` naming all that is wrong."""
-    filled = fill(dict(config), env)
-    if filled.problems:
-        raise Unfilled("; ".join(_say(problem) for problem in filled.problems))
-    try:
-        return model.model_validate(filled.value)
-    except ValidationError as error:
-        parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
-        raise Unfilled("; ".join(parts)) from None
+class Diagnosis:
+    """One visit of all checks while it runs."""
 
+    def __init__(self, means: Means, run: Run) -> None:
+        self.means, self.run = means, run
+        self.checks = {check.id: check for check in run.plan.checks}
+        self._needs = {name: [e.source for e in run.plan.edges if e.target == name] for name in self.checks}
+        self.found: dict[str, Finding] = {}
+        self._asked: dict[asyncio.Task[Finding], str] = {}
+        self._telling: asyncio.Task[None] | None = None
+        self._untold: list[str] = []
 
-def _say(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}" if problem.path else problem.message
-
-
-async def bounded(work: Awaitable[T], timeout_s: float) -> T:
-    """``work`` within its time. Raises ``Transient`` (timeout); a plug-in that ignores it is left behind."""
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=timeout_s)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if done:
-        return task.result()
-    task.cancel()
-    await asyncio.wait({task}, timeout=GRACE_S)
-    raise Transient(f"no answer within {timeout_s:.3g} s", "timeout")
-
-
-async def look(world: World, plan: Plan, check: Check, env: Mapping[str, Any], key: str) -> Finding:
-    """The finding of a check, now. Never raises but for cancellation."""
-    started, looked_at = time.monotonic(), world.clock()
-
-    def times() -> dict[str, Any]:
-        return {"duration_ms": round((time.monotonic() - started) * 1000, 3), "looked_at": looked_at}
-
-    try:
-        kind = world.registry.check(check.call.type)
-        params = params_of(kind.params, check.call.config, env)
-        probe = world.probe(timeout_s=check.timeout_s, key=key)
-        reading = await _ask(check, lambda: kind.run(params, probe))
-    except (Transient, Permanent) as error:
-        return failed(check, str(error), error.error_class, **times())
-    except (Unfilled, NotFound) as error:
-        return failed(check, str(error), "invalid", **times())
-    except Exception as error:  # a plug-in's own fault: shown, and no business of its siblings
-        return failed(check, f"{type(error).__name__}: {error}", "internal", **times())
-    scope = None if "..." in check.facts else interpret_scope(plan, check)
-    return judge(check, scope, reading, env, **times())
-
-
-async def _ask(check: Check, run: Any) -> Reading:
-    """Ask, and again after a ``Transient`` as often as the check allows, all within its one timeout."""
-    deadline = time.monotonic() + check.timeout_s
-    for attempt in range(1, check.retry.attempts + 1):
+    async def go(self) -> None:
+        self.found = await self.means.database.read(self._told)
         try:
-            return await bounded(run(), max(0.001, deadline - time.monotonic()))
-        except Transient as error:
-            pause = error.retry_after or check.retry.backoff_s * 2 ** (attempt - 1)
-            if attempt == check.retry.attempts or time.monotonic() + pause >= deadline:
-                raise
-            await asyncio.sleep(pause)
-    raise AssertionError("a check is asked at least once")
+            while self._ask():
+                # What is being written at this moment holds up no check: both are waited for.
+                writing = [self._telling] if self._telling else []
+                await asyncio.wait([*self._asked, *writing], return_when=asyncio.FIRST_COMPLETED)
+                self._collect()
+            if self._telling is not None:
+                await self._telling
+            await self._tell()
+        finally:
+            for task in (*self._asked, *([self._telling] if self._telling else [])):
+                task.cancel()
+
+    def _ask(self) -> bool:
+        """Ask whatever can be asked now. False when everything has ended."""
+        busy = {*self.found, *self._asked.values()}
+        self._asked |= {asyncio.create_task(self._look(check)): check.id for check in self._ready(busy)}
+        return bool(self._asked)
+
+    def _collect(self) -> None:
+        """What has ended, to be written as soon as nothing else is."""
+        for task in [task for task in self._asked if task.done()]:
+            name = self._asked.pop(task)
+            self.found[name] = task.result()
+            self._untold.append(name)
+        if self._telling is not None and self._telling.done():
+            self._telling.result()
+            self._telling = None
+        if self._telling is None and self._untold:
+            self._telling = asyncio.create_task(self._tell())
+
+    def _ready(self, busy: Iterable[str]) -> list[Check]:
+        """Whose needs are all found, and which are not asked yet."""
+        return [
+            check for name, check in self.checks.items()
+            if name not in busy and all(source in self.found for source in self._needs[name])
+        ]  # fmt: skip
+
+    async def _look(self, check: Check) -> Finding:
+        run = self.run
+        seen = Run(run.context, run.plan, findings={**run.findings, **self.found}, outcomes=run.outcomes)
+        return await look(self.means.world, run.plan, check, seen.environment(), self._key(check.id))
+
+    def _key(self, check: str) -> str:
+        return f"{self.run.context.run_id}/{check}/{self.run.visit}/"
+
+    def _told(self, connection: Any) -> dict[str, Finding]:
+        """What the log knows of this visit."""
+        context = self.run.context
+        keys = {f"{self._key(name)}/found": name for name in self.checks}
+        told = events.by_key(connection, context.tenant, Stream.INCIDENT, context.incident, keys)
+        return {keys[key]: Finding.model_validate(event.payload["finding"]) for key, event in told.items()}
+
+    async def _tell(self) -> None:
+        """All that has ended since the last time, in one transaction."""
+        names, self._untold = self._untold, []
+        if names:
+            await self.means.record(self.run.context, *(self._event(name) for name in names))
+
+    def _event(self, name: str) -> NewEvent:
+        key = self._key(name)
+        payload = {"finding": self.found[name].model_dump(mode="json"), "visit": self.run.visit}
+        return NewEvent(kind=EventKind.CHECK_FINISHED, payload=payload, node=key, key=f"{key}/found")
 
 
 def overall(findings: Mapping[str, Finding]) -> Health:

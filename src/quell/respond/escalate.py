@@ -17,7 +17,7 @@ from quell.errors import NotFound, Permanent, Transient
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
-from quell.respond.diagnose import bounded
+from quell.respond.look import bounded
 from quell.respond.means import Context, Means, NotifierChoice
 from quell.runbook.plan import Escalation
 

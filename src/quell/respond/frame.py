@@ -22,9 +22,9 @@ from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED
 from quell.respond import approve
-from quell.respond.diagnose import bounded
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
+from quell.respond.look import bounded
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any
 
 from quell.engine.durable import patiently
-from quell.engine.graph import walk
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.finding import Finding, Health
@@ -20,7 +19,8 @@ from quell.incident.incident import ENDED
 from quell.respond import escalate, verify
 from quell.respond.carry import Carrier
 from quell.respond.decide import choose
-from quell.respond.diagnose import look, overall
+from quell.respond.diagnose import diagnose, overall
+from quell.respond.look import look
 from quell.respond.means import Context, Means
 from quell.respond.state import Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
@@ -81,29 +81,8 @@ class Interpreter:
     # Diagnose.
 
     async def _diagnose(self, run: Run) -> None:
-        """All checks, side by side as their needs allow."""
-        checks = {check.id: check for check in run.plan.checks}
-        needs = {name: [e.source for e in run.plan.edges if e.target == name] for name in checks}
-
-        def readiness(name: str, results: Mapping[str, Any]) -> Any:
-            return "run" if all(source in results for source in needs[name]) else "wait"
-
-        def start(name: str, results: Mapping[str, Any]) -> asyncio.Task[Any]:
-            return self.means.durable.reserve(f"check {name}", self._check, run, checks[name], dict(results))
-
-        found = await walk(self.means.durable, _topological(needs), readiness, start, None)
+        found = await self.means.durable.step("diagnose", diagnose, self.means, run)
         run.findings = {name: Finding.model_validate(raw) for name, raw in found.items()}
-
-    async def _check(self, run: Run, check: Check, results: Mapping[str, Any]) -> dict[str, Any]:
-        before = {name: Finding.model_validate(raw) for name, raw in results.items() if raw is not None}
-        key = f"{run.context.run_id}/{check.id}/{run.visit}/"
-        seen = Run(run.context, run.plan, findings={**run.findings, **before}, outcomes=run.outcomes)
-        finding = (await look(self.means.world, run.plan, check, seen.environment(), key)).model_dump(mode="json")
-        payload = {"finding": finding, "visit": run.visit}
-        await self.means.record(
-            run.context, NewEvent(kind=EventKind.CHECK_FINISHED, payload=payload, node=key, key=f"{key}/found")
-        )
-        return finding
 
     # Decide and carry out.
 
@@ -153,7 +132,8 @@ class Interpreter:
             return await self._escalated(run, f"{unknown.action} may or may not have been done: {unknown.summary}")
         if (failed := carried.any(Result.FAILED)) is not None:
             return await self._failed(run, failed, paged=carried.paged)
-        await self.means.durable.step("obligations", self._oblige, run, carried)
+        if any(getattr(run.plan.by_id.get(one.node), "revert", None) for one in carried.outcomes):
+            await self.means.durable.step("obligations", self._oblige, run, carried)
         return await self._verify(run, carried)
 
     def _step_reason(self, run: Run) -> str:
@@ -196,8 +176,7 @@ class Interpreter:
     async def _verify(self, run: Run, carried: Carried) -> dict[str, str] | None:
         key = run.key("verify")
         question = verify.Question(run.context, await self._baseline(run), run.findings, run.outcomes, key, run.round)
-        begun = await self.means.durable.step("verify", verify.begin, self.means, question)
-        told = await self.means.durable.step("watch", verify.watch, self.means, _from(question, begun))
+        told = await self.means.durable.step("verify", verify.watch, self.means, question)
         return await self._policy(run, told, carried)
 
     async def _baseline(self, run: Run) -> dict[str, Finding]:
@@ -337,17 +316,3 @@ def _to(run: Run, step: str) -> str:
 def _named(carried: Carried) -> str:
     names = list(dict.fromkeys(one.action for one in carried.outcomes))
     return ", ".join(names) or "nothing was done"
-
-
-def _from(question: verify.Question, begun: int) -> verify.Question:
-    return verify.Question(
-        question.context, question.baseline, question.findings, question.outcomes, question.key, question.visit, begun
-    )
-
-
-def _topological(needs: Mapping[str, list[str]]) -> list[str]:
-    """Every node after those it needs; ties by id. What waits for itself comes last and never runs."""
-    order: list[str] = []
-    while free := sorted(name for name in needs if name not in order and all(one in order for one in needs[name])):
-        order += free
-    return order

@@ -19,7 +19,7 @@ from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
 from quell.ports import ActionType, Probe
-from quell.respond.diagnose import bounded, params_of
+from quell.respond.look import bounded, params_of
 from quell.respond.means import Context, Means
 from quell.respond.view import environment
 from quell.runbook.expr import Absent, Program, Scope, compile

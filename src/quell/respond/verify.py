@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from quell.incident.action import ActionOutcome, Verdict
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
-from quell.respond.diagnose import look
+from quell.respond.look import look
 from quell.respond.means import Context, Means
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import environment, trigger_finding
@@ -25,8 +25,8 @@ from quell.runbook.expr import ExprError, compile
 from quell.runbook.names import names_of, root_of
 from quell.runbook.plan import Check, Interpret, Plan, Require
 from quell.runbook.scope import decision_scope
+from quell.store import events
 from quell.store.database import now_us
-from quell.store.events import when
 
 TRIGGER = "trigger"
 ENDED_MEANWHILE = "ended"
@@ -35,7 +35,7 @@ ENDED_MEANWHILE = "ended"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a verification is about. ``begun_us``: when it started, recorded, so that a restart keeps the deadline."""
+    """What a verification is about."""
 
     context: Context
     baseline: Mapping[str, Finding]
@@ -43,23 +43,6 @@ class Question:
     outcomes: Mapping[str, ActionOutcome]
     key: str
     visit: int
-    begun_us: int = 0
-
-
-async def begin(means: Means, question: Question) -> int:
-    """Record what is verified and from when."""
-    plan = await means.plan(question.context.plan)
-    verify, begun = plan.verify, now_us()
-    payload = {
-        "signals": list(signals_of(plan, question.context)), "stable_for_s": verify.stable_for_s,
-        "within_s": verify.within_s, "earliest_s": verify.earliest_s, "visit": question.visit,
-        "baseline": {name: finding.status.value for name, finding in question.baseline.items()},
-    }  # fmt: skip
-    await means.record(
-        question.context,
-        NewEvent(kind=EventKind.VERIFICATION_STARTED, payload=payload, node=question.key, key=f"{question.key}/begun"),
-    )
-    return begun
 
 
 def signals_of(plan: Plan, context: Context) -> tuple[str, ...]:
@@ -70,8 +53,8 @@ def signals_of(plan: Plan, context: Context) -> tuple[str, ...]:
 class Watch:
     """One verification while it runs; in memory only, begun again from its recorded start after a crash."""
 
-    def __init__(self, means: Means, plan: Plan, question: Question) -> None:
-        self.means, self.plan, self.question = means, plan, question
+    def __init__(self, means: Means, plan: Plan, question: Question, begun_us: int) -> None:
+        self.means, self.plan, self.question, self._begun_us = means, plan, question, begun_us
         self._healthy_since: float | None = None
         self._worse_since: float | None = None
         self._count = 0
@@ -85,10 +68,10 @@ class Watch:
         """Ask until a verdict is true. Returns the payload of the event that tells it."""
         verify = self.plan.verify
         while True:
-            elapsed = (now_us() - self.question.begun_us) / 1_000_000
+            elapsed = (now_us() - self._begun_us) / 1_000_000
             signals, enough = await self._ask()
             said = classify(signals, enough=enough)
-            elapsed = (now_us() - self.question.begun_us) / 1_000_000
+            elapsed = (now_us() - self._begun_us) / 1_000_000
             told = self._early(said, elapsed)
             if told is None and elapsed >= verify.within_s and said is not Verdict.RECOVERED:
                 told = said
@@ -140,7 +123,7 @@ class Watch:
 
     def _fresh(self, finding: Finding) -> Finding:
         """Evidence from before the action says nothing about it."""
-        begun: datetime = when(self.question.begun_us)
+        begun: datetime = events.when(self._begun_us)
         stale = finding.observed_at is not None and finding.observed_at < begun
         if not stale or finding.status is not Health.HEALTHY:
             return finding
@@ -188,9 +171,26 @@ class Watch:
 async def watch(means: Means, question: Question) -> dict[str, Any]:
     """Ask until there is a verdict, and record it."""
     plan = await means.plan(question.context.plan)
-    payload = await Watch(means, plan, question).verdict()
+    payload = await Watch(means, plan, question, await _begin(means, plan, question)).verdict()
     await means.record(
         question.context,
         NewEvent(kind=EventKind.VERIFICATION_FINISHED, payload=payload, node=question.key, key=f"{question.key}/told"),
     )
     return payload
+
+
+async def _begin(means: Means, plan: Plan, question: Question) -> int:
+    """Record what is verified, once; since when, in microseconds. After a restart the deadline is the first one's."""
+    verify, context, key = plan.verify, question.context, f"{question.key}/begun"
+    payload = {
+        "signals": list(signals_of(plan, context)), "stable_for_s": verify.stable_for_s,
+        "within_s": verify.within_s, "earliest_s": verify.earliest_s, "visit": question.visit,
+        "baseline": {name: finding.status.value for name, finding in question.baseline.items()},
+    }  # fmt: skip
+    started = NewEvent(kind=EventKind.VERIFICATION_STARTED, payload=payload, node=question.key, key=key)
+    if told := await means.record(context, started):
+        return events.to_us(told[0].at)
+    known = await means.database.read(
+        lambda c: events.by_key(c, context.tenant, Stream.INCIDENT, context.incident, [key])
+    )
+    return events.to_us(known[key].at)

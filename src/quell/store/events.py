@@ -7,7 +7,7 @@ it. Never does: decide what happened.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -220,6 +220,18 @@ def read(
         .limit(limit)
     )
     return [_event(dict(row), orjson.loads(row["payload"] or "{}")) for row in connection.execute(query).mappings()]
+
+
+def by_key(
+    connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, keys: Iterable[str]
+) -> dict[str, Event]:
+    """Those of the stream's events that were appended under one of these idempotency keys."""
+    query = sa.select(events).where(
+        events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id,
+        events.c.key.in_(list(keys)),
+    )  # fmt: skip
+    rows = connection.execute(query).mappings()
+    return {row["key"]: _event(dict(row), orjson.loads(row["payload"] or "{}")) for row in rows}
 
 
 def verify_chain(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from quell.errors import ERROR_CLASSES, Permanent, Transient
 from quell.ports import Effect, Message, Observation, Preview, Probe, Reading
-from quell.respond.diagnose import bounded
+from quell.respond.look import bounded
 from quell.testing import hostile
 from quell.testing.promise import expect
 from quell.testing.stage import Outcome, Play, Scene, Stage, outcome_of, probe_of, scene_at, settled, spellings
