@@ -16,10 +16,20 @@ from quell.runbook.plan import Plan
 from quell.store.events import read, when
 from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs
 
+# Asked all the time, hence made once.
+_INCIDENT = sa.select(incidents.c.state).where(incidents.c.id == sa.bindparam("of"))
+_OPEN = (
+    sa.select(incidents.c.id)
+    .where(incidents.c.tenant == sa.bindparam("of"), incidents.c.group_key == sa.bindparam("group"))
+    .where(incidents.c.status.not_in(("resolved", "closed")))
+    .order_by(incidents.c.opened_at.desc())
+    .limit(1)
+)
+
 
 def incident(connection: sa.Connection, incident_id: str) -> Incident:
     """Raises ``NotFound``. A unique beginning of an id is enough."""
-    row = connection.execute(sa.select(incidents.c.state).where(incidents.c.id == incident_id)).scalar()
+    row = connection.execute(_INCIDENT, {"of": incident_id}).scalar()
     if row is None:
         found = connection.execute(
             sa.select(incidents.c.state).where(incidents.c.id.startswith(incident_id, autoescape=True)).limit(2)
@@ -45,14 +55,7 @@ def recent_incidents(
 
 def open_incident_for(connection: sa.Connection, tenant: str, group_key: str) -> str | None:
     """The incident of that group that has not ended, if any."""
-    query = (
-        sa.select(incidents.c.id)
-        .where(incidents.c.tenant == tenant, incidents.c.group_key == group_key)
-        .where(incidents.c.status.not_in(("resolved", "closed")))
-        .order_by(incidents.c.opened_at.desc())
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
+    return connection.execute(_OPEN, {"of": tenant, "group": group_key}).scalar()
 
 
 def timeline(connection: sa.Connection, tenant: str, incident_id: str, after: int = 0) -> list[Event]:
