@@ -6,10 +6,10 @@ Never does: hold values; ``respond.view`` makes those in the same shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from quell.runbook.expr import Scope, parse_type
+from quell.runbook.expr import Scope, Type, parse_type
 from quell.runbook.plan import Act, Check, Plan
 
 STATUSES = ("healthy", "warning", "critical", "no_data", "error")
@@ -59,20 +59,35 @@ def _world(plan: Plan) -> dict[str, Any]:
     return specs | views | {"diagnostics": {**views}}
 
 
-def _types(specs: Mapping[str, Any]) -> Scope:
-    return {name: parse_type(spec) for name, spec in specs.items()}
+class _Types(Mapping[str, Type]):
+    """The types of specifications, each made when it is asked for: of many checks a condition reads few."""
+
+    def __init__(self, specs: Mapping[str, Any]) -> None:
+        self._specs = specs
+
+    def __getitem__(self, name: str) -> Type:
+        return parse_type(self._specs[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
 
 
 def decision_scope(plan: Plan) -> Scope:
     """For decisions, guards, ``undo.unless``, ``verify.require`` and templates."""
-    return _types(_world(plan))
+    return _Types(_world(plan))
 
 
 def interpret_scope(plan: Plan, check: Check) -> Scope:
     """For a check's own conditions: its facts by their bare names, everything else by its path."""
-    return _types({**_world(plan), **check.facts})
+    return _Types({**_world(plan), **check.facts})
 
 
 def action_scope(plan: Plan, act: Act) -> Scope:
     """For pre- and postconditions: the facts the action observes by their bare names."""
-    return _types({**_world(plan), **act.facts})
+    return _Types({**_world(plan), **act.facts})
