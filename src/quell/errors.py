@@ -21,6 +21,7 @@ ERROR_CLASSES = frozenset(
     {
         "refused",
         "timeout",
+        "lost",
         "denied",
         "exhausted",
         "unreachable",
@@ -38,6 +39,9 @@ ERROR_CLASSES = frozenset(
     }
 )
 """Why a check or an action failed, in one word that conditions may read as ``error_class``."""
+MAY_HAVE_HAPPENED = frozenset({"timeout", "lost", "internal"})
+"""After a failure of one of these, what was asked for may or may not have been carried out: the answer did not come,
+or got lost on the way. After any other, whoever failed knows how it ended."""
 
 
 class QuellError(Exception):

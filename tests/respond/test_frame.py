@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from quell.engine import ledger
+from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
 from tests.app import House, do, house, runbook
@@ -150,14 +152,63 @@ async def test_a_postcondition_that_does_not_hold_is_a_failure_and_the_next_deci
         assert len(await home.told_of(incident, EventKind.CHECK_FINISHED)) == 2
 
 
-async def test_what_does_not_end_in_time_is_unknown_and_a_person_decides(tmp_path: Path) -> None:
-    book = runbook(FIX + "\n- {condition: state.value > 20, then: [fix]}", fix(0, ", timeout: 0.4s", 30))
+HANGS = runbook(
+    FIX + "\n- {condition: state.value > 20, then: [two]}",
+    fix(0, ", timeout: 0.4s", 30) + f"\n- {{id: two, type: automated, action: {do('two', 0)}}}",
+)
+
+
+async def test_what_does_not_end_in_time_is_unknown_and_a_person_is_asked(tmp_path: Path) -> None:
+    async with house(tmp_path, HANGS) as home:
+        incident = await home.fire()
+        asked = await home.asked(incident)
+        assert (asked.asks, home.effects) == (Asks.HAPPENED, ["fix"])
+        assert "no answer within 0.4 s" in asked.why
+        assert await ledger_of(home, asked.node.removesuffix("/happened")) == "unknown"
+        await home.calm()
+        now = await home.app.incident(incident)
+        assert now.status.value == "waiting_approval"
+
+
+@pytest.mark.parametrize(("said", "results", "effects"), [
+    ("done", ["unknown", "done"], ["fix"]), ("denied", ["unknown", "failed", "done"], ["fix", "two"]),
+])  # fmt: skip
+async def test_what_a_person_says_of_it_counts(
+    tmp_path: Path, said: str, results: list[str], effects: list[str]
+) -> None:
+    async with house(tmp_path, HANGS) as home:
+        incident = await home.fire()
+        asked = await home.asked(incident)
+        if said == "done":
+            (tmp_path / "state").write_text("0")
+        await home.app.answer(asked.approval, said, "anna", "I looked")
+        now = await home.over(incident)
+        assert (now.outcome, home.effects) == ("resolved", effects)
+        told = await home.told_of(incident, EventKind.ACTION_FINISHED)
+        assert [one["result"] for one in told] == results
+        assert "anna says it" in told[1]["summary"]
+        assert "I looked" in told[1]["summary"]
+        assert await ledger_of(home, asked.node.removesuffix("/happened")) == results[1]
+
+
+@pytest.mark.parametrize("change", ["silence", "stop"])
+async def test_what_nobody_can_say_stays_unknown_and_is_paged(tmp_path: Path, change: str) -> None:
+    book = HANGS if change == "silence" else HANGS.replace("timeout: 0.4s", "timeout: 0.4s, on_unknown: stop")
     async with house(tmp_path, book) as home:
         incident = await home.fire()
+        if change == "silence":
+            await home.app.answer((await home.asked(incident)).approval, "expired", "nobody")
         now = await home.escalated(incident)
         assert home.effects == ["fix"]
         assert [deed.result for deed in now.deeds.values()] == ["unknown"]
         assert "may or may not have been done" in now.reason
+        assert len(now.approvals) == (change == "silence")
+
+
+async def ledger_of(home: House, key: str) -> str:
+    found = await home.app.database.read(lambda c: ledger.find(c, key))
+    assert found is not None
+    return found.state
 
 
 async def test_nothing_of_a_deed_is_left_open_after_it(tmp_path: Path) -> None:

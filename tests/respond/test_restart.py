@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
 from tests.app import VERIFY, WITHIN_S, do, doomed, eventually, house, runbook, write
@@ -59,7 +60,7 @@ async def test_killed_during_a_check(tmp_path: Path) -> None:
 
 
 async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, database: str) -> None:
-    """The effect is there, its outcome is not: it is told as unknown, and a person decides."""
+    """The effect is there, its outcome is not: it is told as unknown, and a person says what is true."""
     book = runbook(
         FIX + "\n- {condition: state.value > 20, then: [other]}",
         f"- {{id: fix, type: automated, action: {do('fix', 50, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
@@ -69,14 +70,18 @@ async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, 
         incident = await seen("action.intended")
         await lines(tmp_path / "effects")
     async with house(tmp_path, book, database=database) as home:
-        now = await home.escalated(incident)
+        asked = await home.asked(incident)
+        now = await home.app.incident(incident)
         assert home.effects == ["fix"]
         assert [deed.result for deed in now.deeds.values()] == ["unknown"]
-        assert "may or may not have been done" in now.reason
+        assert asked.asks is Asks.HAPPENED
         held = await home.app.database.read(
             lambda c: list(c.exec_driver_sql("select holder from quell_leases").scalars())
         )
         assert set(held) == set(now.deeds), "what may still be going on keeps its target"
+        await home.app.answer(incident, "failed", "anna", "the host rebooted")
+        assert (await home.over(incident)).status is Status.RESOLVED
+        assert home.effects == ["fix", "other"]
 
 
 async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> None:
@@ -134,9 +139,9 @@ async def test_killed_right_after_the_alert_was_taken_in(tmp_path: Path) -> None
     async with doomed(tmp_path) as seen:
         incident = await seen("run.started")
     async with house(tmp_path, book) as home:
-        now = await home.over(incident)
-        if now.outcome == "resolved":
-            assert home.effects == ["fix"]
+        now = await home.until(incident, lambda now: now.outcome or now.waiting)
+        if now.outcome:
+            assert (now.outcome, home.effects) == ("resolved", ["fix"])
         else:
             assert "unknown" in {deed.result for deed in now.deeds.values()}
             assert len(home.effects) <= 1

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from quell.cli.output import paint
+from quell.incident.action import Asks
 
 USER_VARIABLE = "QUELL_USER"
 HOUSE = "quell"
@@ -46,8 +47,8 @@ def user_name(given: str | None) -> str:
         return "somebody"
 
 
-def is_manual(request: Mapping[str, Any]) -> bool:
-    return request.get("action") == "manual"
+def asks_of(request: Mapping[str, Any]) -> Asks:
+    return Asks(request.get("asks", Asks.APPROVAL))
 
 
 def needs_others(request: Mapping[str, Any]) -> Answer | None:
@@ -58,28 +59,35 @@ def needs_others(request: Mapping[str, Any]) -> Answer | None:
     return Answer("denied", f"it needs {people} people, and a run has one: use quell serve", HOUSE)
 
 
+_SILENT = {
+    Asks.APPROVAL: Answer("denied", by=HOUSE), Asks.STEP: Answer("failed", by=HOUSE),
+    Asks.HAPPENED: Answer("withdrawn", by=HOUSE),
+}  # fmt: skip
+"""What is answered where nobody can answer."""
+
+
 class Nobody:
     """There is no terminal and no ``--approve``."""
 
     async def answer(self, request: Mapping[str, Any]) -> Answer:
-        said = "nobody can answer: there is no terminal"
-        if is_manual(request):
-            return Answer("failed", said, HOUSE)
-        return Answer("denied", f"{said} and no --approve", HOUSE)
+        said, asks = "nobody can answer: there is no terminal", asks_of(request)
+        return _SILENT[asks]._replace(reason=said + (" and no --approve" if asks is Asks.APPROVAL else ""))
 
 
 class Agreed:
     """``--approve`` says yes to every action; it cannot do a manual step."""
 
     async def answer(self, request: Mapping[str, Any]) -> Answer:
-        if is_manual(request):
-            return Answer("failed", "a manual step, and nobody is there to do it", HOUSE)
+        if (asks := asks_of(request)) is not Asks.APPROVAL:
+            return _SILENT[asks]._replace(reason="only a person can, and nobody is there")
         return needs_others(request) or Answer("approved", "--approve")
 
 
 _ACTION = {"approve": "approved", "deny": "denied", "take over": "taken"}
 _SPOKEN = {"y": "approve", "yes": "approve", "n": "deny", "no": "deny"}
-_MANUAL = {"done": "done", "failed": "failed", "take over": "taken"}
+_STEP = {"done": "done", "failed": "failed", "take over": "taken"}
+_HAPPENED = {"yes": "done", "no": "failed", "take over": "taken"}
+_CHOICES = {Asks.APPROVAL: _ACTION, Asks.STEP: _STEP, Asks.HAPPENED: _HAPPENED}
 
 
 class Terminal:
@@ -92,14 +100,15 @@ class Terminal:
     async def answer(self, request: Mapping[str, Any]) -> Answer:
         if alone := needs_others(request):
             return alone
-        choices = _MANUAL if is_manual(request) else _ACTION
+        asks = asks_of(request)
+        choices = _CHOICES[asks]
         async with self._one_at_a_time:
             while True:
                 line = await self._line("  ".join(f"[{word[0]}]{word[1:]}" for word in choices) + " ▸ ")
                 if not line:
-                    return Answer("failed" if is_manual(request) else "denied", "the terminal was closed", HOUSE)
+                    return _SILENT[asks]._replace(reason="the terminal was closed")
                 word, _, reason = line.strip().partition(" ")
-                word = _SPOKEN.get(word.lower(), word.lower())
+                word = _SPOKEN.get(word.lower(), word.lower()) if asks is Asks.APPROVAL else word.lower()
                 chosen = [answer for name, answer in choices.items() if word and name.startswith(word)]
                 if len(chosen) == 1:
                     return Answer(chosen[0], reason.strip().removeprefix("over").strip())

@@ -11,9 +11,10 @@ import time
 from collections.abc import Sequence
 
 from quell.app import App, Context
-from quell.cli.answer import Answerer, is_manual
+from quell.cli.answer import Answerer, asks_of
 from quell.cli.follow import Follower
 from quell.errors import Conflict, QuellError
+from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 
 LOOK_S = 1.0
@@ -65,7 +66,7 @@ class Attendant:
             self._withdraw(event)
             self.follower.feed([event])
             if event.kind is EventKind.APPROVAL_REQUESTED:
-                if self.dry_run and is_manual(event.payload):
+                if self.dry_run and asks_of(event.payload) is Asks.STEP:
                     return True  # as far as a dry run goes: the next step is a person's
                 self._answering[event.payload["approval"]] = asyncio.create_task(self._answer(context, event))
         if not new and await self.app.durable.status(context.run_id) in _DEAD and not self._kinds(EventKind.RUN_ENDED):

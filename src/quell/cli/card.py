@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from quell.cli.lines import Row
+from quell.incident.action import Asks
 from quell.runbook.quantities import spoken
 
 _SILENCE = {"page": "then a person is paged", "deny": "then it is denied"}
@@ -26,7 +27,7 @@ def card(request: Mapping[str, Any], findings: Mapping[str, Mapping[str, Any]], 
         ("users", str(request.get("impact") or "")),
         ("before this", str(request.get("history") or "")),
         ("risk", str(request.get("risk") or "")),
-        ("undo", request.get("undo") or ("" if request.get("action") == "manual" else "cannot be undone by itself")),
+        ("undo", request.get("undo") or ("" if request.get("asks") == Asks.STEP else "cannot be undone by itself")),
         ("asks", _who(request)),
         ("time", time_left(request, now)),
         ("id", _id(request)),

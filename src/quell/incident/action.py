@@ -42,6 +42,14 @@ class Result(StrEnum):
     DRY_RUN = "dry_run"
 
 
+class Asks(StrEnum):
+    """What is asked of a person."""
+
+    APPROVAL = "approval"  # may this be done?
+    STEP = "step"  # do this by hand
+    HAPPENED = "happened"  # was this done?
+
+
 class _Word(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

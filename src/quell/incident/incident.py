@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 
 
@@ -112,6 +113,7 @@ class Approval(BaseModel):
     on_no_answer: str = "page"
     instructions: str = ""
     risk: str = ""
+    asks: Asks = Asks.APPROVAL
     answer: str | None = None
     by: str | None = None
 

@@ -16,7 +16,7 @@ import rfc8785
 import sqlalchemy as sa
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem
-from quell.incident.action import Preview, Risk
+from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Act, Approve
@@ -52,7 +52,7 @@ def topic_of(approval: str) -> str:
 
 async def ask(
     means: Means, context: Context, node: Act | Approve, key: str, *, preview: Preview, digest: str, why: str,
-    risk: Risk, clauses: Sequence[str] = (), instructions: str = "", workflow: str = "",
+    risk: Risk, clauses: Sequence[str] = (), instructions: str = "", workflow: str = "", asks: Asks = Asks.APPROVAL,
 ) -> dict[str, Any]:  # fmt: skip
     """Put the question to people; returns what is needed to wait for the answer. Asking again asks once.
 
@@ -66,6 +66,7 @@ async def ask(
         "after": preview.after, "why": "; ".join([why, *clauses]), "undo": preview.undo,
         "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
         "people": node.approval.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
+        "asks": asks.value,
     }  # fmt: skip
 
     def store(connection: sa.Connection) -> None:

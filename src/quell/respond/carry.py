@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-from quell.incident.action import ActionOutcome, Preview, Result, Risk, Verdict
+from quell.incident.action import ActionOutcome, Asks, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame
 from quell.respond.means import Means
@@ -101,7 +101,7 @@ class Carrier:
         preview = Preview(call=node.name, targets=())
         return await approve.ask(
             self.means, run.context, node, key, preview=preview, digest=approve.approval_id(key), why="a manual step",
-            risk=Risk.NONE, instructions=node.instructions, workflow=run.context.run_id,
+            risk=Risk.NONE, instructions=node.instructions, workflow=run.context.run_id, asks=Asks.STEP,
         )  # fmt: skip
 
     # Actions.

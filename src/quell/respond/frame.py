@@ -17,11 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine import leases, ledger
-from quell.errors import NotFound, Permanent, QuellError, Refused, Transient, Unavailable
+from quell.errors import MAY_HAVE_HAPPENED, NotFound, Permanent, QuellError, Refused, Transient, Unavailable
 from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED
-from quell.respond import approve
+from quell.respond import approve, unknown
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
 from quell.respond.look import bounded
@@ -52,9 +52,7 @@ class Frame:
         approved: dict[str, Any] = {}
         if ready["ask"]:
             asked = await step("ask", self._ask, request, ready)
-            key, text = f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}"
-            telling = {"context": request.context.model_dump(mode="json"), "text": text, "key": key}
-            await self.means.durable.child(TELL, key, telling)
+            await self._tell(request, f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}")
             approved = await approve.wait(self.means, request.context, asked)
             if approved["answer"] != "approved":
                 return await step("not_approved", self._not_approved, request, approved)
@@ -63,7 +61,18 @@ class Frame:
                 return await step("busy", self._busy, request, done)
         if done["result"] in (Result.REFUSED.value, Result.DRY_RUN.value):
             return dict(done)
-        return await step("confirm", self._confirm, request, ready, done)
+        ended = await step("confirm", self._confirm, request, ready, done)
+        if ended["result"] != Result.UNKNOWN.value or request.act.on_unknown != "ask":
+            return ended
+        asked = await step("ask_whether", unknown.ask, self.means, request, ready, ended)
+        await self._tell(request, f"{request.key}/tell_unknown", f"Did it happen? {ready['preview']['call']}")
+        said = await approve.wait(self.means, request.context, asked)
+        return await step("settle", unknown.settle, self.means, request, ended, said)
+
+    async def _tell(self, request: Request, key: str, text: str) -> None:
+        """Beside the action: whoever cannot be reached delays nothing."""
+        telling = {"context": request.context.model_dump(mode="json"), "text": text, "key": key}
+        await self.means.durable.child(TELL, key, telling)
 
     # The steps. Each may run again after a crash; each records under keys that append once.
 
@@ -191,9 +200,9 @@ class Frame:
         )
 
         def close(connection: sa.Connection) -> None:
+            final = outcome.model_dump(mode="json")
+            ledger.settle(connection, request.key, outcome.result.value, final, now_us())
             if outcome.result is not Result.UNKNOWN:
-                final = outcome.model_dump(mode="json")
-                ledger.settle(connection, request.key, outcome.result.value, final, now_us())
                 leases.release(connection, request.context.tenant, request.key)
 
         await self.means.transact(request.context, close, event)
@@ -295,11 +304,9 @@ class Frame:
             else:
                 work = kind.execute(prepared.params, prepared.probe)
             effect = await bounded(work, request.act.timeout_s)
-        except Transient as error:
-            if error.error_class == "timeout" and not kind.idempotent:
-                return ended(Result.UNKNOWN, str(error), error_class="timeout"), ledger.UNKNOWN
-            return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
-        except Permanent as error:
+        except (Transient, Permanent) as error:
+            if error.error_class in MAY_HAVE_HAPPENED and not kind.idempotent:
+                return ended(Result.UNKNOWN, str(error), error_class=error.error_class), ledger.UNKNOWN
             return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
         except Exception as error:
             said = f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 from quell.incident.finding import WORST_FIRST, Health
 from quell.incident.incident import ENDED, Incident
@@ -58,7 +59,7 @@ class Ask:
     clauses: tuple[str, ...]
     read: tuple[Seen, ...]
     expires_at: datetime | None
-    manual: bool
+    asks: Asks
     said_yes: tuple[str, ...]
 
 
@@ -183,7 +184,7 @@ def _ask(incident: Incident, event: Event, events: Sequence[Event], plan: Plan |
                  "on_no_answer": "page", "impact": None, "history": None, **request},
         clauses=tuple(part for part in request.get("why", "").split("; ") if part),
         read=tuple(_read(incident, plan)), expires_at=datetime.fromisoformat(expires) if expires else None,
-        manual=request.get("action") == "manual", said_yes=tuple(yes),
+        asks=Asks(request.get("asks", Asks.APPROVAL)), said_yes=tuple(yes),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
 from quell.runbook.plan import Plan
@@ -211,10 +212,13 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
     return State("Opened; nothing has started yet", "busy")
 
 
+_VERBS = {Asks.APPROVAL: "approve", Asks.STEP: "do", Asks.HAPPENED: "say whether it happened:"}
+
+
 def _waiting(waiting: Sequence[Approval], plan: Plan | None) -> State:
     first = min(waiting, key=lambda one: one.expires_at or "~")
     node = plan.by_id.get(node_of(first.node)) if plan else None
-    verb = "do" if first.action == "manual" else "approve"
+    verb = _VERBS[first.asks]
     what = (node.name if node and node.name else "") or first.call
     more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
     where = f" on {listed(first.targets[:3])}" if first.targets and what != first.call else ""

@@ -120,13 +120,13 @@ async def test_looks_that_fail_do_not_end_or_repeat_the_job(effects: Path) -> No
         assert len([request for request in fake.requests if request.method == "POST"]) == 1
 
 
-async def test_an_end_that_cannot_be_learnt_is_ambiguous(effects: Path) -> None:
+async def test_an_end_that_cannot_be_learnt_is_lost(effects: Path) -> None:
     with FakeJobs(effects, run_s=3600) as fake:
         fake.poll_after_s = None
         fake.inject(Fault.refuse(503, method="GET", times=0))
         with pytest.raises(Permanent, match="was started and its end is not known") as caught:
             await run(fake.url)
-    assert caught.value.error_class == "ambiguous"
+    assert caught.value.error_class == "lost"
 
 
 async def test_a_start_whose_answer_is_lost_may_have_happened(effects: Path) -> None:
@@ -135,7 +135,7 @@ async def test_a_start_whose_answer_is_lost_may_have_happened(effects: Path) -> 
         fake.inject(Fault.cut(acts=True, method="POST"))
         with pytest.raises(Transient, match="may have been carried out") as caught:
             await run(fake.url)
-        assert caught.value.error_class == "ambiguous"
+        assert caught.value.error_class == "lost"
         await run(fake.url)
         assert fake.effects.count() == 1
 

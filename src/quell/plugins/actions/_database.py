@@ -37,7 +37,7 @@ _MY_CLASSES = {
     1227: "denied", 1049: "missing", 1146: "missing", 1064: "invalid", 1205: "locked", 1213: "locked",
     2002: "unreachable", 2003: "unreachable", 2006: "unreachable", 2013: "unreachable", 1317: "cancelled",
 }  # fmt: skip
-_PASSING = frozenset({"exhausted", "unreachable", "busy", "locked", "timeout"})
+_PASSING = frozenset({"exhausted", "unreachable", "busy", "locked", "timeout", "lost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class _PostgreSQL:
             await cursor.execute(statement.text.encode(), statement.values, binary=not statement.values)
             rows = await cursor.fetchmany(limit) if cursor.description else []
         except psycopg.Error as error:
-            raise _postgres_failure("", error) from None
+            raise _while_running(_postgres_failure("", error)) from None
         return Answer(tuple(rows), cursor.rowcount)
 
     async def begin(self) -> None:
@@ -175,7 +175,7 @@ class _MySQL:
                 await task
             raise
         except pymysql.Error as error:
-            raise _mysql_failure("", error) from None
+            raise _while_running(_mysql_failure("", error)) from None
 
     def _kill(self) -> None:
         thread: int = self._raw.thread_id()  # type: ignore[no-untyped-call]
@@ -256,6 +256,13 @@ _OPEN: dict[str, Any] = {"postgresql": _PostgreSQL.open, "mysql": _MySQL.open, "
 def _failure(name: str, words: str, error_class: str) -> Transient | Permanent:
     text = f"{name}: {words}" if name else words
     return Transient(text, error_class) if error_class in _PASSING else Permanent(text, error_class)
+
+
+def _while_running(failure: Transient | Permanent) -> Transient | Permanent:
+    """A connection that breaks under a statement leaves open whether it was carried out."""
+    if failure.error_class != "unreachable":
+        return failure
+    return Transient(f"the connection broke; the statement may have been carried out: {failure}", "lost")
 
 
 def _postgres_failure(name: str, error: psycopg.Error) -> Transient | Permanent:

@@ -36,7 +36,7 @@ async def ask(
 ) -> httpx.Response:
     """The answer, whatever its status. A password alone goes as a bearer token, with a user name as basic.
 
-    Raises ``Transient``: unreachable when nothing was sent, ambiguous when the answer got lost, timeout.
+    Raises ``Transient``: unreachable when nothing was sent, lost when the answer got lost, timeout.
     """
     given = {**connection.headers, **(headers or {})}
     if body is not None:
@@ -54,22 +54,27 @@ async def ask(
         ) from None
     except httpx.TransportError:
         raise Transient(
-            f"{connection.name}: the connection broke; the request may have been carried out", "ambiguous"
+            f"{connection.name}: the connection broke; the request may have been carried out", "lost"
         ) from None
     except (httpx.InvalidURL, httpx.HTTPError):
         raise Permanent(f"{connection.name}: its address is not a usable URL", "invalid") from None
 
 
 def check(connection: Connection, answer: httpx.Response, now: datetime) -> httpx.Response:
-    """The answer if it is 2xx. Raises ``Transient`` for 408, 429 and 5xx, ``Permanent`` otherwise, in its words."""
+    """The answer if it is 2xx. Raises ``Transient`` for 408, 429 and 5xx, ``Permanent`` otherwise, in its words.
+
+    Of the 5xx only 503 says that nothing was done (RFC 9110, section 15.6): a gateway's 502 may hide a success.
+    """
     if answer.is_success:
         return answer
     words = " ".join(answer.text.split())
     for secret in (connection.password, *connection.headers.values()):
         words = words.replace(secret, "•••") if secret else words
     text = f"{connection.name}: {answer.request.method} {answer.status_code} {words[:_MOST_WORDS]}".rstrip()
-    if answer.status_code in (408, 429) or answer.is_server_error:
+    if answer.status_code in (408, 429, 503):
         raise Transient(text, "busy", retry_after=retry_after(answer, now))
+    if answer.is_server_error:
+        raise Transient(text, "lost", retry_after=retry_after(answer, now))
     raise Permanent(text, _CLASSES.get(answer.status_code, "failed"))
 
 

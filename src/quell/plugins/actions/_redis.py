@@ -57,7 +57,9 @@ def _failure(name: str, error: failures.RedisError) -> Transient | Permanent:
         return Transient(f"{name}: {words}", "exhausted")
     if isinstance(error, failures.ConnectionError):
         # redis-py's words hold the address, which may hold a password.
-        return Transient(f"{name}: cannot connect, or the connection broke", "unreachable")
+        if "connecting to" in words:
+            return Transient(f"{name}: cannot connect", "unreachable")
+        return Transient(f"{name}: the connection broke; the command may have been carried out", "lost")
     if isinstance(error, failures.ReadOnlyError):
         return Permanent(f"{name}: {words}", "denied")
     return Permanent(f"{name}: {words}", "failed")

@@ -168,6 +168,6 @@ async def _command(where: str, line: str) -> str:
             answer += chunk
         return answer.decode("utf-8", "replace")
     except OSError as error:
-        raise Transient(f"haproxy: the connection broke: {error}", "ambiguous") from None
+        raise Transient(f"haproxy: the connection broke: {error}", "lost") from None
     finally:
         writer.close()

@@ -86,7 +86,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
 
 
 async def execute(params: Params, probe: Probe) -> Effect:
-    """The job's result. Raises ``Permanent``: failed with its words, cancelled, ambiguous when its end is unknown."""
+    """The job's result. Raises ``Permanent``: failed with its words, cancelled, lost when its end is unknown."""
     return await _Run(params, probe, params.name, params.params, probe.key).to_its_end()
 
 
@@ -146,9 +146,7 @@ class _Run:
     def _place_of(self, answer: httpx.Response, state: dict[str, Any], url: str) -> str:
         said = answer.headers.get("location") or (f"{url}/{quote(str(state['id']), safe='')}" if "id" in state else "")
         if not said:
-            raise Permanent(
-                f"{self.connection.name}: started {self.name}, but it gave neither Location nor id", "ambiguous"
-            )
+            raise Permanent(f"{self.connection.name}: started {self.name}, but it gave neither Location nor id", "lost")
         place = httpx.URL(url).join(said)
         own = httpx.URL(url)
         if (place.scheme, place.host, place.port) != (own.scheme, own.host, own.port):
@@ -168,7 +166,7 @@ class _Run:
                 last = str(error)
                 pause = self.params.poll if error.retry_after is None else error.retry_after
                 await asyncio.sleep(min(max(pause, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
-        raise Permanent(f"{self._title} was started and its end is not known: {last}", "ambiguous")
+        raise Permanent(f"{self._title} was started and its end is not known: {last}", "lost")
 
     def _wait(self, answer: httpx.Response) -> float:
         said = _http.retry_after(answer, self.probe.now())
@@ -178,7 +176,7 @@ class _Run:
         try:
             state = orjson.loads(answer.content)
         except orjson.JSONDecodeError:
-            raise Transient(f"{self.connection.name}: the answer is not JSON", "ambiguous") from None
+            raise Transient(f"{self.connection.name}: the answer is not JSON", "lost") from None
         if not isinstance(state, dict):
             raise Permanent(f"{self.connection.name}: the answer is not an object", "invalid")
         return state

@@ -37,7 +37,8 @@ async def exchange(
 ) -> Answer:
     """Send one request and read its answer; ``what`` names the other side in errors.
 
-    Raises ``Transient`` (refused, unreachable, dns, timeout), ``Permanent`` (tls, invalid, too_large).
+    Raises ``Transient`` (refused, unreachable, dns, timeout; lost when the answer got lost), ``Permanent`` (tls,
+    invalid, too_large).
     """
     try:
         async with client.stream(method, url, **options) as response:
@@ -47,6 +48,8 @@ async def exchange(
                 if len(body) > limit:
                     raise Permanent(f"{what}: the answer is larger than {limit} bytes", "too_large")
             return Answer(response.status_code, bytes(body), _retry_after(response))
+    except httpx.ConnectTimeout as error:
+        raise Transient(f"{what}: cannot connect in time", "unreachable") from error
     except httpx.TimeoutException as error:
         raise Transient(f"{what}: no answer in time ({type(error).__name__})", "timeout") from error
     except httpx.TransportError as error:
@@ -69,7 +72,8 @@ def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
             return Permanent(f"{what}: no permission to connect", "denied")
     if isinstance(error, httpx.UnsupportedProtocol):
         return Permanent(f"{what}: {error}", "invalid")
-    return Transient(f"{what}: {error or type(error).__name__}", "unreachable")
+    sent = not isinstance(error, httpx.ConnectError)
+    return Transient(f"{what}: {error or type(error).__name__}", "lost" if sent else "unreachable")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

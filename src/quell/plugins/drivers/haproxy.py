@@ -204,7 +204,7 @@ class Haproxy(Incapable):
             while (more := await reader.read(65_536)) and len(answer) <= _MAX_ANSWER:
                 answer += more
         except OSError as error:
-            raise self._unreachable(error) from None
+            raise Transient(f"haproxy at {self._config.socket}: the connection broke: {error}", "lost") from None
         finally:
             writer.close()
             with suppress(OSError):

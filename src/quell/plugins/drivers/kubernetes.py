@@ -268,7 +268,7 @@ _PERMANENT = {
     413: "too_large",
     422: "invalid",
 }
-_TRANSIENT = {408: "timeout", 409: "busy", 410: "failed", 429: "busy", 504: "timeout"}
+_TRANSIENT = {408: "timeout", 409: "busy", 410: "failed", 429: "busy", 503: "busy", 504: "timeout"}
 
 
 def _refused(call: str, answer: Answer) -> Transient | Permanent:
@@ -283,5 +283,5 @@ def _refused(call: str, answer: Answer) -> Transient | Permanent:
     if answer.status in _PERMANENT:
         return Permanent(text, _PERMANENT[answer.status])
     if answer.status in _TRANSIENT or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return Transient(text, _TRANSIENT.get(answer.status, "failed"), retry_after=answer.retry_after)
+        return Transient(text, _TRANSIENT.get(answer.status, "lost"), retry_after=answer.retry_after)
     return Permanent(text, "failed")

@@ -219,7 +219,7 @@ class Supervisord(Incapable):
         if answer.status == httpx.codes.UNAUTHORIZED:
             raise Permanent(f"supervisord at {self._config.url}: username or password refused", "denied")
         if not answer.ok:
-            raise Transient(f"supervisord at {self._config.url}: HTTP {answer.status}", "failed")
+            raise Transient(f"supervisord at {self._config.url}: HTTP {answer.status}", "lost")
         try:
             return _parse(answer.body)
         except xmlrpc.client.Fault as fault:
