@@ -98,3 +98,33 @@ async def test_an_answer_in_the_very_moment_of_asking_is_heard(tmp_path: Path) -
         notified = await home.told_of(incident, EventKind.NOTIFIED)
         assert [one["kind"] for one in notified] == ["approval"]
         assert len(said) == 1
+
+
+HAND = "- {id: hand, type: manual, instructions: do it, approval: {expires: %s%s}}\n"
+HAND_FIRST = "- {condition: state.critical, then: [hand]}\n- {condition: state.value > 20, then: [fix]}"
+
+
+async def test_a_step_that_a_person_refuses_is_not_followed_by_the_machine(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(HAND_FIRST, HAND % ("1h", "") + step("fix", 0))) as home:
+        incident = await home.fire()
+        await home.app.answer((await home.asked(incident)).approval, "denied", "anna", "do not touch it")
+        now = await home.escalated(incident)
+        assert home.effects == []
+        assert "do not touch it" in now.reason
+
+
+async def test_a_step_that_a_person_tried_in_vain_is_followed_by_the_next_decision(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(HAND_FIRST, HAND % ("1h", "") + step("fix", 0))) as home:
+        incident = await home.fire()
+        await home.app.answer((await home.asked(incident)).approval, "failed", "anna")
+        assert ((await home.over(incident)).outcome, home.effects) == ("resolved", ["fix"])
+
+
+@pytest.mark.parametrize(("silence", "effects", "outcome"), [("page", [], "escalated"), ("deny", ["fix"], "resolved")])
+async def test_silence_on_a_step_pages_or_counts_as_a_no(
+    tmp_path: Path, silence: str, effects: list[str], outcome: str
+) -> None:
+    book = runbook(HAND_FIRST, HAND % ("0.3s", f", on_no_answer: {silence}") + step("fix", 0))
+    async with house(tmp_path, book) as home:
+        now = await home.over(await home.fire())
+        assert (now.outcome, home.effects) == (outcome, effects)

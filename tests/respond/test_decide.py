@@ -77,3 +77,18 @@ def test_nothing_is_chosen_that_does_not_hold_or_was_tried(x: int | None, y: int
     assert set(choice.chosen) <= {*choice.recommended, "d4"}
     if "d4" in choice.chosen:
         assert set(choice.recommended) <= tried
+
+
+def test_otherwise_is_no_answer_to_what_nobody_knows() -> None:
+    """The metrics are away, so no condition can be told: nothing is changed blindly, a page is fine."""
+    act = {"kind": "act", "id": "s", "call": {"type": "run_script"}}
+    page = {"kind": "notify", "id": "s", "escalate": True}
+    blind = {"x": Absent("no answer"), "y": 0}
+    for node, chosen in ((act, ()), (page, ("d2",))):
+        given = plan("x > 1", None).model_dump()
+        choice = choose(Plan.model_validate({**given, "nodes": [node]}), blind, ())
+        assert choice.chosen == chosen
+    assert (
+        "cannot tell whether d1 holds"
+        in choose(Plan.model_validate({**plan("x > 1", None).model_dump(), "nodes": [act]}), blind, ()).reason
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from quell.incident.event import EventKind
+from quell.incident.event import Event, EventKind
 from quell.incident.incident import Status
 from tests.app import STATE, do, house, runbook
 
@@ -333,3 +335,50 @@ async def test_in_approve_mode_everything_is_asked(tmp_path: Path) -> None:
         assert home.effects == []
         await home.app.answer(asked.approval, "approved", "anna")
         assert (await home.over(incident)).outcome == "resolved"
+
+
+# Where little is known.
+
+
+async def test_what_did_not_stay_healthy_is_decided_on(tmp_path: Path) -> None:
+    """Every check is healthy and the alert fires on: it is watched once, then ``otherwise`` has its turn."""
+    book = runbook(
+        "- {condition: state.healthy, then: [one]}\n- {otherwise: true, then: [two]}", step("one", 0) + step("two", 0),
+        verify="verify: {signals: [trigger, state], stable_for: 0.15s, within: 0.4s, every: 0.05s}",
+    )  # fmt: skip
+    async with house(tmp_path, book, state=0) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        assert home.effects == ["one", "two"]
+        assert len(await home.events(incident, EventKind.VERIFICATION_FINISHED)) == 3
+
+
+async def test_where_nothing_is_asked_nothing_is_healthy(tmp_path: Path) -> None:
+    book = runbook("- {otherwise: true, then: [one]}", step("one", 0), diagnostics="  []", verify="")
+    async with house(tmp_path, book) as home:
+        started = await home.app.trigger("down")
+        await home.over(started.incident)
+        assert home.effects == ["one"]
+
+
+async def test_an_alert_that_fires_while_the_end_is_written_is_not_swallowed(tmp_path: Path) -> None:
+    verify = "verify: {signals: [trigger, state], stable_for: 0.1s, within: 5s, every: 0.05s}"
+    fired: list[asyncio.Task[str]] = []
+    async with house(tmp_path, runbook(FIX, ONE, verify=verify)) as home:
+
+        def hear(told: Sequence[Event]) -> None:
+            if any(event.kind is EventKind.VERIFICATION_FINISHED for event in told) and not fired:
+                fired.append(asyncio.ensure_future(home.fire(instance="b")))
+
+        home.app.listeners.append(hear)
+        incident = await home.fire(instance="a")
+        await home.until(incident, lambda now: [deed for deed in now.deeds.values() if deed.result])
+        await home.calm(instance="a")
+        now = await home.over(incident)
+        # Either it came first, and a person hears of it, or the end did, and it opens an incident of its own.
+        if await fired[0] == incident:
+            now = await home.escalated(incident)
+            assert now.firing
+            assert now.status is Status.ESCALATED
+        else:
+            assert now.status is Status.RESOLVED

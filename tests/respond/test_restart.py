@@ -63,7 +63,7 @@ async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, 
     """The effect is there, its outcome is not: it is told as unknown, and a person says what is true."""
     book = runbook(
         FIX + "\n- {condition: state.value > 20, then: [other]}",
-        f"- {{id: fix, type: automated, action: {do('fix', 50, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
+        f"- {{id: fix, type: automated, action: {do('fix', 60, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
     )
     write(tmp_path, book)
     async with doomed(tmp_path, database) as seen:
@@ -79,9 +79,14 @@ async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, 
             lambda c: list(c.exec_driver_sql("select holder from quell_leases").scalars())
         )
         assert set(held) == set(now.deeds), "what may still be going on keeps its target"
+        await eventually(lambda: seen_state(tmp_path, "60"), "the orphan has ended")
         await home.app.answer(incident, "failed", "anna", "the host rebooted")
         assert (await home.over(incident)).status is Status.RESOLVED
         assert home.effects == ["fix", "other"]
+
+
+async def seen_state(folder: Path, value: str) -> bool:
+    return (folder / "state").read_text().strip() == value
 
 
 async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> None:

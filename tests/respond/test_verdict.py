@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quell.incident.action import Verdict
 from quell.incident.finding import Finding, Health, TargetFinding
-from quell.respond.verdict import Signal, classify, compare, limits_of
+from quell.respond.verdict import Signal, classify, compare, limits_of, turned
 from quell.runbook.expr import Bound
 from quell.runbook.plan import Call, Check, Interpret, Plan
 
@@ -138,3 +138,29 @@ def test_limits_are_in_the_units_of_the_fact() -> None:
     assert limits({"age": "duration:s"}, critical="age > 5m") == [("age", ">", 300)]
     assert limits({"rate": "percent"}, critical="rate > 5%") == [("rate", ">", 5)]
     assert limits({"rate": "ratio"}, critical="rate > 5%") == [("rate", ">", 0.05)]
+
+
+def per_target(**statuses: Health) -> Finding:
+    targets = tuple(TargetFinding(target=name, status=status) for name, status in statuses.items())
+    worst = Health.CRITICAL if Health.CRITICAL in statuses.values() else Health.HEALTHY
+    return Finding(check="c", status=worst, targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [
+        ({"a": H.CRITICAL, "b": H.HEALTHY}, {"b": H.HEALTHY}, V.CANNOT_TELL),  # a died: that is no recovery
+        ({"a": H.CRITICAL, "b": H.HEALTHY}, {"b": H.HEALTHY, "c": H.HEALTHY}, V.RECOVERED),  # c took its place
+        ({"a": H.CRITICAL, "b": H.HEALTHY}, {"a": H.HEALTHY}, V.RECOVERED),  # only a healthy one is gone
+    ],
+)
+def test_one_that_was_bad_and_is_gone_has_not_recovered(
+    before: dict[str, Health], now: dict[str, Health], verdict: Verdict
+) -> None:
+    assert compare(signal(per_target(**before), per_target(**now))) is verdict
+
+
+def test_only_what_was_bad_can_turn() -> None:
+    good, bad, blind = found(H.HEALTHY), found(H.WARNING), found(H.NO_DATA)
+    assert turned([signal(bad, good)])
+    assert not turned([signal(good, good), signal(blind, good), signal(bad, bad)])

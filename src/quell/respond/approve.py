@@ -126,6 +126,15 @@ def answered_event(row: Mapping[str, Any], state: str, by: str, reason: str = ""
     )  # fmt: skip
 
 
+def spoken(answer: Mapping[str, Any]) -> str:
+    """An answer as a sentence: who, what, and why when they said so."""
+    by = answer.get("by") or "somebody"
+    words = {"denied": f"{by} denied it", "expired": "nobody answered in time", "withdrawn": "it was withdrawn",
+             "done": f"{by} did it", "approved": f"{by} did it", "failed": f"{by} tried, and it failed"}  # fmt: skip
+    said = words.get(answer["answer"], answer["answer"])
+    return f"{said}: {answer['reason']}" if answer.get("reason") else said
+
+
 async def tell(means: Means, row: Mapping[str, Any]) -> None:
     """Give a settled approval's answer to the run that waits; telling twice tells once."""
     last = orjson.loads(row["answers"])[-1]

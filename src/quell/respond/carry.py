@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-from quell.incident.action import ActionOutcome, Asks, Preview, Result, Risk, Verdict
+from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame
 from quell.respond.means import Means
 from quell.respond.prepared import Request
-from quell.respond.state import Carried, Run
+from quell.respond.state import Carried, Done, Run
 from quell.runbook.expr import ExprError, compile
-from quell.runbook.plan import Act, Approve, Decision, End, Node, Notify, Set, Wait
+from quell.runbook.plan import Act, Approve, Decision, Node, Notify, Undo, Wait
 from quell.runbook.scope import decision_scope
 from quell.runbook.template import fill
 
+BY_HAND = {"approved": Result.DONE, "done": Result.DONE, "failed": Result.FAILED}
 STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
 
 
@@ -40,7 +41,7 @@ class Carrier:
     async def carry_out(self, run: Run, decision: Decision, clauses: Sequence[str]) -> Carried:
         states: dict[str, str] = {"decide": "done"}
         outcomes: list[ActionOutcome] = []
-        paged = manual = False
+        paged = False
         stopped = ""
         for name in _order(run, decision):
             node = run.plan.by_id[name]
@@ -52,11 +53,14 @@ class Carrier:
                 outcomes += ended
                 run.outcomes[name] = _summary(node, ended)
                 states[name] = STATE_OF.get(run.outcomes[name].result, "failed")
+            elif isinstance(node, Approve):
+                outcomes.append(await self._manual(run, node))
+                states[name] = STATE_OF.get(outcomes[-1].result, "failed")
             else:
-                states[name] = await self._other(run, node)
+                await self._other(run, node)
+                states[name] = "done"
                 paged = paged or (isinstance(node, Notify) and node.escalate)
-                manual = manual or isinstance(node, Approve)
-        return Carried(tuple(outcomes), paged, manual, stopped)
+        return Carried(tuple(outcomes), paged, stopped)
 
     def _ready(self, run: Run, decision: Decision, name: str, states: Mapping[str, str]) -> bool:
         """Nothing is changed unless all that should be before it is done; a page asks for one way to it only."""
@@ -67,16 +71,11 @@ class Carrier:
 
     # Nodes that are not actions.
 
-    async def _other(self, run: Run, node: Node) -> str:
-        if isinstance(node, Approve):
-            return await self._manual(run, node)
+    async def _other(self, run: Run, node: Node) -> None:
         if isinstance(node, Wait):
             await self.means.durable.sleep(node.seconds)
         elif isinstance(node, Notify):
             await self.means.durable.step("notify", self._noted, run, node)
-        elif isinstance(node, Set | End):
-            return "done"
-        return "done"
 
     async def _noted(self, run: Run, node: Notify) -> None:
         """Write it down and, where the runbook names somebody and this is no page, tell them."""
@@ -88,14 +87,17 @@ class Carrier:
         if node.to and not node.escalate and run.context.mode != "dry_run":
             await self._tell(run, node.to, text, key)
 
-    async def _manual(self, run: Run, node: Approve) -> str:
-        """A step for a person: they say done or failed; silence counts as failed."""
-        if run.context.mode == "dry_run":
-            return "done"
+    async def _manual(self, run: Run, node: Approve) -> ActionOutcome:
+        """A step for a person: they say that it is done, that it failed, or that it must not be done."""
         key = run.key(node.id)
+        step = ActionOutcome(node=node.id, action=node.name or node.id, result=Result.DRY_RUN, key=key)
+        if run.context.mode == "dry_run":
+            return step.model_copy(update={"summary": f"would ask somebody to do: {node.name or node.id}"})
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
         answer = await approve.wait(self.means, run.context, asked)
-        return "done" if answer["answer"] in ("approved", "done") else "failed"
+        result = BY_HAND.get(answer["answer"], Result.REFUSED)
+        rule = answer["answer"] if result is Result.REFUSED else None
+        return step.model_copy(update={"result": result, "rule": rule, "summary": approve.spoken(answer)})
 
     async def _ask(self, run: Run, node: Approve, key: str) -> dict[str, Any]:
         preview = Preview(call=node.name, targets=())
@@ -140,47 +142,48 @@ class Carrier:
         outcome = ActionOutcome.model_validate(raw)
         can_be_undone = outcome.undo is not None or node.undo.call is not None
         if outcome.result is Result.DONE or (outcome.result is Result.FAILED and can_be_undone):
-            run.done.append(outcome)
+            run.done.append(Done(request, outcome))
         return outcome
 
     async def undo(self, run: Run, verdict: str) -> list[ActionOutcome]:
         """Take back, newest first, what declares it for this verdict. Each through the frame."""
         undone = []
-        for outcome in reversed(list(run.done)):
-            node = run.plan.by_id.get(outcome.node)
-            if not isinstance(node, Act) or node.undo.never or verdict not in node.undo.on or _ruled_out(run, node):
+        for done in reversed(list(run.done)):
+            undo = done.request.act.undo
+            if undo.never or verdict not in undo.on or _ruled_out(run, undo):
                 continue
-            back = undo_of(run, node, outcome)
+            back = undo_of(done)
             if back is None:
                 continue
             raw = await self.means.durable.call(frame.WORKFLOW, back.key, back.model_dump(mode="json"))
             undone.append(ActionOutcome.model_validate(raw))
-            run.done.remove(outcome)
+            run.done.remove(done)
         return undone
 
 
-def undo_of(run: Run, node: Act, outcome: ActionOutcome) -> Request | None:
-    """The pass through the frame that takes an outcome back, None when nothing can."""
-    kept = {**(outcome.undo or {}), "captured": outcome.captured}
-    from_own = {"summary": outcome.summary, "output": outcome.output, "undo": kept}
-    if node.undo.call is None and outcome.undo is None:
+def undo_of(done: Done) -> Request | None:
+    """The pass through the frame that takes an outcome back, filled as it was; None when nothing can."""
+    outcome, act = done.outcome, done.request.act
+    if act.undo.call is None and outcome.undo is None:
         return None
-    act = node if node.undo.call is None else node.model_copy(update={"call": node.undo.call, "capture": {}})
-    act = act.model_copy(update={"requires_approval": False, "for_each": None})
-    return Request.model_validate(
-        {"context": run.context, "act": act, "key": _undo_key(outcome),
-         "target": outcome.target, "findings": run.findings, "outcomes": run.outcomes, "undoes": from_own,
-         "undone": outcome.key,
-         "extra": {"captured": outcome.captured}}
+    kept = {**(outcome.undo or {}), "captured": outcome.captured}
+    if act.undo.call is not None:
+        act = act.model_copy(update={"call": act.undo.call, "capture": {}})
+    return done.request.model_copy(
+        update={
+            "act": act.model_copy(update={"requires_approval": False, "for_each": None}), "key": _undo_key(outcome),
+            "undoes": Effect(summary=outcome.summary, output=outcome.output, undo=kept), "undone": outcome.key,
+            "extra": {**done.request.extra, "captured": outcome.captured}, "clauses": (),
+        }
     )  # fmt: skip
 
 
-def _ruled_out(run: Run, node: Act) -> bool:
+def _ruled_out(run: Run, undo: Undo) -> bool:
     """Whether ``unless`` forbids the undo; what cannot be told forbids it too."""
-    if node.undo.unless is None:
+    if undo.unless is None:
         return False
     try:
-        return compile(node.undo.unless, decision_scope(run.plan)).verdict(run.environment()) is not False
+        return compile(undo.unless, decision_scope(run.plan)).verdict(run.environment()) is not False
     except ExprError:
         return True
 

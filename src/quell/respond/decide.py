@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quell.runbook.expr import ExprError, compile
-from quell.runbook.plan import Decision, Plan
+from quell.runbook.plan import Act, Decision, Plan
 from quell.runbook.scope import decision_scope
 
 
@@ -41,17 +41,25 @@ def choose(plan: Plan, env: Mapping[str, Any], tried: Collection[str]) -> Choice
     explained = [_explain(decision, env, scope) for decision in plan.decisions]
     recommended = [one.decision for one in explained if one.holds]
     fresh = [name for name in recommended if name not in tried]
-    fallback = [one.id for one in plan.decisions if one.when is None and one.id not in tried]
+    fallback = [one for one in plan.decisions if one.when is None and one.id not in tried]
+    unknown = [one for one in explained if one.holds is None and one.decision not in tried]
     if fresh:
         chosen = fresh if plan.decision_mode == "all" else fresh[:1]
         reason = next(one.clause for one in explained if one.decision == chosen[0])
+    elif fallback and unknown and _changes(plan, fallback[0]):
+        # ``otherwise`` says that the others do not hold, and of one nobody knows.
+        chosen, reason = [], f"cannot tell whether {unknown[0].decision} holds: {unknown[0].clause}"
     elif fallback:
-        chosen, reason = fallback[:1], "otherwise: no decision holds that was not tried"
+        chosen, reason = [fallback[0].id], "otherwise: no decision holds that was not tried"
     elif recommended:
         chosen, reason = [], "every decision that holds has been tried"
     else:
         chosen, reason = [], "no decision holds"
     return Choice(tuple(recommended), tuple(chosen), tuple(explained), reason)
+
+
+def _changes(plan: Plan, decision: Decision) -> bool:
+    return any(isinstance(plan.by_id.get(step), Act) for step in decision.then)
 
 
 def _explain(decision: Decision, env: Mapping[str, Any], scope: Any) -> Explained:

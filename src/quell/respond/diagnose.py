@@ -107,7 +107,12 @@ class Diagnosis:
 
 
 def overall(findings: Mapping[str, Finding]) -> Health:
-    """The worst of what the checks found: critical, then warning, then not knowing; healthy only when all are."""
+    """The worst of what the checks found: critical, then warning, then not knowing; healthy only when all are.
+
+    Where nothing was asked, nothing is known.
+    """
+    if not findings:
+        return Health.NO_DATA
     statuses = [finding.status for finding in findings.values()]
     for status in (Health.CRITICAL, Health.WARNING, Health.ERROR, Health.NO_DATA):
         if status in statuses:

@@ -101,10 +101,7 @@ class Frame:
         )  # fmt: skip
 
     async def _not_approved(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
-        by = answer.get("by") or "somebody"
-        reasons = {"denied": f"{by} denied it", "expired": "nobody answered in time", "withdrawn": "it was withdrawn"}
-        reason = answer.get("reason") or reasons.get(answer["answer"], answer["answer"])
-        return await self._refuse(request, Ruling(answer["answer"], reason))
+        return await self._refuse(request, Ruling(answer["answer"], answer.get("reason") or approve.spoken(answer)))
 
     async def _queue(self, request: Request, busy: Mapping[str, str]) -> bool:
         """Wait until the targets are free, saying once for whom; the action is looked at anew afterwards."""

@@ -7,13 +7,15 @@ Never does: ask which plug-in; know a dialect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy import Connection
+
 from quell.engine.durable import patiently
 from quell.incident.action import ActionOutcome, Result
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
 from quell.respond import escalate, verify
@@ -25,7 +27,8 @@ from quell.respond.means import Context, Means
 from quell.respond.state import Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
-from quell.runbook.plan import DECIDE, Act, Check
+from quell.runbook.plan import DECIDE, Act, Approve, Check
+from quell.store import queries
 from quell.store.database import now_us
 from quell.store.events import when
 from quell.store.schema import obligations, runs
@@ -47,7 +50,10 @@ class Interpreter:
             ended = await self._whole(run)
         except Exception as error:  # our own fault: a person must hear of it, not a log
             ended = await self._escalated(run, f"the run itself failed: {type(error).__name__}: {error}")
-        await self.means.durable.step("end", self._end, run, ended)
+        if not await self.means.durable.step("end", self._end, run, ended):
+            # An alert fired between the verdict and its record: it is not over.
+            ended = await self._escalated(run, f"{ended['reason']}; then an alert fired")
+            await self.means.durable.step("end", self._end, run, ended)
         return ended
 
     async def _whole(self, run: Run) -> dict[str, str]:
@@ -61,9 +67,7 @@ class Interpreter:
         for number in range(1, run.plan.max_rounds + 1):
             run.round = number
             if overall(run.findings) is Health.HEALTHY and (calm := await self._calm(run)) is not None:
-                if calm:
-                    return calm
-                continue
+                return calm
             choice = await self.means.durable.step("decide", self._decide, run)
             if choice.get("ended"):
                 return {"outcome": "stopped", "reason": choice["reason"]}
@@ -113,7 +117,7 @@ class Interpreter:
                 break
         return Carried(
             tuple(outcome for part in parts for outcome in part.outcomes), any(part.paged for part in parts),
-            any(part.manual for part in parts), next((part.stopped for part in parts if part.stopped), ""),
+            next((part.stopped for part in parts if part.stopped), ""),
         )  # fmt: skip
 
     async def _after(self, run: Run, carried: Carried) -> dict[str, str] | None:
@@ -125,8 +129,7 @@ class Interpreter:
             why = f"{first.action} was not done: {first.summary}; " if first else ""
             return await self._escalated(run, why + self._step_reason(run))
         refused = carried.any(Result.REFUSED)
-        acted = carried.any(Result.DONE) or carried.manual
-        if refused and not acted:
+        if refused and not carried.any(Result.DONE):
             return await self._refused(run, refused)
         if (unknown := carried.any(Result.UNKNOWN)) is not None:
             return await self._escalated(run, f"{unknown.action} may or may not have been done: {unknown.summary}")
@@ -147,14 +150,28 @@ class Interpreter:
             return await self._verify(run, Carried())
         if refused.rule == "withdrawn" and await self.means.durable.step("gone", self._gone, run):
             return await self._verify(run, Carried())
+        if refused.rule == "withdrawn" and not await self.means.durable.step("in_hand", self._in_hand, run):
+            # It was taken back because the alert had resolved, and it fires again: ask anew, with new evidence.
+            run.tried.pop()
+            run.visit += 1
+            await self._diagnose(run)
+            return None
         if refused.rule in ("taken", "incident_ended", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
-        node = run.plan.by_id.get(refused.node)
-        if refused.rule == "expired" and isinstance(node, Act) and node.approval.on_no_answer == "deny":
+        if refused.rule == "expired" and not self._pages_on_silence(run, refused):
             return None  # silence is a no, as the runbook says: the next decision may still be tried
         if refused.rule in ("denied", "expired", "unknown_action"):
             return await self._escalated(run, f"{refused.action}: {refused.summary}")
         return None
+
+    def _pages_on_silence(self, run: Run, refused: ActionOutcome) -> bool:
+        node = run.plan.by_id.get(refused.node)
+        return not isinstance(node, Act | Approve) or node.approval.on_no_answer == "page"
+
+    async def _in_hand(self, run: Run) -> bool:
+        """Whether a person has the incident, or has ended it."""
+        incident = await self.means.incident(run.context)
+        return incident.assignee is not None or incident.status in ENDED
 
     async def _gone(self, run: Run) -> bool:
         """Whether the alert resolved by itself, and nobody has the incident in hand."""
@@ -173,8 +190,8 @@ class Interpreter:
 
     # Verify.
 
-    async def _verify(self, run: Run, carried: Carried) -> dict[str, str] | None:
-        key = run.key("verify")
+    async def _verify(self, run: Run, carried: Carried, key: str = "") -> dict[str, str] | None:
+        key = key or run.key("verify")
         question = verify.Question(run.context, await self._baseline(run), run.findings, run.outcomes, key, run.round)
         told = await self.means.durable.step("verify", verify.watch, self.means, question)
         return await self._policy(run, told, carried)
@@ -189,7 +206,7 @@ class Interpreter:
             return {"outcome": "stopped", "reason": f"the incident ended while it was verified: {reason}"}
         policy = getattr(run.plan.verify, f"on_{verdict}")
         if policy == "resolve":
-            why = "verified" if carried.outcomes or carried.manual else "it resolved by itself, verified"
+            why = "verified" if carried.outcomes else "it resolved by itself, verified"
             return {"outcome": "resolved", "reason": f"{why}: {reason}", "verdict": verdict}
         if policy == "mitigate":
             return {"outcome": "mitigated", "reason": reason}
@@ -199,6 +216,9 @@ class Interpreter:
             return await self._escalated(
                 run, f"{verdict} after {_named(carried)}: {reason}" + (f"; {back}" if back else "")
             )
+        no = next((one for one in carried.outcomes if one.rule in ("denied", "expired")), None)
+        if no is not None and (no.rule == "denied" or self._pages_on_silence(run, no)):
+            return await self._escalated(run, f"{verdict}, and {no.action}: {no.summary}")
         if policy == "page" or carried.paged:
             return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}")
         if verdict != "improved" and carried.outcomes:
@@ -229,17 +249,21 @@ class Interpreter:
     # Ends.
 
     async def _calm(self, run: Run) -> dict[str, str] | None:
-        """Every check is healthy. An end, or {} to look again, or None when the alert fires and nothing was tried."""
+        """Every check is healthy. An end, or None to decide: the alert fires, or it did not stay healthy."""
         if run.context.alert is None and not run.tried:
             return {"outcome": "healthy", "reason": "every check is healthy"}
+        if run.calmed:
+            return None  # what did not stay healthy once is not watched for another whole window
         firing = await self.means.durable.step("firing", self._firing, run)
         if firing and not run.tried:
             return None
-        ended = await self._verify(run, Carried())
+        run.calmed = True
+        key = run.key("verify", "calm")
+        ended = await self._verify(run, Carried(), key)
         if ended is None:
             run.visit += 1
             await self._diagnose(run)
-        return ended or {}
+        return ended
 
     async def _nothing_left(self, run: Run, reason: str) -> dict[str, str]:
         if overall(run.findings) is Health.HEALTHY:
@@ -287,25 +311,36 @@ class Interpreter:
             event = NewEvent(kind=EventKind.OBLIGATION_MADE, payload=payload, key=f"{outcome.key}/obliged")
             await self.means.transact(run.context, store, event)
 
-    async def _end(self, run: Run, ended: Mapping[str, str]) -> None:
+    async def _end(self, run: Run, ended: Mapping[str, str]) -> bool:
+        """Record the end. False: it cannot be resolved, for an alert that is one of its signals fires now."""
         context, outcome, reason = run.context, ended["outcome"], ended["reason"]
         key = context.run_id
         payload = {"number": context.run, "outcome": outcome, "reason": reason}
-        new = [NewEvent(kind=EventKind.RUN_ENDED, payload=payload, key=f"{key}/ended")]
-        if outcome in ("resolved", "healthy"):
-            told = {"reason": reason, "by": "quell", "verdict": ended.get("verdict", "")}
-            new.insert(0, NewEvent(kind=EventKind.RESOLVED, payload=told, key=f"{key}/resolved"))
-        elif outcome == "mitigated":
-            new.insert(0, NewEvent(kind=EventKind.MITIGATED, payload={"reason": reason}, key=f"{key}/mitigated"))
+        over = NewEvent(kind=EventKind.RUN_ENDED, payload=payload, key=f"{key}/ended")
+        watched = verify.TRIGGER in verify.signals_of(run.plan, context)
 
-        def close(connection: Any) -> None:
+        def close(connection: Connection) -> list[Event]:
+            incident = queries.incident(connection, context.incident)
+            if outcome == "resolved" and watched and incident.firing and incident.status not in ENDED:
+                return []
             mine = (runs.c.incident == context.incident, runs.c.number == context.run)
             connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=outcome))
+            before = () if incident.status in ENDED else _how_it_ends(ended, key)
+            return self.means.append(connection, context, [*before, over])
 
-        incident = await self.means.incident(context)
-        if incident.status in ENDED:
-            new = new[-1:]  # a person was faster
-        await self.means.transact(context, close, *new)
+        told = await self.means.database.write(close)
+        self.means.on_events(told)
+        return bool(told) or outcome != "resolved" or (await self.means.incident(context)).status in ENDED
+
+
+def _how_it_ends(ended: Mapping[str, str], key: str) -> Iterator[NewEvent]:
+    """What the end of the run means for the incident."""
+    outcome, reason = ended["outcome"], ended["reason"]
+    if outcome in ("resolved", "healthy"):
+        told = {"reason": reason, "by": "quell", "verdict": ended.get("verdict", "")}
+        yield NewEvent(kind=EventKind.RESOLVED, payload=told, key=f"{key}/resolved")
+    elif outcome == "mitigated":
+        yield NewEvent(kind=EventKind.MITIGATED, payload={"reason": reason}, key=f"{key}/mitigated")
 
 
 def _to(run: Run, step: str) -> str:

@@ -9,8 +9,17 @@ from typing import Any
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.finding import Finding
 from quell.respond.means import Context
+from quell.respond.prepared import Request
 from quell.respond.view import environment
 from quell.runbook.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done and what was asked for, as it was known then: taking it back must not read today's findings."""
+
+    request: Request
+    outcome: ActionOutcome
 
 
 @dataclass(slots=True)
@@ -24,8 +33,10 @@ class Run:
     findings: dict[str, Finding] = field(default_factory=dict)
     outcomes: dict[str, ActionOutcome] = field(default_factory=dict)
     tried: list[str] = field(default_factory=list)
-    done: list[ActionOutcome] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
     paged: bool = False
+    calmed: bool = False
+    """Whether it was watched while every check was healthy."""
 
     def key(self, node: str, target: str = "") -> str:
         """``<run>/<node>/<visit>/<target>``: the address of this execution everywhere."""
@@ -44,7 +55,6 @@ class Carried:
 
     outcomes: tuple[ActionOutcome, ...] = ()
     paged: bool = False
-    manual: bool = False
     stopped: str = ""
 
     def any(self, *results: Result) -> ActionOutcome | None:

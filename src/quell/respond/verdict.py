@@ -48,12 +48,24 @@ def compare(signal: Signal) -> Verdict:
     if now is None:
         return Verdict.CANNOT_TELL
     if now == 0:
-        return Verdict.RECOVERED
+        return Verdict.CANNOT_TELL if _lost(signal) else Verdict.RECOVERED
     if before is None:
         return Verdict.CANNOT_TELL
     if now != before:
         return Verdict.IMPROVED if now < before else Verdict.WORSE
     return _by_value(signal)
+
+
+def _lost(signal: Signal) -> bool:
+    """Whether one that was bad is not there any more, and nothing has taken its place: dead is not healthy."""
+    left = {one.target for one in signal.now.targets}
+    gone = [one for one in signal.before.targets if one.status is not Health.HEALTHY and one.target not in left]
+    return bool(gone) and len(left) < len(signal.before.targets)
+
+
+def turned(signals: Iterable[Signal]) -> bool:
+    """Whether one that was bad is healthy now: evidence of a change, not of a past that still shows."""
+    return any(RANK.get(one.before.status, 0) and one.now.status is Health.HEALTHY for one in signals)
 
 
 def _by_value(signal: Signal) -> Verdict:

@@ -1,8 +1,9 @@
 """Did it help? The signals are asked again until one of the five verdicts is true, or the time is over.
 
 ``recovered`` and ``worse`` can be told early: every signal healthy for ``stable_for``, or a signal worse for as long.
-The rest is told at the end of ``within``. No verdict but ``recovered`` before ``earliest``: until then the signals
-still show the past. Never does: act on the verdict (the interpreter does).
+The rest is told at the end of ``within``. Before ``earliest`` the signals still show the past: until then no verdict
+but ``recovered``, and that only of signals that were bad and have turned.
+Never does: act on the verdict (the interpreter does).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
 from quell.respond.look import look
 from quell.respond.means import Context, Means
-from quell.respond.verdict import Signal, classify, limits_of
+from quell.respond.verdict import Signal, classify, limits_of, turned
 from quell.respond.view import environment, trigger_finding
 from quell.runbook.expr import ExprError, compile
 from quell.runbook.names import names_of, root_of
@@ -72,7 +73,7 @@ class Watch:
             signals, enough = await self._ask()
             said = classify(signals, enough=enough)
             elapsed = (now_us() - self._begun_us) / 1_000_000
-            told = self._early(said, elapsed)
+            told = self._early(said, elapsed, turned(signals)) if signals else Verdict.CANNOT_TELL
             if told is None and elapsed >= verify.within_s and said is not Verdict.RECOVERED:
                 told = said
             if told is None and await self._ended():
@@ -81,12 +82,14 @@ class Watch:
                 return self._payload(told, signals, enough, elapsed)
             await asyncio.sleep(min(verify.every_s, max(0.05, verify.within_s - elapsed)))
 
-    def _early(self, said: Verdict, elapsed: float) -> Verdict | None:
+    def _early(self, said: Verdict, elapsed: float, turned: bool) -> Verdict | None:
         verify = self.plan.verify
         self._healthy_since = (self._healthy_since or elapsed) if said is Verdict.RECOVERED else None
         late_enough = said is Verdict.WORSE and elapsed >= verify.earliest_s
         self._worse_since = (self._worse_since or elapsed) if late_enough else None
-        if self._healthy_since is not None and elapsed - self._healthy_since >= verify.stable_for_s:
+        stable = self._healthy_since is not None and elapsed - self._healthy_since >= verify.stable_for_s
+        # Signals that were never bad still show the time before the action until ``earliest``.
+        if stable and (turned or elapsed >= verify.earliest_s):
             return Verdict.RECOVERED
         patience = max(verify.stable_for_s, 2 * verify.every_s)
         if self._worse_since is not None and elapsed - self._worse_since >= patience:
