@@ -26,7 +26,7 @@ from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident
 from quell.intake import accept
-from quell.intake.correlate import Join, Open, Resolve
+from quell.intake.correlate import Join, Open, Resolve, in_order
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, load_library
 from quell.life import Errands, Kick, stay_alive, watch
@@ -34,12 +34,12 @@ from quell.ports import SourceType
 from quell.probe import World, make_client, resolve_secret
 from quell.registry import Registry
 from quell.respond import escalate, frame, interpreter, people
-from quell.respond.begin import Beginning, begin
+from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
 from quell.respond.guard import Guardrails
 from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
-from quell.runbook.vocabulary import Vocabulary
+from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
 from quell.store import queries
 from quell.store.database import Database
@@ -211,7 +211,7 @@ class App:
 
         def work(change: Change) -> list[str | None]:
             accept.in_turn(change.connection, self.settings.tenant)
-            incidents = [self._place(change, alert) for alert in alerts]
+            incidents = [self._place(change, alert) for alert in in_order(alerts)]
             accept.set_aside(change.connection, self.settings.tenant, source, bad)
             return incidents
 
@@ -227,8 +227,8 @@ class App:
                 context, told = begin(self.means, change.connection, _beginning(placed))
                 incident = context.incident
                 change.told += told
-            case Join(incident=incident, reason=why):
-                change.tell(incident, EventKind.ALERT_JOINED, {"alert": placed.id, "why": why})
+            case Join(incident=incident) as join:
+                _joined(change, placed, join)
             case Resolve(incident=incident) as resolved:
                 _resolved(change, placed, resolved)
         accept.belongs(change.connection, placed, incident)
@@ -240,8 +240,10 @@ class App:
         self, runbook: str | Plan, *, service: str | None = None, alert_name: str = "", variables: Any = None,
         actor: str = "api", mode: str | None = None,
     ) -> Context:  # fmt: skip
-        """Start a runbook now. Raises ``NotFound`` with the nearest name."""
+        """Start a runbook now. Raises ``NotFound`` (runbook, service) with the nearest name."""
         plan = runbook if isinstance(runbook, Plan) else self.library.plan(runbook)
+        if service is not None and service not in (plan.service, *self.world.services):
+            raise NotFound("service", service, nearest(service, self.world.services))
         settings = self.settings
         beginning = Beginning(
             title=plan.name, severity=plan.severity, tenant=settings.tenant, environment=settings.environment,
@@ -342,6 +344,15 @@ def _beginning(placed: accept.Placed) -> Beginning:
         region=alert.region, service=placed.service, service_why=placed.service_why, plan=plan, why=placed.route.why,
         alert=alert, alert_id=placed.id, group_key=placed.group_key, source=alert.source,
     )  # fmt: skip
+
+
+def _joined(change: Change, placed: accept.Placed, join: Join) -> None:
+    severity = placed.alert.severity.value if placed.alert.severity else None
+    told = {"alert": placed.id, "why": join.reason, "severity": severity}
+    change.tell(join.incident, EventKind.ALERT_JOINED, told)
+    if join.again:
+        known, why = change.incident(join.incident), f"alert {placed.alert.name!r} fires, and no run looks after it"
+        change.told += next_run(change.means, change.connection, known, placed.alert, why)
 
 
 def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:

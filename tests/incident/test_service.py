@@ -42,3 +42,10 @@ def test_it_says_why() -> None:
 
 def test_an_empty_rule_matches_nothing() -> None:
     assert resolve_service([SHOP], {"app": "shop"}, None)[0] is None
+
+
+def test_a_service_of_another_environment_is_not_meant() -> None:
+    shop = Service(name="shop", environment="production")
+    assert resolve_service([shop], {}, "shop", "production")[0] == "shop"
+    assert resolve_service([shop], {}, "shop")[0] == "shop"
+    assert resolve_service([shop], {}, "shop", "staging") == (None, "'shop' is not a service of environment 'staging'")

@@ -89,3 +89,66 @@ async def test_a_webhook_with_a_secret_lets_nobody_in_without_it(
             assert refused.value.rule == "signature"
         assert home.app.guards_itself("alertmanager")
         assert await home.app.incidents() == []
+
+
+# Whom an alert is about, and who hears of it.
+
+FIX = runbook("- {condition: state.critical, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}")
+
+
+@pytest.mark.parametrize(
+    ("labels", "services"),
+    [({"service": "checkout"}, "{shop: {}}"), ({"environment": "staging"}, "{shop: {environment: production}}")],
+)
+async def test_an_alert_of_another_service_or_environment_never_acts_on_the_runbooks_own(
+    tmp_path: Path, labels: dict[str, str], services: str
+) -> None:
+    async with house(tmp_path, FIX, services=services) as home:
+        now = await home.escalated(await home.fire(**labels))
+        assert (now.service, home.effects) == (None, [])
+        assert now.refusals[0]["rule"] == "unknown_service"
+
+
+async def test_an_action_that_names_a_service_does_not_make_the_alerts_known(tmp_path: Path) -> None:
+    named = FIX.replace("run_script, config: {", "run_script, config: {service: shop, ").replace("service: shop\n", "", 1)
+    async with house(tmp_path, named) as home:
+        now = await home.escalated(await home.fire(service=""))
+        assert (now.service, home.effects) == (None, [])
+
+
+async def test_a_service_that_nobody_knows_starts_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, FIX) as home:
+        with pytest.raises(NotFound, match="shop"):
+            await home.app.trigger("down", service="shopp")
+
+
+async def test_an_alert_that_joins_after_the_run_is_looked_at_again(tmp_path: Path) -> None:
+    """Escalated, resolved by itself, and firing again; then a worse one on another replica."""
+    async with house(tmp_path, BOOK) as home:
+        incident = await home.fire(severity="warning")
+        await home.escalated(incident)
+        assert await home.fire(severity="critical", replica="2") == incident
+        now = await home.until(incident, lambda now: now.run == 2 and now.outcome, "a second run")
+        assert now.severity == "P1"
+        await home.until(incident, lambda now: len(now.escalated_to) == 2, "a second page")
+
+
+async def test_a_relabelled_alert_in_one_body_keeps_its_approval_waiting(tmp_path: Path) -> None:
+    asks = FIX.replace("type: automated", "type: automated, requires_approval: true")
+    async with house(tmp_path, asks) as home:
+        incident = await home.fire(instance="a")
+        approval = (await home.asked(incident)).approval
+        await home.post(alert(instance="a", status="resolved"), alert(instance="b"))
+        await home.app.answer(approval, "approved", "anna")
+        assert ((await home.over(incident)).outcome, home.effects) == ("resolved", ["fix"])
+
+
+async def test_an_alert_that_comes_back_after_its_question_was_withdrawn_is_asked_about_again(tmp_path: Path) -> None:
+    asks = FIX.replace("type: automated", "type: automated, requires_approval: true")
+    async with house(tmp_path, asks) as home:
+        incident = await home.fire(instance="a")
+        await home.asked(incident)
+        await asyncio.gather(home.calm(instance="a"), home.fire(instance="b"))
+        now = await home.until(incident, lambda now: now.waiting or now.outcome == "escalated", "somebody asked again")
+        assert home.effects == []
+        assert now.firing

@@ -9,7 +9,7 @@ import pytest
 
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.incident import ENDED, Deed, Incident, Status
-from quell.intake.correlate import Join, Known, Nothing, Open, Resolve, alert_id, correlate, group_key
+from quell.intake.correlate import Join, Known, Nothing, Open, Resolve, alert_id, correlate, group_key, in_order
 
 S = Status
 OPEN = [status for status in Status if status not in ENDED]
@@ -21,7 +21,7 @@ def alert(status: str = "firing", fingerprint: str = "f", **more: Any) -> Alert:
         name="Down",
         status=AlertStatus(status),
         fingerprint=fingerprint,
-        received_at=datetime.now(UTC),
+        received_at=datetime(2026, 1, 1, tzinfo=UTC),
         **more,
     )
 
@@ -35,12 +35,12 @@ def incident(status: Status, *, firing: tuple[str, ...] = (ME,), run: int = 1, *
 
 def test_a_new_alert_opens_or_joins() -> None:
     assert isinstance(correlate(alert(), None, None), Open)
-    assert correlate(alert(), None, "other") == Join("other", "the same service and runbook have an open incident")
+    assert correlate(alert(), None, incident(S.OPEN)) == Join("i", "the same service and runbook have an open incident")
 
 
 @pytest.mark.parametrize("status", OPEN)
 def test_again_while_its_incident_is_open(status: Status) -> None:
-    assert isinstance(correlate(alert(), Known("firing", incident(status)), "i"), Nothing)
+    assert isinstance(correlate(alert(), Known("firing", incident(status)), incident(status)), Nothing)
     joined = correlate(alert(), Known("resolved", incident(status, firing=())), None)
     assert isinstance(joined, Join)
     assert joined.incident == "i"
@@ -50,12 +50,12 @@ def test_again_while_its_incident_is_open(status: Status) -> None:
 @pytest.mark.parametrize("before", ["firing", "resolved"])
 def test_again_after_its_incident_ended(status: Status, before: str) -> None:
     assert isinstance(correlate(alert(), Known(before, incident(status)), None), Open)
-    assert isinstance(correlate(alert(), Known(before, incident(status)), "newer"), Join)
+    assert isinstance(correlate(alert(), Known(before, incident(status)), incident(S.OPEN)), Join)
 
 
 def test_a_resolved_alert_that_never_fired_is_nothing() -> None:
-    assert isinstance(correlate(alert("resolved"), None, "other"), Nothing)
-    assert isinstance(correlate(alert("resolved"), Known("firing", None), "other"), Nothing)
+    assert isinstance(correlate(alert("resolved"), None, incident(S.OPEN)), Nothing)
+    assert isinstance(correlate(alert("resolved"), Known("firing", None), incident(S.OPEN)), Nothing)
     assert isinstance(correlate(alert("resolved"), Known("resolved", incident(S.OPEN)), None), Nothing)
 
 
@@ -92,3 +92,29 @@ def test_alerts_belong_together_by_service_runbook_and_place() -> None:
     assert group_key(one, "shop", "down") != group_key(alert(environment="staging"), "shop", "down")
     assert group_key(one, None, "down") != group_key(other, None, "down")
     assert group_key(one, "shop", None) != group_key(other, "shop", None)
+
+
+OTHER = alert_id(alert(fingerprint="g"))
+
+
+@pytest.mark.parametrize(
+    ("given", "again"),
+    [
+        ({}, False),  # its run looks after it
+        ({"outcome": "escalated", "firing": ()}, True),  # all was quiet
+        ({"outcome": "mitigated", "firing": (OTHER,)}, True),  # another one, never seen here
+        ({"outcome": "escalated", "firing": (OTHER,), "resolved_alerts": (ME,)}, False),  # comes and goes beside others
+        ({"outcome": "escalated", "firing": (), "assignee": "anna"}, False),
+    ],
+)
+def test_whether_anybody_would_hear_of_one_that_joins(given: dict[str, Any], again: bool) -> None:
+    joined = correlate(alert(), None, incident(S.ESCALATED, **given))
+    assert isinstance(joined, Join)
+    assert joined.again is again
+
+
+def test_what_fires_comes_before_what_has_resolved() -> None:
+    """A label changed: the old alert resolves and the new one fires, in one body."""
+    old, new = alert("resolved"), alert(fingerprint="g")
+    assert in_order([old, new]) == [new, old]
+    assert in_order([alert("resolved"), alert()]) == [alert("resolved"), alert()]

@@ -275,6 +275,7 @@ async def test_the_same_alert_again_is_nothing_new_and_another_of_the_service_jo
         assert (await home.post()).accepted == 0
         assert (await home.fire(replica="2")) == incident
         assert len((await home.app.incident(incident)).firing) == 2
+        await home.until(incident, lambda now: now.run == 2 and now.outcome and len(now.escalated_to) == 2, "its run")
         assert (await home.calm()).incidents == (incident,)
         assert (await home.app.incident(incident)).status is Status.ESCALATED
         await home.calm(replica="2")

@@ -215,6 +215,7 @@ def _nothing(incident: Incident, event: Event) -> dict[str, Any]:
 def _joined(incident: Incident, event: Event) -> dict[str, Any]:
     alert = event.payload["alert"]
     return {
+        "severity": min(incident.severity, event.payload.get("severity") or incident.severity),  # P1 is the worst
         "firing": (*(known for known in incident.firing if known != alert), alert),
         "resolved_alerts": tuple(known for known in incident.resolved_alerts if known != alert),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,13 +40,26 @@ class Service(BaseModel):
 
 
 def resolve_service(
-    services: Iterable[Service], labels: Mapping[str, str], named: str | None
+    services: Iterable[Service], labels: Mapping[str, str], named: str | None, environment: str = ""
 ) -> tuple[str | None, str]:
     """The service that an alert is about, and why: named, an alias, or the ``match`` that fits most labels.
 
-    None when nothing fits or two fit equally well: then the incident diagnoses and pages, and never acts.
+    None when nothing fits, two fit equally well, or it fits one of another environment: then the incident diagnoses
+    and pages, and never acts.
     """
-    known = list(services)
+    everywhere = list(services)
+    name, why = _resolved([one for one in everywhere if _is_in(one, environment)], labels, named)
+    if name is not None:
+        return name, why
+    other, _ = _resolved([one for one in everywhere if not _is_in(one, environment)], labels, named)
+    return None, f"{other!r} is not a service of environment {environment!r}" if other else why
+
+
+def _is_in(service: Service, environment: str) -> bool:
+    return not (service.environment and environment) or service.environment == environment
+
+
+def _resolved(known: Sequence[Service], labels: Mapping[str, str], named: str | None) -> tuple[str | None, str]:
     for wanted in (named, labels.get("service")):
         for service in known:
             if wanted and wanted in (service.name, *service.aliases):

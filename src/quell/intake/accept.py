@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from quell.errors import NotFound
 from quell.incident.alert import ALERT_SCHEMA, Alert, AlertStatus
 from quell.incident.event import EventKind, NewEvent, Stream
+from quell.incident.incident import Incident
 from quell.incident.service import Service, resolve_service
 from quell.intake.correlate import Join, Known, Meaning, Nothing, Open, Resolve, alert_id, correlate, group_key
 from quell.intake.route import Route, route
@@ -46,23 +47,24 @@ def in_turn(connection: sa.Connection, tenant: str) -> None:
 
 def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
     """Find out what an alert means and store it. Its incident is written by ``belongs``, once it is known."""
-    service, service_why = resolve_service(services, alert.labels, alert.service)
+    service, service_why = resolve_service(services, alert.labels, alert.service, alert.environment)
     routed = route(alert, plans)
-    if service is None and routed.plan is not None and routed.plan.service:
-        # The runbook's own service is a mapping that somebody wrote down.
-        service, service_why = resolve_service(services, {}, routed.plan.service)
+    named = alert.service or alert.labels.get("service")
+    if service is None and not named and routed.plan is not None and routed.plan.service:
+        # The runbook's own service is a mapping that somebody wrote down; an alert that names another one is not its.
+        service, service_why = resolve_service(services, {}, routed.plan.service, alert.environment)
         service_why = f"the runbook {routed.plan.id!r} is for it" if service else service_why
     key = group_key(alert, service, routed.plan.id if routed.plan else None)
     name = alert_id(alert)
     row = connection.execute(sa.select(alerts).where(alerts.c.id == name)).mappings().first()
     known = Known(row["status"], _incident(connection, row["incident"])) if row else None
-    open_incident = queries.open_incident_for(connection, alert.tenant, key)
+    open_incident = _incident(connection, queries.open_incident_for(connection, alert.tenant, key))
     meaning = correlate(alert, known, open_incident)
     _store(connection, name, alert, service, dict(row) if row else None)
     return Placed(name, alert, service, service_why, routed, key, meaning)
 
 
-def _incident(connection: sa.Connection, incident: str | None) -> Any:
+def _incident(connection: sa.Connection, incident: str | None) -> Incident | None:
     try:
         return queries.incident(connection, incident) if incident else None
     except NotFound:

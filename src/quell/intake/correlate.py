@@ -5,6 +5,7 @@ Never does: look anything up; the caller hands in what is stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quell.incident.alert import Alert, AlertStatus
@@ -28,10 +29,11 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Part of an incident that is open already."""
+    """Part of an incident that is open already. ``again``: its run is over and nobody has it, so it needs another."""
 
     incident: str
     reason: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,18 @@ def group_key(alert: Alert, service: str | None, runbook: str | None) -> str:
     return f"{alert.environment}/{alert.region}/{what}"
 
 
-def correlate(alert: Alert, known: Known | None, open_incident: str | None) -> Meaning:
+def in_order(alerts: Sequence[Alert]) -> list[Alert]:
+    """What fires before what has resolved: an alert whose labels changed comes as both in one body, and goes on.
+
+    Of the same alert twice, the order stays: the later word counts.
+    """
+    names = [alert_id(alert) for alert in alerts]
+    if len(set(names)) < len(names):
+        return list(alerts)
+    return sorted(alerts, key=lambda alert: alert.status is AlertStatus.RESOLVED)
+
+
+def correlate(alert: Alert, known: Known | None, open_incident: Incident | None) -> Meaning:
     """``open_incident``: one of the same group that has not ended."""
     if alert.status is AlertStatus.RESOLVED:
         return _resolved(alert, known)
@@ -68,10 +81,20 @@ def correlate(alert: Alert, known: Known | None, open_incident: str | None) -> M
     if known and known.status == AlertStatus.FIRING.value and mine and mine.status not in ENDED:
         return Nothing(f"already firing in incident {mine.id}")
     if mine is not None and mine.status not in ENDED:
-        return Join(mine.id, "it fires again in the incident it belongs to")
+        return Join(mine.id, "it fires again in the incident it belongs to", _unattended(mine, alert))
     if open_incident is not None:
-        return Join(open_incident, "the same service and runbook have an open incident")
+        why = "the same service and runbook have an open incident"
+        return Join(open_incident.id, why, _unattended(open_incident, alert))
     return Open("no open incident of the same service and runbook")
+
+
+def _unattended(incident: Incident, alert: Alert) -> bool:
+    """Whether nobody would hear of it: the run is over, nobody has taken the incident, and this is news.
+
+    An alert that comes and goes beside others that fire on is none.
+    """
+    over = incident.outcome is not None and incident.assignee is None
+    return over and (not incident.firing or alert_id(alert) not in incident.resolved_alerts)
 
 
 def _resolved(alert: Alert, known: Known | None) -> Meaning:

@@ -229,7 +229,8 @@ class Frame:
         return Question(
             action=prepared.kind.name, risk=prepared.kind.risk, params=prepared.params.model_dump(mode="json"),
             targets=preview.targets, magnitude=preview.magnitude, facts=preview.facts,
-            service=prepared.kind.service_of(prepared.params) or request.context.service,
+            # An incident whose own service is not known acts on none, whatever the runbook names.
+            service=request.context.service and (prepared.kind.service_of(prepared.params) or request.context.service),
             asks_approval=request.act.requires_approval, approved=approved, guard=request.act.guard,
             mode=request.context.mode, taken_by=incident.assignee, trigger_gone=gone,
             undoing=request.undoes is not None, own_undo=request.is_own_undo, ended=incident.status in ENDED,
