@@ -30,13 +30,13 @@ from quell.intake.correlate import Join, Open, Resolve, in_order
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, load_library
 from quell.life import Errands, Kick, stay_alive, watch
-from quell.ports import SourceType
+from quell.ports import SourceType, spellings
 from quell.probe import World, make_client, resolve_secret
 from quell.registry import Registry
 from quell.respond import escalate, frame, interpreter, people
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
-from quell.respond.guard import Guardrails
+from quell.respond.guard import ActionWords, Guardrails
 from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
@@ -325,15 +325,17 @@ class App:
 def _named(settings: Settings, registry: Registry) -> Guardrails:
     """The guardrails under the actions' own names; only those that are named are loaded."""
     known = Registry() if registry.observe_only else registry
-    names = {name: _own_name(known, name) for name in settings.guardrails.actions}
-    return settings.guardrails.named_by({name: own for name, own in names.items() if own}, list(known.actions))
+    words = {name: _words(known, name) for name in settings.guardrails.actions}
+    return settings.guardrails.named_by({name: own for name, own in words.items() if own}, list(known.actions))
 
 
-def _own_name(registry: Registry, name: str) -> str | None:
+def _words(registry: Registry, name: str) -> ActionWords | None:
     try:
-        return registry.action(name).name
+        kind = registry.action(name)
     except NotFound:
         return None
+    names = spellings(kind.params)
+    return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))
 
 
 def _beginning(placed: accept.Placed) -> Beginning:

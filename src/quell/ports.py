@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from quell.fleet import Driver, Fleet, Release, Replica, ServiceState
@@ -94,6 +94,16 @@ class Probe(Protocol):
         ...
 
 
+def spellings(params: type[Params]) -> dict[str, str]:
+    """Every name under which a parameter may be written → the parameter."""
+    found: dict[str, str] = {}
+    for name, info in params.model_fields.items():
+        alias = info.validation_alias
+        others = alias.choices if isinstance(alias, AliasChoices) else [alias, info.alias]
+        found |= {other: name for other in (name, *others) if isinstance(other, str)}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class CheckType:
     """``plugins/checks/<name>.py``: ``Params``, ``FACTS`` (or ``facts(params)``), ``run(params, probe)``.
@@ -123,7 +133,8 @@ class ActionType:
     ``dry_run(params, probe) -> Preview`` changes nothing. ``execute(params, probe) -> Effect`` changes the system
     once; ``probe.key`` is its idempotency key. Optional: ``ALIASES``, ``FACTS`` with ``observe(params, probe) ->
     Reading`` (what pre- and postconditions read), ``PRECONDITION``, ``POSTCONDITION`` (conditions that hold unless the
-    runbook says its own), ``POSTCONDITION_WITHIN_S``, ``undo(params, effect, probe) -> Effect``,
+    runbook says its own), ``POSTCONDITION_WITHIN_S``, ``SETTLES`` (True: it can hold only if the action was done, so it
+    may settle an action of which nobody knows), ``undo(params, effect, probe) -> Effect``,
     ``capture(params, queries, probe) -> dict`` (values to remember before acting), ``service_of(params) -> str | None``
     (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` as for checks.
     """
@@ -140,6 +151,7 @@ class ActionType:
     precondition: str | None = None
     postcondition: str | None = None
     postcondition_within_s: float = 60.0
+    settles: bool = False
     undo: Callable[[Any, Effect, Probe], Awaitable[Effect]] | None = None
     capture: Callable[[Any, Mapping[str, str], Probe], Awaitable[dict[str, Any]]] | None = None
     service_of: Callable[[Any], str | None] = lambda params: getattr(params, "service", None)

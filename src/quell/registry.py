@@ -58,7 +58,16 @@ def _action(name: str, module: ModuleType) -> ActionType:
     }
     constants = {
         key: getattr(module, key.upper())
-        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits", "shell")
+        for key in (
+            "aliases",
+            "facts",
+            "precondition",
+            "postcondition",
+            "postcondition_within_s",
+            "settles",
+            "limits",
+            "shell",
+        )
         if hasattr(module, key.upper())
     }
     return ActionType(

@@ -84,6 +84,15 @@ class Guard(Word):
     rate_count: int | None = None
     rate_per_s: float | None = None
 
+    def spelled(self, names: Mapping[str, str]) -> Guard:
+        """The same guard with each parameter under the name that the action itself has for it."""
+        return self.model_copy(
+            update={
+                "allow": {names.get(name, name): values for name, values in self.allow.items()},
+                "limits": {names.get(name, name): limit for name, limit in self.limits.items()},
+            }
+        )
+
 
 class Postcondition(Word):
     condition: str

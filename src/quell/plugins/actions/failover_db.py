@@ -42,6 +42,7 @@ FACTS: dict[str, FactSpec] = {
     "lag": "bytes:bare",
 }
 POSTCONDITION = "writable"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 60.0
 LIMITS = {"max_lag": "the most bytes of the write-ahead log that may be lost"}
 _POLL_S = 0.05

@@ -26,6 +26,7 @@ IDEMPOTENT = False  # "previous" twice goes two releases back
 ALIASES = ("rollback_deploy", "rollback_deployment")
 FACTS: dict[str, FactSpec] = {**_fleet.FACTS, "wanted": "string"}
 POSTCONDITION = "version == wanted && ready_count == total_count"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 300.0
 PREVIOUS = "previous"
 

@@ -27,6 +27,7 @@ IDEMPOTENT = True  # set is set
 ALIASES = ("flag", "circuit_breaker")
 FACTS: dict[str, FactSpec] = {"set": "bool", "value": "any"}
 POSTCONDITION = "set"
+SETTLES = True
 
 
 class Params(PortParams):

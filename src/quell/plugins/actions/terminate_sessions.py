@@ -30,6 +30,7 @@ IDEMPOTENT = False  # a pool that came back would be ended again
 ALIASES = ("kill_sessions", "terminate_connections")
 FACTS: dict[str, FactSpec] = {"sessions": "number", "remaining": "number"}
 POSTCONDITION = "remaining == 0"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 30.0
 LIMITS = {
     "max_sessions": "the most sessions that one run may end",
