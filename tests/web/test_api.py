@@ -1,6 +1,7 @@
 """The API: each route once as meant, and as nobody meant it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -113,11 +114,25 @@ def test_a_person_takes_gives_back_acknowledges_and_resolves(house: House) -> No
     other = house.http.post(f"{path}/take", json={"by": "Omar"})
     assert (other.status_code, other.json()["winner"]) == (409, "Ines")
     assert house.http.post(f"{path}/return", json={"by": "Ines"}).json()["assignee"] is None
-    assert house.http.post(f"{path}/ack").json()["acknowledged_by"] == "api"
-    assert house.http.post(f"{path}/resolve", json={"reason": "it was the cable"}).json()["status"] == "resolved"
-    late = house.http.post(f"{path}/take")
+    assert house.http.post(f"{path}/ack", headers={"x-quell-user": "Omar"}).json()["acknowledged_by"] == "Omar"
+    assert (
+        house.http.post(f"{path}/resolve", json={"by": "Ines", "reason": "it was the cable"}).json()["status"]
+        == "resolved"
+    )
+    late = house.http.post(f"{path}/take", json={"by": "Ines"})
     assert late.status_code == 409
     assert "already resolved" in late.json()["error"]
+
+
+@pytest.mark.parametrize("body", [{}, {"by": ""}, {"by": " \t\u200b"}, {"by": None, "reason": "yes"}])
+def test_nobody_in_particular_is_422(house: House, waiting: str, body: dict[str, Any]) -> None:
+    paths = [f"/api/v1/incidents/{waiting}/{deed}" for deed in ("take", "return", "ack", "resolve")]
+    paths += [f"/api/v1/approvals/{waiting}/{word}" for word in ("approve", "deny")]
+    for path in paths:
+        answer = house.http.post(path, json=body, headers={b"x-quell-user": b"\xad"})  # a soft hyphen
+        assert (answer.status_code, answer.json()["problems"][0]["rule"]) == (422, "no-name"), path
+        assert answer.json()["error"] == "say who you are: the log keeps who did it"
+    assert house.incident(waiting)["status"] == "waiting_approval"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,7 @@ def test_bad_words_change_nothing(house: House, waiting: str, body: bytes, statu
 
 
 def test_unknown_approvals_are_404(house: House) -> None:
-    assert house.http.post("/api/v1/approvals/none/approve").status_code == 404
+    assert house.http.post("/api/v1/approvals/none/approve", json={"by": "Ines"}).status_code == 404
 
 
 def test_runbooks_with_the_broken_ones(house: House) -> None:

@@ -23,7 +23,7 @@ def house() -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="q") as folder:
         house = House(Path(folder))
         (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
-        for number in range(9):
+        for number in range(12):
             house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
         with house:
             yield house
@@ -102,14 +102,43 @@ def test_a_click_is_answered_in_place_and_the_loser_learns_who_won(house: House,
         page.open(f"{house.url}/incidents/{name}")
         page.eval("window.mark = 1")
         page.eval("document.querySelector('.ask').setAttribute('action', '/approvals/none')")
+        page.type("#asks input[name=by]", "Ines")
         page.click("#asks button.yes")
         page.wait_for("document.querySelector('[role=alert]').textContent.includes('none')")
         page.eval(f"document.querySelector('.ask').setAttribute('action', '/approvals/{approval}')")
-        page.type("#asks input[name=by]", "Ines")
         page.click("#asks button[value=denied]")
         page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")
         assert page.eval("window.mark") == 1
     assert next(iter(house.incident(name)["approvals"].values()))["by"] == "Ines"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_nobody_in_particular_is_asked_for_a_name(house: House, chromium: Chromium, javascript: bool) -> None:
+    name = waiting(house, f"Ask{8 + javascript}")
+    with chromium.page(*PHONE, javascript=javascript) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.type("#asks input[name=by]", "  ")
+        page.click("#asks button.yes")
+        assert page.eval("document.activeElement.name") == "by"
+        assert page.eval("document.activeElement.validity.valid") is False
+        if javascript:
+            assert page.text("#asks [role=alert]").startswith("Your name is needed")
+    assert house.incident(name)["status"] == "waiting_approval"
+
+
+def test_the_name_is_typed_once(house: House, chromium: Chromium) -> None:
+    """Into one form; the next one, which arrives live, has it, and so has the next page."""
+    name, other = waiting(house, "Ask10"), waiting(house, "Ask11")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.type("#asks input[name=by]", "Ines")
+        house.http.post(f"/api/v1/incidents/{name}/take", json={"by": "Omar"})
+        page.wait_for("document.querySelector('#asks form.person') !== null")
+        assert page.eval("document.querySelector('#asks input[name=by]').value") == "Ines"
+        page.click("#asks button[formaction$=resolve]")
+        page.wait_for("document.querySelector('h1').textContent.startsWith('Resolved')")
+        page.open(f"{house.url}/incidents/{other}")
+        assert page.eval("document.querySelector('#asks input[name=by]').value") == "Ines"
 
 
 def test_typed_text_focus_and_open_details_survive_an_update(house: House, chromium: Chromium) -> None:
@@ -165,6 +194,7 @@ def test_by_keyboard_alone(house: House, chromium: Chromium) -> None:
         assert order[:5] == ["Skip to content", "Quell", "Incidents", "Runbooks", "Alerts"]
         rest = [one for one in order if one in ("by", "reason", "Approve", "Deny", "Take over")]
         assert rest == ["by", "reason", "Approve", "Deny", "Take over"]
+        page.type("#asks input[name=by]", "Ines")
         page.eval("document.querySelector('#asks button[value=denied]').focus()")
         page.press(ENTER)
         page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")

@@ -43,7 +43,7 @@ def user_name(given: str | None) -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # no such user in a container
-        return "somebody"
+        return f"uid {os.getuid()}"
 
 
 def is_manual(request: Mapping[str, Any]) -> bool:

@@ -140,21 +140,21 @@ async def _plan(app: App, known: Incident) -> Plan:
 async def take(request: Request, app: Hub, incident: Name) -> Json:
     """A person takes over: no new action starts, approvals that wait are withdrawn."""
     word = await json_body(request, Word)
-    return Json(await app.take(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.take(incident, spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/incidents/{incident}/return", tags=["people"], response_model=Incident, openapi_extra=takes(Word))
 async def give_back(request: Request, app: Hub, incident: Name) -> Json:
     """The opposite of taking over."""
     word = await json_body(request, Word)
-    return Json(await app.give_back(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.give_back(incident, spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/incidents/{incident}/ack", tags=["people"], response_model=Incident, openapi_extra=takes(Word))
 async def acknowledge(request: Request, app: Hub, incident: Name) -> Json:
     """Somebody is on it: nobody else is paged."""
     word = await json_body(request, Word)
-    return Json(await app.acknowledge(incident, spoken_by(request, word.by, "api")))
+    return Json(await app.acknowledge(incident, spoken_by(request, word.by)))
 
 
 @router.post(
@@ -163,7 +163,7 @@ async def acknowledge(request: Request, app: Hub, incident: Name) -> Json:
 async def resolve(request: Request, app: Hub, incident: Name) -> Json:
     """By hand."""
     word = await json_body(request, Word)
-    return Json(await app.resolve(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.resolve(incident, spoken_by(request, word.by), word.reason))
 
 
 # Approvals.
@@ -175,13 +175,13 @@ async def resolve(request: Request, app: Hub, incident: Name) -> Json:
 async def approve(request: Request, app: Hub, approval: Name) -> Json:
     """By its id, its hash, or its incident when only one waits. 409 names the winner when somebody was faster."""
     word = await json_body(request, Word)
-    return Json(await app.answer(approval, "approved", spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.answer(approval, "approved", spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/approvals/{approval}/deny", tags=["people"], response_model=Answered, openapi_extra=takes(Word))
 async def deny(request: Request, app: Hub, approval: Name) -> Json:
     word = await json_body(request, Word)
-    return Json(await app.answer(approval, "denied", spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.answer(approval, "denied", spoken_by(request, word.by), word.reason))
 
 
 # Runbooks and alerts.
