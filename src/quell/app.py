@@ -228,7 +228,7 @@ class App:
                 incident = context.incident
                 change.told += told
             case Join(incident=incident, reason=why):
-                change.tell(incident, EventKind.ALERT_JOINED, {"alert": placed.id, "why": why})
+                change.tell_alert(incident, EventKind.ALERT_JOINED, placed.id, placed.alert, why)
             case Resolve(incident=incident) as resolved:
                 _resolved(change, placed, resolved)
         accept.belongs(change.connection, placed, incident)
@@ -345,7 +345,7 @@ def _beginning(placed: accept.Placed) -> Beginning:
 
 
 def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
-    change.tell(resolved.incident, EventKind.ALERT_RESOLVED, {"alert": placed.id, "why": resolved.reason})
+    change.tell_alert(resolved.incident, EventKind.ALERT_RESOLVED, placed.id, placed.alert, resolved.reason)
     if resolved.closes:
         reason = {"reason": "every alert has resolved", "by": "quell"}
         change.tell(resolved.incident, EventKind.RESOLVED, reason)

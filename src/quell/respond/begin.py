@@ -68,7 +68,8 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
     opened = {
         "title": beginning.title, "severity": beginning.severity, "service": beginning.service,
         "service_why": beginning.service_why, "runbook": plan.id if plan else None, "runbook_why": beginning.why,
-        "alert": beginning.alert_id, "source": beginning.source,
+        "alert": beginning.alert_id, "name": beginning.alert.name if beginning.alert else None,
+        "source": beginning.source,
     }  # fmt: skip
     new = [NewEvent(kind=EventKind.OPENED, payload=opened, actor=beginning.actor, key="opened")]
     if plan is not None:

@@ -16,7 +16,7 @@ from quell.incident.event import Event, EventKind
 from quell.incident.finding import WORST_FIRST, Health
 from quell.incident.incident import ENDED, Incident
 from quell.runbook.plan import Plan
-from quell.web.words import State, event_tone, node_of, signal_name, span, state_of, told
+from quell.web.words import State, alert_name, event_tone, listed, node_of, signal_name, span, state_of, told
 
 _K = EventKind
 EVIDENCE_CHARS = 800
@@ -24,6 +24,8 @@ EVIDENCE_CHARS = 800
 TIMELINE_ROWS = 14
 TIMELINE_CHARS = 140
 TARGET_ROWS = 12
+ALERT_NAMES = 3
+_ALERTS = (_K.OPENED, _K.ALERT_JOINED, _K.ALERT_RESOLVED)
 HASH_SIGNS = 8
 
 
@@ -147,11 +149,14 @@ def _short(text: str) -> str:
 
 def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> Iterator[Signal]:
     """What the users feel, as far as the signals tell: the alert, and the checks that verification watches."""
-    count = len(incident.firing)
-    if count:
-        yield Signal("Alert", "firing", message="" if count == 1 else f"{count} alerts")
-    elif incident.resolved_alerts:
-        yield Signal("Alert", "resolved")
+    alerts = incident.firing or incident.resolved_alerts
+    if alerts:
+        names = {
+            e.payload["alert"]: alert_name(e.payload) for e in events if e.kind in _ALERTS and e.payload.get("alert")
+        }
+        shown = [name for alert in alerts if (name := names.get(alert))][:ALERT_NAMES]
+        more = [f"{len(alerts) - len(shown)} more"] if shown and len(alerts) > len(shown) else []
+        yield Signal("Alert", "firing" if incident.firing else "resolved", message=listed([*shown, *more]))
     newest: dict[str, Any] = next(
         (e.payload["signals"] for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), {}
     )

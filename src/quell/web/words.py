@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from quell.incident.alert import called
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
 from quell.runbook.plan import Plan
@@ -86,6 +87,19 @@ def _opened(p: Mapping[str, Any]) -> str:
     return f"Opened: {p['title']}" + (f" · runbook {p['runbook']}" if p.get("runbook") else "")
 
 
+def alert_name(p: Mapping[str, Any], otherwise: str = "") -> str:
+    """The alert that an event is about, as people call it. Its id means nothing to them."""
+    return called(p["name"], p.get("labels") or {}) if p.get("name") else otherwise
+
+
+def labels_of(alert: Mapping[str, Any]) -> str:
+    """What a stored alert carries besides its name, severity and service."""
+    labels = {
+        name: value for name, value in alert["labels"].items() if name not in ("alertname", "severity", "service")
+    }
+    return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
 def _checked(p: Mapping[str, Any]) -> str:
     finding = p["finding"]
     return _why(f"{finding['name'] or finding['check']} {finding['status'].replace('_', ' ')}", finding["message"])
@@ -122,8 +136,8 @@ def _notified(p: Mapping[str, Any]) -> str:
 
 _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.OPENED: _opened,
-    _K.ALERT_JOINED: lambda p: _why("Another alert joined", p.get("why")),
-    _K.ALERT_RESOLVED: lambda p: _why("Alert resolved", p.get("why")),
+    _K.ALERT_JOINED: lambda p: _why(f"{alert_name(p, 'Another alert')} joined", p.get("why")),
+    _K.ALERT_RESOLVED: lambda p: _why(f"{alert_name(p, 'An alert')} resolved", p.get("why")),
     _K.RUN_STARTED: lambda p: _why(f"Run {p['number']} started", p.get("reason")),
     _K.RUN_ENDED: lambda p: _why(f"Run {p['number']} ended {p['outcome']}", p.get("reason")),
     _K.CHECK_FINISHED: _checked,
