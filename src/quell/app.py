@@ -28,7 +28,7 @@ from quell.incident.incident import Incident
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve
 from quell.intake.thresholds import SOURCE, Place, Thresholds
-from quell.library import Library, load_library
+from quell.library import Library, State, load_library
 from quell.life import Errands, Kick, stay_alive, watch
 from quell.ports import SourceType
 from quell.probe import World, make_client, resolve_secret
@@ -132,11 +132,11 @@ class App:
     async def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""
         self.library = await asyncio.to_thread(load_library, self.settings.runbook_paths, self.vocabulary)
-        for broken in self.library.broken:
-            _log.error("runbook_broken", file=broken.file, problems=[str(problem) for problem in broken.problems])
-        for problem in self.library.warnings:
-            if problem.severity == "error":
-                _log.warning("runbook_problem", problem=str(problem))
+        for entry in self.library.entries:
+            if entry.state in (State.BROKEN, State.PROBLEMS):
+                told = _log.error if entry.state is State.BROKEN else _log.warning
+                problems = [str(problem) for problem in entry.problems if problem.severity == "error"]
+                told(f"runbook_{entry.state.value}", file=entry.file, problems=problems)
         return self.library
 
     def _thresholds(self) -> Thresholds:

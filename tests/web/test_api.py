@@ -13,6 +13,9 @@ from tests.web.house import House
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house"))
     (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
+    house.runbook("lost")
+    lost = house.folder / "runbooks" / "lost.yaml"
+    lost.write_text(lost.read_text().replace("then: [back]", "then: [bakc]"))
     for number in range(6):
         house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
     with house:
@@ -151,8 +154,13 @@ def test_unknown_approvals_are_404(house: House) -> None:
 
 def test_runbooks_with_the_broken_ones(house: House) -> None:
     told = house.http.get("/api/v1/runbooks").json()
-    assert "shop-errors" in [one["id"] for one in told["runbooks"]]
+    runs = {one["id"]: one for one in told["runbooks"]}
+    assert (runs["shop-errors"]["state"], runs["shop-errors"]["problems"]) == ("ok", [])
+    assert runs["lost"]["state"] == "problems"
+    problem = next(one for one in runs["lost"]["problems"] if one["severity"] == "error")
+    assert (problem["rule"], problem["found"], problem["nearest"]) == ("undefined-remediation", "bakc", "back")
     broken = told["broken"][0]
+    assert broken["state"] == "broken"
     assert broken["file"].endswith("broken.yaml")
     assert all(problem["message"] and problem["line"] for problem in broken["problems"])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quell.runbook.outline import outline
 from tests.servers.chromium import Chromium, Page
 from tests.servers.process import wait_until
 from tests.web.house import House, alerts
@@ -227,6 +228,38 @@ def test_runbooks_and_alerts(house: House, chromium: Chromium) -> None:
         assert fits(page)
         page.open(house.url)
         wait_until(lambda: "could not be read" in page.text("#notice"), "the notice")
+
+
+def test_a_runbook_says_what_it_does_and_what_is_wrong_with_it(house: House, chromium: Chromium) -> None:
+    lost = house.folder / "runbooks" / "lost.yaml"
+    house.runbook("lost")
+    lost.write_text(lost.read_text().replace("then: [back]", "then: [bakc]"))
+    bad = house.folder / "runbooks" / "bad.yaml"
+    bad.write_text(lost.read_text().replace("id: lost", "id: bad").replace("pool.critical", "pol.critical"))
+    house.http.post("/api/v1/reload")
+    with chromium.page(*PHONE) as page:
+        page.open(house.url)
+        assert "1 runbook runs with problems" in page.text("#notice")
+        page.open(f"{house.url}/runbooks")
+        assert page.text("a[href='/runbooks/lost'] .chip") == "problems"
+        assert "'bakc'" in page.text("a[href='/runbooks/lost']")
+        assert page.text("a[href='/runbooks/shop-errors'] .chip") == "ok"
+        assert fits(page)
+        page.click("a[href='/runbooks/lost']")
+        assert "It runs, with problems" in page.text(".card")
+        assert "did you mean back?" in page.text(".card")
+        plan = house.app.library.plan("lost")
+        assert page.eval("document.querySelector('.outline').textContent") == outline(plan)
+        assert page.eval(LOADED) < FIRST_LOAD * 2, "the drawing, which comes last, is half of it"
+        assert fits(page)
+        page.open(f"{house.url}/runbooks/bad")
+        assert "It cannot run" in page.text(".card")
+        assert "did you mean pool?" in page.text(".card")
+        assert "otherwise" not in page.text(".card")
+        assert fits(page)
+    for file in (lost, bad):
+        file.unlink()
+    house.http.post("/api/v1/reload")
 
 
 def test_what_is_not_there_is_a_page_too(house: House, chromium: Chromium) -> None:

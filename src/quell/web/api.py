@@ -15,7 +15,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.incident.incident import Incident, Status
-from quell.library import Broken
+from quell.library import Entry
 from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
 from quell.web.answers import Json, problem_json
@@ -189,16 +189,15 @@ async def deny(request: Request, app: Hub, approval: Name) -> Json:
 
 @router.get("/api/v1/runbooks", tags=["runbooks"])
 async def runbooks(app: Hub) -> Json:
-    """Those that run, and those that do not with every problem."""
+    """Those that run and those that do not, each with its state and every problem."""
     return Json(_library(app))
 
 
 def _library(app: App) -> dict[str, Any]:
     library = app.library
     return {
-        "runbooks": [brief(plan) for plan in library.plans.values()],
-        "broken": [_broken(one) for one in library.broken],
-        "warnings": [problem_json(problem) for problem in library.warnings],
+        "runbooks": [brief(one.plan) | _soundness(one) for one in library.entries if one.runs and one.plan],
+        "broken": [{"id": one.runbook, "file": one.file} | _soundness(one) for one in library.broken],
     }
 
 
@@ -211,8 +210,9 @@ def brief(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _broken(one: Broken) -> dict[str, Any]:
-    return {"id": one.runbook, "file": one.file, "problems": [problem_json(problem) for problem in one.problems]}
+def _soundness(one: Entry) -> dict[str, Any]:
+    """``ok``, ``warnings``, ``problems`` (errors that a run survives) or ``broken`` (it does not run), and why."""
+    return {"state": one.state, "problems": [problem_json(problem) for problem in one.problems]}
 
 
 @router.get("/api/v1/runbooks/{runbook}", tags=["runbooks"], response_model=Plan)
@@ -228,11 +228,10 @@ async def runbook_drawn(app: Hub, runbook: Name) -> Response:
 
 def runnable(app: App, runbook: str) -> Plan:
     """Raises ``NotFound``, and ``InvalidInput`` when it is there and broken."""
-    if runbook not in app.library.plans:
-        for one in app.library.broken:
-            if one.runbook == runbook:
-                raise InvalidInput(one.problems or [Problem("the runbook does not load", file=one.file)])
-    return app.library.plan(runbook)
+    entry = app.library.entry(runbook)
+    if entry.plan is None or not entry.runs:
+        raise InvalidInput(entry.problems or [Problem("the runbook does not load", file=entry.file)])
+    return entry.plan
 
 
 @router.get("/api/v1/alerts", tags=["alerts"])

@@ -18,8 +18,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from quell.app import App
 from quell.errors import NotFound, Refused
 from quell.incident.incident import ENDED, Incident
+from quell.runbook.outline import outline
 from quell.web.answers import wants_page
-from quell.web.api import After, Name, after_of, app_of, live_of, runnable, stream
+from quell.web.api import After, Name, after_of, app_of, live_of, stream
 from quell.web.gate import SESSION, same_token, session_of
 from quell.web.live import LIST, Regions
 from quell.web.reading import form_body, spoken_by
@@ -70,7 +71,7 @@ async def list_regions(app: App, address: str = "", *, everything: bool = False)
     rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
     more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")
     return newest, {
-        "notice": render("_notice.html", broken=app.library.broken, aside=len(aside), loaded=len(app.library.plans)),
+        "notice": render("_notice.html", states=[one.state for one in app.library.entries], aside=len(aside)),
         "list": render("_list.html", rows=rows, more=more, address=address),
     }
 
@@ -101,13 +102,15 @@ async def incident(request: Request, incident: Name, all: bool = False) -> Respo
 
 @router.get("/runbooks")
 async def runbooks(request: Request) -> Response:
-    library = app_of(request).library
-    return _page(request, "runbooks.html", library=library)
+    return _page(request, "runbooks.html", entries=app_of(request).library.entries)
 
 
 @router.get("/runbooks/{runbook}")
 async def runbook(request: Request, runbook: Name) -> Response:
-    return _page(request, "runbook.html", plan=runnable(app_of(request), runbook))
+    """One that does not run has a page too: its problems are what somebody looks for."""
+    entry = app_of(request).library.entry(runbook)
+    text = outline(entry.plan) if entry.plan else ""
+    return _page(request, "runbook.html", entry=entry, plan=entry.plan, outline=text)
 
 
 @router.get("/alerts")
