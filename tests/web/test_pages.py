@@ -80,7 +80,11 @@ def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chrom
         assert -1 not in places, dict(zip(parts, places, strict=True))
         assert places == sorted(places)
         assert page.text(".buttons").split("\n") == ["Approve", "Deny", "Take over"]
-        assert page.eval("document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight")
+        in_view = "document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight"
+        assert page.eval(in_view)
+        page.devtools("Emulation.setDeviceMetricsOverride", width=390, height=500, deviceScaleFactor=1, mobile=False)
+        assert page.eval("document.querySelector('.ask').getBoundingClientRect().bottom > innerHeight + 100")
+        assert page.eval(in_view), "they stay in view however long the card is"
         assert fits(page)
 
 

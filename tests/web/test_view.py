@@ -29,7 +29,7 @@ def test_a_storm_is_a_few_names_and_a_number(house: House) -> None:
     incident = house.alert("Storm", pod="0")
     for number in range(1, 9):
         assert house.alert("Storm", pod=str(number)) == incident
-    assert "<small>Storm, Storm pod=1, Storm pod=2 and 6 more</small>" in text(house, incident)
+    assert "<small>9 × Storm</small>" in text(house, incident)
 
 
 def test_alerts_of_one_name_are_told_apart_in_their_list(house: House) -> None:
@@ -38,3 +38,10 @@ def test_alerts_of_one_name_are_told_apart_in_their_list(house: House) -> None:
     page = house.http.get("/alerts").text
     assert "<code>pod=left</code>" in page
     assert "<code>pod=right</code>" in page
+
+
+def test_an_alert_that_outlives_its_incident_is_explained(house: House) -> None:
+    house.set(errors="12.4")
+    incident = house.alert("ShopErrors", pod="late")
+    house.until(incident, "resolved")
+    assert "<small>ShopErrors (not reported as resolved yet)</small>" in text(house, incident)

@@ -118,8 +118,8 @@ def result_row(label: str, payload: Mapping[str, Any]) -> Row:
 def _opened(event: Event, known: Known) -> list[Row]:
     told = event.payload
     facts = [told["title"], told["severity"], told.get("service") or "no service", f"incident {event.stream_id}"]
-    more = [told.get("runbook_why") if told.get("runbook") else f"no runbook: {told.get('runbook_why') or ''}"]
-    return [Row(" · ".join(facts), "opened", "●", "bold", more=under([str(one or "") for one in more]))]
+    why = told.get("runbook_why") or ("" if told.get("runbook") else "no runbook")
+    return [Row(" · ".join(facts), "opened", "●", "bold", more=under([why]))]
 
 
 def _run_started(event: Event, known: Known) -> list[Row]:

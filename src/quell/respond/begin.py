@@ -79,7 +79,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
         place=(context.environment, context.region), group_key=beginning.group_key,
     )  # fmt: skip
     if plan is None:
-        page = escalate.Page(context=context, escalation=Escalation(), reason=f"No runbook: {beginning.why}")
+        page = escalate.Page(context=context, escalation=Escalation(), reason=beginning.why)
         means.durable.start_in(connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
     return context, told
 

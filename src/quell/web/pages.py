@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from quell.app import App
 from quell.errors import NotFound, Refused
 from quell.incident.incident import ENDED, Incident
+from quell.library import State
 from quell.runbook.outline import outline
 from quell.web.answers import wants_page
 from quell.web.api import After, Name, after_of, app_of, live_of, stream
@@ -102,7 +103,9 @@ async def incident(request: Request, incident: Name, all: bool = False) -> Respo
 
 @router.get("/runbooks")
 async def runbooks(request: Request) -> Response:
-    return _page(request, "runbooks.html", entries=app_of(request).library.entries)
+    worst = list(State)[::-1]
+    entries = sorted(app_of(request).library.entries, key=lambda entry: worst.index(entry.state))
+    return _page(request, "runbooks.html", entries=entries)
 
 
 @router.get("/runbooks/{runbook}")

@@ -5,6 +5,7 @@ Pure: an incident, its events and its Plan in, plain rows out. Never does: HTML,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -151,12 +152,9 @@ def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> I
     """What the users feel, as far as the signals tell: the alert, and the checks that verification watches."""
     alerts = incident.firing or incident.resolved_alerts
     if alerts:
-        names = {
-            e.payload["alert"]: alert_name(e.payload) for e in events if e.kind in _ALERTS and e.payload.get("alert")
-        }
-        shown = [name for alert in alerts if (name := names.get(alert))][:ALERT_NAMES]
-        more = [f"{len(alerts) - len(shown)} more"] if shown and len(alerts) > len(shown) else []
-        yield Signal("Alert", "firing" if incident.firing else "resolved", message=listed([*shown, *more]))
+        status = "firing" if incident.firing else "resolved"
+        late = " (not reported as resolved yet)" if incident.firing and incident.status in ENDED else ""
+        yield Signal("Alert", status, message=_named(alerts, events) + late)
     newest: dict[str, Any] = next(
         (e.payload["signals"] for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), {}
     )
@@ -166,6 +164,18 @@ def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> I
             yield Signal(signal_name(name, plan), newest[name]["now"], "", newest[name].get("message", ""))
         elif finding is not None:
             yield Signal(signal_name(name, plan), finding["status"], "", finding["message"])
+
+
+def _named(alerts: Sequence[str], events: Sequence[Event]) -> str:
+    """A few alerts one by one, many by their name and number: ``28 × PoolFull and Slow``."""
+    told = {e.payload["alert"]: e.payload for e in events if e.kind in _ALERTS and e.payload.get("name")}
+    known = [told[alert] for alert in alerts if alert in told]
+    if len(known) <= ALERT_NAMES:
+        return listed(alert_name(one) for one in known)
+    counts = Counter(one["name"] for one in known).most_common()
+    names = [f"{count} × {name}" if count > 1 else name for name, count in counts[:ALERT_NAMES]]
+    more = sum(count for _, count in counts[ALERT_NAMES:])
+    return listed([*names, f"{more} more" if more else ""])
 
 
 # What is asked of people.

@@ -73,6 +73,11 @@ def signal_name(name: str, plan: Plan | None) -> str:
 # Events.
 
 
+def receivers(names: Iterable[str]) -> str:
+    """Who was told; ``log:`` alone, which is the server's log, without its colon."""
+    return listed(dict.fromkeys(name.removesuffix(":") for name in names))
+
+
 def told(event: Event) -> str:
     """One event as one line."""
     teller = _TOLD.get(event.kind)
@@ -131,7 +136,9 @@ def _watching(p: Mapping[str, Any]) -> str:
 
 def _notified(p: Mapping[str, Any]) -> str:
     delivered = p.get("delivered", True)
-    return _why(f"{'Told' if delivered else 'Could not tell'} {p['to']}", "" if delivered else p.get("detail"))
+    return _why(
+        f"{'Told' if delivered else 'Could not tell'} {receivers([p['to']])}", "" if delivered else p.get("detail")
+    )
 
 
 _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
@@ -150,7 +157,7 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.VERIFICATION_STARTED: _watching,
     _K.VERIFICATION_FINISHED: lambda p: _why(f"Verified: {p['verdict'].replace('_', ' ')}", p.get("reason")),
     _K.NOTIFIED: _notified,
-    _K.ESCALATED: lambda p: _why(f"Escalated to {listed(p.get('to', ())) or 'nobody'}", p["reason"]),
+    _K.ESCALATED: lambda p: _why(f"Escalated to {receivers(p.get('to', ())) or 'nobody'}", p["reason"]),
     _K.ACKNOWLEDGED: lambda p: f"Acknowledged by {p['by']}",
     _K.TAKEN: lambda p: _why(f"Taken over by {p['by']}", p.get("reason")),
     _K.RETURNED: lambda p: _why(f"Given back by {p['by']}", p.get("reason")),
@@ -210,7 +217,8 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
     if incident.waiting:
         return _waiting(incident.waiting, plan)
     if incident.assignee:
-        return State(_why(f"{incident.assignee} has taken over", incident.reason), "warn")
+        why = next((event.payload.get("reason") for event in reversed(events) if event.kind is _K.TAKEN), "")
+        return State(_why(f"{incident.assignee} has taken over", why), "warn")
     match incident.status:
         case Status.DIAGNOSING:
             return State(_diagnosing(incident, plan), "busy")
@@ -254,6 +262,9 @@ def _verifying(events: Sequence[Event], plan: Plan | None) -> State:
 
 def _escalated(incident: Incident) -> str:
     who = f"{incident.acknowledged_by} is on it" if incident.acknowledged_by else "A person is needed"
+    refused = str(incident.refusals[-1]["reason"]) if incident.refusals and not incident.deeds else ""
+    if refused and refused not in incident.reason:  # "all has been tried" hides that nothing was done
+        return f"{who}; nothing ran: {refused}"
     return _why(who, incident.reason)
 
 
