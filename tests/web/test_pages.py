@@ -82,6 +82,8 @@ def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chrom
         assert page.text(".buttons").split("\n") == ["Approve", "Deny", "Take over"]
         in_view = "document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight"
         assert page.eval(in_view)
+        name_ends = "document.querySelector('[name=by]').getBoundingClientRect().bottom"
+        assert page.eval(f"{name_ends} <= document.querySelector('.buttons').getBoundingClientRect().top")
         page.devtools("Emulation.setDeviceMetricsOverride", width=390, height=500, deviceScaleFactor=1, mobile=False)
         assert page.eval("document.querySelector('.ask').getBoundingClientRect().bottom > innerHeight + 100")
         assert page.eval(in_view), "they stay in view however long the card is"
@@ -270,4 +272,6 @@ def test_what_is_not_there_is_a_page_too(house: House, chromium: Chromium) -> No
     with chromium.page(*PHONE) as page:
         page.open(f"{house.url}/incidents/none")
         assert page.text("h1") == "no incident 'none'"
+        assert page.count("main a[href='/']") == 1
+        assert page.count("main a[href='/incidents/none']") == 0, "looking again at what is not there helps nobody"
         assert fits(page)
