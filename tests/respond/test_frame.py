@@ -372,12 +372,17 @@ async def test_what_was_approved_may_grow_a_little(
             assert ([one["rule"] for one in now.refusals], client.dbsize()) == (rules, left)
 
 
-async def test_a_guard_counts_under_every_spelling_of_the_parameter(tmp_path: Path) -> None:
-    act = (
-        "- {id: fix, type: automated, guard: {script: [nothing]}, action: {type: run_script, config: {script: @/do}}}\n"
-    )
+@pytest.mark.parametrize(
+    ("guard", "why"), [("script: [nothing]", "does not have"), ("undoSql: [nothing]", "undo_sql must")]
+)
+async def test_a_guard_counts_under_every_spelling_and_one_that_guards_nothing_is_a_no(
+    tmp_path: Path, guard: str, why: str
+) -> None:
+    act = f"- {{id: fix, type: automated, guard: {{{guard}}}, action: {{type: run_script, config: {{script: @/do, undo_sql: x}}}}}}\n"
     async with house(tmp_path, runbook(FIX, act)) as home:
-        assert (await refusal(home, await home.fire()))["rule"] == "guard"
+        told = await refusal(home, await home.fire())
+        assert told["rule"] == "guard"
+        assert why in told["reason"]
         assert home.effects == []
 
 

@@ -251,8 +251,9 @@ class Frame:
             service=request.context.service and (prepared.kind.service_of(prepared.params) or request.context.service),
             asks_approval=request.act.requires_approval, approved=approved,
             guard=request.act.guard.spelled(spellings(prepared.kind.params)),
-            mode=request.context.mode, taken_by=incident.assignee, trigger_gone=gone,
-            undoing=request.undoes is not None, own_undo=request.is_own_undo, ended=incident.status in ENDED,
+            mode=request.context.mode, taken_by=None if request.late else incident.assignee, trigger_gone=gone,
+            undoing=request.undoes is not None, own_undo=request.is_own_undo,
+            ended=incident.status in ENDED and not request.late,
         )  # fmt: skip
 
     async def _execute(

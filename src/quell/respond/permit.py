@@ -14,8 +14,10 @@ from quell.engine import leases, ledger
 from quell.errors import Refused
 from quell.incident.action import Preview
 from quell.incident.event import EventKind, NewEvent
+from quell.incident.incident import ENDED
 from quell.respond.means import Means
 from quell.respond.prepared import Prepared, Request
+from quell.store import queries
 
 POSTCONDITION_S = 60.0
 SPARE_S = 60.0
@@ -64,6 +66,9 @@ async def intend(
     found: list[ledger.Intent | None] = []
 
     def write(connection: sa.Connection) -> None:
+        # Somebody may have ended it since the guard looked.
+        if not request.late and queries.incident(connection, request.context.incident).status in ENDED:
+            raise Refused("incident_ended", "the incident has ended")
         if busy := lease(means, connection, request, prepared, preview):
             raise Refused("target_busy", f"the target was leased meanwhile: {busy}")
         found.append(ledger.intend(connection, ask, means.database.now_us(connection)))

@@ -30,7 +30,10 @@ CONFIRM_POLL_S = 0.25
 
 
 class Request(BaseModel):
-    """What the interpreter asks of the frame. ``undoes``: the effect this pass takes back, ``undone`` whose it was."""
+    """What the interpreter asks of the frame. ``undoes``: the effect this pass takes back, ``undone`` whose it was.
+
+    ``late``: somebody asked for it after the incident.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +47,7 @@ class Request(BaseModel):
     clauses: tuple[str, ...] = ()
     undoes: Effect | None = None
     undone: str = ""
+    late: bool = False
 
     @property
     def is_own_undo(self) -> bool:
