@@ -99,7 +99,8 @@ class CheckType:
     """``plugins/checks/<name>.py``: ``Params``, ``FACTS`` (or ``facts(params)``), ``run(params, probe)``.
 
     Optional: ``ALIASES``, ``lag(config, scrape_s)`` (seconds until the evidence can show a change; default 0),
-    ``hint(config)`` (what lint should warn about, a line each, or None), ``SIGNAL`` (False: it tells what was, not how
+    ``hint(config)`` (what lint should warn about where ``value`` is read, a line each, or None), ``gate(config)`` (the
+    same where ``verify.require`` takes a series for a yes), ``SIGNAL`` (False: it tells what was, not how
     things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
     are one string). ``config`` is what was written, templates not filled.
     """
@@ -111,6 +112,7 @@ class CheckType:
     aliases: tuple[str, ...] = ()
     lag: Callable[[Mapping[str, Any], float], float] = lambda config, scrape_s: 0.0
     hint: Callable[[Mapping[str, Any]], str | None] = lambda config: None
+    gate: Callable[[Mapping[str, Any]], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
     doc: str = ""

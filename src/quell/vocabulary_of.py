@@ -63,7 +63,8 @@ class Words(Mapping[str, W], Generic[K, W]):
 def _check(kind: CheckType, scrape_s: float) -> CheckWord:
     return CheckWord(
         name=kind.name, facts=kind.facts, faults=lambda config: faults_of(kind.params, config),
-        lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, signal=kind.signal, shell=kind.shell,
+        lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, gate=kind.gate, signal=kind.signal,
+        shell=kind.shell,
     )  # fmt: skip
 
 

@@ -23,8 +23,9 @@ def _no_faults(config: Config) -> list[Fault]:
 class CheckWord:
     """A check type: the facts it publishes with this config, what is wrong with it, how late its evidence is.
 
-    ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell reads when
-    they are one string.
+    ``hint``: what may not be meant where its ``value`` is read; ``gate``: where a verification requires it to give a
+    series. ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell
+    reads when they are one string.
     """
 
     name: str
@@ -32,6 +33,7 @@ class CheckWord:
     faults: Callable[[Config], list[Fault]] = _no_faults
     lag_s: Callable[[Config], float] = lambda config: 0.0
     hint: Callable[[Config], str | None] = lambda config: None
+    gate: Callable[[Config], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
 

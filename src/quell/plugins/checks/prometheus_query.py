@@ -131,13 +131,28 @@ def hint(config: Mapping[str, Any]) -> str | None:
     if shape is None:
         return None
     if shape.ratios:
-        return (
-            f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
-            "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
-        )
+        return _raw_ratio(shape)
     if shape.single or config.get("per") or config.get("reduce") or _promql.level_of(str(query)):
         return None
     return "the query may give several series where one value is asked; aggregate it, or say reduce or per"
+
+
+def gate(config: Mapping[str, Any]) -> str | None:
+    """Why a series may not mean yes: the query gives one whatever its value, or divides raw series."""
+    query = config.get("query")
+    shape = _promql.read(query) if isinstance(query, str) else None
+    if shape is None:
+        return None
+    if not shape.may_be_empty:
+        return "the query compares nothing, so it gives a series whatever the value; say how much is enough (… > 5)"
+    return _raw_ratio(shape) if shape.ratios else None
+
+
+def _raw_ratio(shape: _promql.Shape) -> str:
+    return (
+        f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
+        "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
+    )
 
 
 async def run(params: Params, probe: Probe) -> Reading:
