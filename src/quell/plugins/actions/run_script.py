@@ -27,13 +27,13 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _database, _program, _sql
-from quell.ports import Effect, Preview, Probe, Risk
+from quell.ports import Connects, Effect, Preview, Probe, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -50,7 +50,7 @@ class Params(PortParams):
     """The catalogue's service this is about; by default the incident's."""
     target: str | None = Field(default=None, min_length=1, max_length=500)
     """What it acts on, if not the script or what the SQL names: one run at a time, and what a ``rate`` counts."""
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_sql.DIALECTS), unless=("command",))] = None
     """The connection that the SQL runs on; may be left out when there is only one."""
     sql: tuple[str, ...] = Field(default=(), max_length=20)
     undo_sql: tuple[str, ...] = Field(default=(), max_length=20, validation_alias=AliasChoices("undo_sql", "undoSql"))

@@ -32,7 +32,7 @@ from quell.plugins.checks import _prometheus_api as api
 from quell.plugins.checks import _promql
 from quell.plugins.checks._durations import Moment, Seconds, seconds_or_none
 from quell.plugins.checks._series import Sample, group, measure
-from quell.ports import FactSpec, Missing, Observation, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Observation, Probe, Reading
 
 Reducer = Literal["last", "min", "max", "avg", "sum", "count", "p95", "delta", "rate"]
 ACROSS = ("max", "min", "sum", "avg", "count")
@@ -70,7 +70,7 @@ class Params(ports.Params):
     """An older sample is no data."""
     ready_value: float = 1.0
     """The value of a series that counts as ready in ``ready_count``."""
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("prometheus",))] = None
     """The Prometheus to ask; may be left out when there is only one."""
     at: Moment | None = None
     max_series: int = Field(default=10_000, ge=1, le=50_000)
