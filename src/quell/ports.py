@@ -23,9 +23,9 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "ActionType", "Alert", "CheckType", "Connection", "Driver", "DriverType", "Effect", "FactSpec", "Fleet", "Message",
-    "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading", "Release", "Replica", "Risk",
-    "Service", "ServiceState", "SourceType",
+    "ActionType", "Alert", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect", "FactSpec", "Fleet",
+    "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading", "Release", "Replica",
+    "Risk", "Service", "ServiceState", "SourceType",
 ]  # fmt: skip
 
 
@@ -37,6 +37,23 @@ class Params(BaseModel):
     """The parent of every plug-in's parameters: frozen, unknown keys refused, snake_case or camelCase."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Connects:
+    """Marks a parameter that names a connection of one of these types: ``Annotated[str, Connects(("redis",))]``.
+
+    ``default``: left out, the only such connection is taken (as ``Probe.connection`` does), so there must be one.
+    ``unless``: not when one of these other parameters is given. ``before``: only what stands before this mark is the
+    name, and none of it is when ``unless`` holds. ``option``: (parameter, option): the name may as well be in that
+    option of the connection in that parameter.
+    """
+
+    types: tuple[str, ...]
+    default: bool = True
+    unless: tuple[str, ...] = ()
+    before: str = ""
+    option: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +126,8 @@ class CheckType:
     """``plugins/checks/<name>.py``: ``Params``, ``FACTS`` (or ``facts(params)``), ``run(params, probe)``.
 
     Optional: ``ALIASES``, ``lag(config, scrape_s)`` (seconds until the evidence can show a change; default 0),
-    ``hint(config)`` (what lint should warn about, a line each, or None), ``SIGNAL`` (False: it tells what was, not how
+    ``hint(config)`` (what lint should warn about where ``value`` is read, a line each, or None), ``gate(config)`` (the
+    same where ``verify.require`` takes a series for a yes), ``SIGNAL`` (False: it tells what was, not how
     things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
     are one string). ``config`` is what was written, templates not filled.
     """
@@ -121,6 +139,7 @@ class CheckType:
     aliases: tuple[str, ...] = ()
     lag: Callable[[Mapping[str, Any], float], float] = lambda config, scrape_s: 0.0
     hint: Callable[[Mapping[str, Any]], str | None] = lambda config: None
+    gate: Callable[[Mapping[str, Any]], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
     doc: str = ""

@@ -44,7 +44,7 @@ def _check(name: str, module: ModuleType) -> CheckType:
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
         (lambda config: constant) if constant is not None else _need(module, "facts")
     )
-    optional = {key: getattr(module, key) for key in ("lag", "hint") if hasattr(module, key)}
+    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
         aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),

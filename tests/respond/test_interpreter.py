@@ -124,10 +124,17 @@ async def test_what_cannot_be_told_stays_open_and_pages(tmp_path: Path) -> None:
         assert (now.status, now.verdict, now.ended_at) == (Status.ESCALATED, "cannot_tell", None)
 
 
-async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("require", "said"),
+    [
+        ("load.value > 5", "load.value > 5"),
+        ("{type: shell_command, config: {command: [cat, @/load]}, interpret: {healthy: value > 5}}", "shell_command"),
+    ],
+)
+async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path, require: str, said: str) -> None:
     """Drained: the error rate is zero because nobody asks."""
     load = "{id: load, type: shell_command, config: {command: [cat, @/load]}, interpret: {healthy: value >= 0}}"
-    verify = "verify: {signals: [state], require: 'load.value > 5', stable_for: 0.1s, within: 0.6s, every: 0.05s}"
+    verify = f"verify: {{signals: [state], require: {require}, stable_for: 0.1s, within: 0.6s, every: 0.05s}}"
     book = runbook(FIX, ONE, verify=verify, diagnostics=f"- {STATE}\n- {load}")
     (tmp_path / "load").write_text("0")
     async with house(tmp_path, book) as home:
@@ -136,7 +143,15 @@ async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path) -> No
         assert (now.verdict, now.ended_at) == ("cannot_tell", None)
         told = (await home.told_of(incident, EventKind.VERIFICATION_FINISHED))[0]
         assert told["signals"]["state"]["now"] == "healthy"
-        assert "load.value > 5" in told["reason"]
+        assert f"require does not hold: {said}" in told["reason"]
+
+
+async def test_a_required_check_that_is_healthy_lets_the_verdict_be(tmp_path: Path) -> None:
+    require = "{type: shell_command, command: [echo, '9'], interpret: {healthy: value > 5}}"
+    verify = f"verify: {{signals: [state], require: {require}, stable_for: 0.1s, within: 1.5s, every: 0.05s}}"
+    async with house(tmp_path, runbook(FIX, ONE, verify=verify)) as home:
+        now = await home.over(await home.fire())
+        assert (now.outcome, now.verdict) == ("resolved", "recovered")
 
 
 # Decisions.

@@ -215,10 +215,15 @@ class Decision(Word):
 
 
 class Require(Word):
-    """What must be true for a verdict to mean anything (enough traffic): a condition, or a check of its own."""
+    """What must be true for a verdict to mean anything (enough traffic): a condition, or a check of its own.
+
+    ``interpret`` says when the check is healthy; without it, when it gives a series: a PromQL comparison gives one when
+    it holds, and nothing when it does not.
+    """
 
     condition: str | None = None
     check: Call | None = None
+    interpret: Interpret | None = None
     text: str = ""
 
 

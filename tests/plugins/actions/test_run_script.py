@@ -330,7 +330,67 @@ async def test_the_dry_run_shows_the_command_and_starts_nothing(tmp_path: Path) 
     async with probe_over() as probe:
         preview = await run_script.dry_run(Params(command=("touch",), args=(str(made),)), probe)
     assert preview.call == f"touch {made}"
+    assert preview.targets == ("touch",)
     assert not made.exists()
+
+
+# -- what it acts on: two runs of one script have the same target, two scripts do not
+
+
+async def targets(written: dict[str, Any], *connections: Connection) -> tuple[str, ...]:
+    async with probe_over(*connections) as probe:
+        return (await run_script.dry_run(Params.model_validate(written), probe)).targets
+
+
+SCRIPTS = [
+    ("/opt/a.py", "python /opt/a.py", {}),
+    ("/opt/a.py", "/usr/bin/python3.11 -u -W ignore -Xdev /opt/b/../a.py --now", {}),
+    ("/opt/a.py", "/opt/a.py all", {}),
+    ("/opt/a.py", "python3 a.py", {"cwd": "/opt"}),
+    ("/opt/a.py", "./a.py", {"cwd": "/opt"}),
+    ("a.py", "python a.py b.py", {}),
+    ("b.py", "python", {"args": ["b.py"]}),
+    ("/opt/fix.sh", "bash -eu -o pipefail /opt/fix.sh x", {}),
+    ("/opt/fix.sh", "sh -euo pipefail /opt/fix.sh", {}),
+    ("/opt/fix.rb", "ruby /opt/fix.rb", {}),
+    ("python -m shop.repair", "python3 -m shop.repair all", {}),
+    ("/opt/rotate", "/opt/rotate /var/log", {}),
+    ("systemctl", "systemctl reload nginx", {}),
+    # What cannot be told is the program: too wide.
+    ("python", "python -c pass", {}),
+    ("python", "python --unheard-of x a.py", {}),
+    ("node", "node -r x a.js", {}),
+    ("bash", "bash -c a.sh", {}),
+    ("env", "env python a.py", {}),
+    ("python", "python", {}),
+    ("vip", "python a.py", {"target": "vip"}),
+]
+
+
+@pytest.mark.parametrize(("target", "command", "more"), SCRIPTS)
+async def test_a_script_is_its_own_target(target: str, command: str, more: dict[str, Any]) -> None:
+    options = [word for word in command.split() if word.startswith("-")]
+    assert await targets({"command": command.split(), "options": options, **more}) == (target,)
+
+
+async def test_sql_is_about_what_it_names_else_about_itself() -> None:
+    here = pg("postgresql://127.0.0.1/never_asked")
+    named = {"sql": "alter role {role} connection limit 5", "identifiers": {"role": "leaky"}}
+    assert await targets(named, here) == ("payments/leaky",)
+    assert await targets({**named, "target": "payments/roles"}, here) == ("payments/roles",)
+
+
+async def test_sql_that_names_nothing_is_the_same_target_whatever_its_values() -> None:
+    async def target(sql: str, **params: Any) -> str:
+        (one,) = await targets({"sql": sql, "params": params}, pg("postgresql://127.0.0.1/never_asked"))
+        return one
+
+    one = await target("update jobs set state = 'new' where id = 7")
+    assert one.startswith("payments/sql-")
+    assert await target("UPDATE jobs  SET state = 'o''k' where id = 81 ;") == one
+    assert await target("update jobs set state = 'new' where owner = 7") != one
+    bound = "delete from jobs where id = :id"
+    assert await target(bound, id=1) == await target(bound, id=2) != one
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ an undo.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -29,7 +29,7 @@ from pydantic import Field
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _database, _repoint
 from quell.plugins.actions._fields import Bytes, Seconds
-from quell.ports import Connection, Effect, FactSpec, Preview, Probe, Reading, Risk
+from quell.ports import Connection, Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.IRREVERSIBLE
@@ -66,8 +66,8 @@ class Params(PortParams):
     others. ``address``: where users reach the new primary, if not where ``to`` says.
     """
 
-    to: str = Field(min_length=1)
-    primary: str | None = None
+    to: Annotated[str, Connects(_TYPES)] = Field(min_length=1)
+    primary: Annotated[str | None, Connects(_TYPES, default=False)] = None
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""
     max_lag: Bytes = 16 * 2**20

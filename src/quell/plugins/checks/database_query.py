@@ -29,7 +29,7 @@ from quell.errors import Permanent, Transient
 from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Bytes
 from quell.plugins.checks._sql import Asked, Rows
-from quell.ports import Connection, FactSpec, Missing, Observation, Probe, Reading
+from quell.ports import Connection, Connects, FactSpec, Missing, Observation, Probe, Reading
 
 _ASK = {
     "postgresql": _postgres.ask, "postgres": _postgres.ask, "mysql": _mysql.ask, "mariadb": _mysql.ask,
@@ -56,14 +56,16 @@ class Params(ports.Params):
 
     query: str = Field(min_length=1, max_length=50_000)
     """One statement that reads. Values are named ``:name`` and bound."""
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_ASK), unless=("vantages",))] = None
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     """The values of ``:name`` in the query."""
     max_rows: int = Field(default=100, ge=1, le=10_000)
     """Rows read at most; ``truncated`` says that there were more."""
     max_bytes: Annotated[Bytes, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
     """Bytes read at most."""
-    vantages: tuple[str, ...] = Field(default=(), alias="from", max_length=20)
+    vantages: Annotated[tuple[str, ...], Connects(tuple(_ASK), default=False, option=("database", "vantages"))] = Field(
+        default=(), alias="from", max_length=20
+    )
     """Ask from each of these places: connections, or names in the connection's option ``vantages``."""
 
 

@@ -34,7 +34,7 @@ from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Seconds, moment, seconds
 from quell.plugins.checks._sql import Asked
 from quell.plugins.drivers import _folders
-from quell.ports import FactSpec, Missing, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Probe, Reading
 
 WITHIN = ("5m", "10m", "15m", "30m", "60m", "1h", "2h", "24h")
 _RELEASE: Mapping[str, FactSpec] = {
@@ -70,7 +70,7 @@ class Params(ports.Params):
     """
 
     service: str | None = None
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_ASK), default=False)] = None
     table: str = "deployments"
     columns: Mapping[str, str] = Field(default_factory=dict)
     where: str | None = Field(default=None, max_length=200)

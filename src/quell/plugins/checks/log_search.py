@@ -32,7 +32,7 @@ from quell import ports
 from quell.errors import Permanent, Transient
 from quell.plugins.checks import _logscan, _loki, _patterns, _process
 from quell.plugins.checks._durations import Bytes, Seconds, seconds_or_none
-from quell.ports import FactSpec, Missing, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Probe, Reading
 
 FACTS: Mapping[str, FactSpec] = {
     "count": "number", "rate_per_minute": "number", "samples": "list<string>", "first_at": "time", "last_at": "time",
@@ -69,7 +69,7 @@ class Params(ports.Params):
     """A field of JSON lines, or a label in Loki, to count by; see ``top`` and ``distinct``."""
     max_lines: int = Field(default=200_000, ge=1, le=5_000_000)
     max_bytes: Annotated[Bytes, Field(ge=1024, le=1024**3)] = 64 * 1024 * 1024
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("loki",), unless=("files",))] = None
     """The Loki to ask; may be left out when there is only one."""
 
     @field_validator("pattern")

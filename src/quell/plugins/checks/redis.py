@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
@@ -27,7 +27,7 @@ from redis import exceptions
 
 from quell import ports
 from quell.errors import Permanent, QuellError, Transient
-from quell.ports import Connection, FactSpec, Missing, Probe, Reading
+from quell.ports import Connection, Connects, FactSpec, Missing, Probe, Reading
 
 FACTS: Mapping[str, FactSpec] = {
     "latency": "duration:ms", "used_memory": "bytes", "maxmemory": "bytes", "memory_percent": "percent:bare",
@@ -45,7 +45,7 @@ _LENGTH = {"list": "LLEN", "stream": "XLEN", "zset": "ZCARD", "set": "SCARD", "h
 class Params(ports.Params):
     """``key`` is counted by its type."""
 
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("redis",))] = None
     """The server to ask; may be left out when there is only one."""
     key: str | None = Field(default=None, min_length=1, max_length=1024)
 
