@@ -74,16 +74,19 @@ class _Work:
     def _read(self, session: pymysql.connections.Connection[SSCursor]) -> Rows:
         rows = Rows(self._asked)
         cursor = SSCursor(session)
-        self._limit_time(session, cursor)
-        # Both: the first holds for statements that end a transaction before they run, such as create table.
-        cursor.execute("set session transaction read only")
-        cursor.execute("start transaction read only")
-        cursor.execute(self._query, dict(self._asked.params))
-        rows.head([column[0] for column in cursor.description or ()])
-        while (row := cursor.fetchone()) is not None and rows.add(row):
-            if self._stopped.is_set():
-                break
-        return rows
+        try:
+            self._limit_time(session, cursor)
+            # Both: the first holds for statements that end a transaction before they run, such as create table.
+            cursor.execute("set session transaction read only")
+            cursor.execute("start transaction read only")
+            cursor.execute(self._query, dict(self._asked.params))
+            rows.head([column[0] for column in cursor.description or ()])
+            while (row := cursor.fetchone()) is not None and rows.add(row):
+                if self._stopped.is_set():
+                    break
+            return rows
+        finally:
+            _abandon(cursor)
 
     def _limit_time(self, session: pymysql.connections.Connection[SSCursor], cursor: SSCursor) -> None:
         """MariaDB counts seconds, MySQL milliseconds, each under a name of its own."""
@@ -132,6 +135,14 @@ class _Work:
         if self._session is not None:
             with contextlib.suppress(Exception):
                 self._session._force_close()  # type: ignore[attr-defined]
+
+
+def _abandon(cursor: SSCursor) -> None:
+    """Dropped, a cursor and its result would each read the rest of the answer, however large."""
+    result = cursor._result  # type: ignore[attr-defined]
+    if result is not None:
+        result.unbuffered_active = False
+    cursor.connection = None  # type: ignore[assignment]
 
 
 def _failure(error: Exception, connection: Connection) -> QuellError:
