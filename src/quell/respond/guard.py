@@ -73,7 +73,7 @@ class ActionRule(_Rule):
     """How much of it at once: replicas added, sessions ended."""
     rate: str | None = None
     max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
-    """An older release is not rolled back by itself."""
+    """A release that was deployed longer ago, or nobody knows when, is not rolled back by itself."""
     parameters: dict[str, ParameterRule] = Field(default_factory=dict)
     """What values each parameter may have."""
 
@@ -215,11 +215,20 @@ def _refusals(question: Question, rule: ActionRule) -> Iterator[Ruling]:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
+    yield from _age(question, rule.max_release_age)
+
+
+def _age(question: Question, limit: float | None) -> Iterator[Ruling]:
+    """How old what is current may be. Where there is a limit, not knowing the age is over it."""
+    if limit is None:
+        return
     age = question.facts.get("release_age_s")
-    if rule.max_release_age is not None and isinstance(age, int | float) and age > rule.max_release_age:
+    if not isinstance(age, int | float) or isinstance(age, bool):
+        yield Ruling("max_release_age", "nobody says when the current release was deployed", None, limit)
+    elif not age <= limit:
         yield Ruling(
-            "max_release_age", f"the current release is {age:.0f} s old; only younger than {rule.max_release_age:g} s "
-            "may be rolled back by itself", age, rule.max_release_age,
+            "max_release_age", f"the current release is {age:.0f} s old; only younger than {limit:g} s "
+            "may be rolled back by itself", age, limit,
         )  # fmt: skip
 
 

@@ -170,7 +170,9 @@ class Prepared:
             reading = await bounded(self.kind.observe(self.params, self.probe), self.request.act.timeout_s)
         except (Transient, Permanent) as error:
             return dict.fromkeys(self.kind.facts, Absent(str(error), error.error_class))
-        missing = {name: Absent(why.reason, why.error_class) for name, why in reading.missing.items()}
+        missing = {
+            name: Absent(why.reason, why.error_class, at_least=why.at_least) for name, why in reading.missing.items()
+        }
         return {**missing, **reading.facts}
 
     def _program(self, text: str) -> Program:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _database, _repoint
 from quell.plugins.actions._fields import Bytes, Seconds
@@ -152,6 +153,8 @@ def _connection(probe: Probe, name: str) -> Connection:
 
 
 def _address(params: Params, to: Connection) -> tuple[str, int]:
+    if addresses.flaw(to.url):
+        raise Permanent(f"{to.name}: its address cannot be read", "invalid")
     parts = urlsplit(f"//{params.address}" if params.address else to.url)
     return parts.hostname or "127.0.0.1", parts.port or 5432
 

@@ -135,7 +135,8 @@ async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
 
 
 async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> dict[str, Any]:
-    """The first value of each read-only query. Raises ``Permanent`` (missing) when one gives no row.
+    """The first value of each read-only query. Raises ``Permanent``: missing when one gives no row, too_large or
+    invalid for a value that could not be written back as it is.
 
     What is an identifier in the statement is a value in a catalogue: ``:role`` reads ``identifiers`` too.
     """
@@ -157,7 +158,10 @@ async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> d
             if len(answer.rows) != 1:
                 how_many = "no row" if not answer.rows else "more than one row"
                 raise Permanent(f"capture {name}: the query gives {how_many}", "missing")
-            values[name] = _database.shown_rows(answer, width=4096)[0].popitem()[1]
+            try:
+                values[name] = _sql.kept(dialect, _database.first_values(answer.rows)[0])
+            except Permanent as error:
+                raise Permanent(f"capture {name}: {error}", error.error_class) from None
     return values
 
 

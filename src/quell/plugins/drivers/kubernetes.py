@@ -30,6 +30,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, model_validator
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.fleet import Release
 from quell.plugins.drivers import _deployment as words
@@ -245,8 +246,8 @@ class _Api:
         if self._access.server_name:
             options["extensions"] = {"sni_hostname": self._access.server_name}
         answer = await exchange(
-            self._client, method, self._access.url + path, what=f"kubernetes at {self._access.url}", limit=_MAX_LIST,
-            headers=headers, **options,
+            self._client, method, self._access.url + path, limit=_MAX_LIST, headers=headers,
+            what=f"kubernetes at {addresses.shown(self._access.url)}", **options,
         )  # fmt: skip
         if not answer.ok:
             raise _refused(f"{method} {path}", answer)
