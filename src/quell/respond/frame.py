@@ -26,7 +26,7 @@ from quell.ports import spellings
 from quell.respond import approve, permit, unknown
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
-from quell.respond.look import bounded
+from quell.respond.look import Quit, bounded
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
@@ -273,7 +273,8 @@ class Frame:
                 work = kind.execute(prepared.params, prepared.probe)
             effect = await bounded(work, request.act.timeout_s)
         except (Transient, Permanent) as error:
-            if error.error_class in MAY_HAVE_HAPPENED and not kind.idempotent:
+            lost = error.error_class in MAY_HAVE_HAPPENED or isinstance(error, Quit)
+            if lost and not kind.idempotent:
                 return ended(Result.UNKNOWN, str(error), error_class=error.error_class), ledger.UNKNOWN
             return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
         except Exception as error:
