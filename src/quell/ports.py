@@ -23,7 +23,8 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "ActionType", "Alert", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect", "FactSpec", "Fleet",
+    "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect", "FactSpec",
+    "Fleet",
     "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading", "Release", "Replica",
     "Risk", "Service", "ServiceState", "SourceType",
 ]  # fmt: skip
@@ -192,8 +193,51 @@ class DriverType:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person is asked to answer, all of it. ``asks``: approval (may it be done?) | step (do it by hand) |
+    happened (was it done?). ``whom``: as the runbook names them. ``silence``: when it expires, and what follows."""
+
+    approval: str
+    asks: str
+    call: str
+    hash: str = ""
+    targets: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+    clauses: tuple[str, ...] = ()
+    impact: str = ""
+    history: str = ""
+    undo: str = ""
+    risk: str = ""
+    instructions: str = ""
+    people: int = 1
+    whom: str = ""
+    expires_at: str = ""
+    silence: str = ""
+    answer: tuple[str, ...] = ()
+    """How to answer, a way each."""
+
+    @property
+    def rows(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(title, lines) in the order in which a person weighs them; what is empty is left out."""
+        change = f"{self.before} → {self.after}" if self.before and self.after else self.after or self.before
+        undo = f"{self.undo} (risk {self.risk})" if self.undo and self.risk else self.undo
+        rows = (
+            # Of the other two the instructions only say what is asked.
+            ("Do", (self.instructions if self.asks == "step" else "",)),
+            ("Call", (self.call,)), ("Targets", self.targets), ("Changes", (change,)), ("Why", self.clauses),
+            ("Users", (self.impact,)), ("Before this", (self.history,)), ("Undo", (undo,)),
+            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Answer", self.answer),
+        )  # fmt: skip
+        return tuple((title, told) for title, lines in rows if (told := tuple(line for line in lines if line)))
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """What a notifier sends. ``kind``: page | update | approval | resolved. ``sections`` are (title, lines)."""
+    """What a notifier sends. ``kind``: page | update | approval | resolved. ``sections`` are (title, lines).
+
+    ``asked``: what is to be answered, shown before everything else.
+    """
 
     kind: str
     incident: str
@@ -206,6 +250,7 @@ class Message:
     dedup_key: str = ""
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
     findings: tuple[Mapping[str, Any], ...] = ()
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

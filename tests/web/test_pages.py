@@ -75,7 +75,7 @@ def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chrom
         page.open(f"{house.url}/incidents/{name}")
         card = page.text(".ask")
         parts = [approval["hash"][:8], approval["call"], "Targets", "Changes", "Why", "errors.critical → true",
-                 "Error rate critical", "Undo", "cannot be undone", "Silence", "left, then nothing runs"]  # fmt: skip
+                 "Error rate critical", "Before", "done ", "Undo", "cannot be undone", "Silence", "left, then nothing runs"]  # fmt: skip
         places = [card.replace("\n", " ").find(part) for part in parts]
         assert -1 not in places, dict(zip(parts, places, strict=True))
         assert places == sorted(places)
@@ -88,6 +88,11 @@ def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chrom
         assert page.eval("document.querySelector('.ask').getBoundingClientRect().bottom > innerHeight + 100")
         assert page.eval(in_view), "they stay in view however long the card is"
         assert fits(page)
+        assert "critical" in page.text(".impact")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        card = page.text(".ask").replace("\n", " ")
+        assert 0 < card.find("Impact Error rate: critical, exit 0") < card.find("Before ") < card.find("Undo ")
 
 
 def test_what_others_do_arrives_without_reload(house: House, chromium: Chromium) -> None:

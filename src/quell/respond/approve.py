@@ -19,6 +19,7 @@ from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.respond.means import Context, Means
+from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
 from quell.store import queries
 from quell.store.database import now_us
@@ -61,7 +62,7 @@ async def ask(
         "after": preview.after, "why": "; ".join([why, *clauses]), "undo": preview.undo,
         "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
         "people": node.approval.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
-        "asks": asks.value,
+        "asks": asks.value, **await stakes(means, context, node, asks),
     }  # fmt: skip
 
     def store(connection: sa.Connection) -> None:

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import NotFound, Permanent, Transient
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
+from quell.respond.asked import asked_of
 from quell.respond.look import bounded
 from quell.respond.means import Context, Means, NotifierChoice
 from quell.runbook.plan import Escalation
+from quell.store import queries
+from quell.store.events import when
 
 WORKFLOW = "page"
 TOPIC = "acknowledged"
@@ -66,7 +71,7 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 
 
 class Telling(BaseModel):
-    """A message on the way: ``kind`` as in ``Message``."""
+    """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,6 +79,7 @@ class Telling(BaseModel):
     text: str
     kind: str = "approval"
     key: str
+    approval: str = ""
 
 
 class Pager:
@@ -105,7 +111,12 @@ class Pager:
         context = telling.context
         plan = await self.means.plan(context.plan)
         to = plan.escalation.primary or self.means.default_escalation or "log:"
-        message = evidence(await self.means.incident(context), telling.text, self.means.base_url, telling.kind)
+        incident = await self.means.incident(context)
+        message = evidence(incident, telling.text, self.means.base_url, telling.kind, but=telling.approval)
+        if telling.approval:
+            row = await self.means.database.read(lambda connection: queries.approval(connection, telling.approval))
+            asked = asked_of(orjson.loads(row["request"]), when(row["requested_at"]), message.url)
+            message = replace(message, asked=asked)
         return await deliver(self.means, context, to, message, telling.key)
 
     async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
@@ -183,8 +194,8 @@ def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierTyp
         raise Permanent(f"notifier {kind.name}: {'; '.join(parts)}", "invalid") from None
 
 
-def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page") -> Message:
-    """All that a person needs to take over: why, what was found, what was tried, what waits."""
+def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page", *, but: str = "") -> Message:
+    """All that a person needs to take over: why, what was found, what was tried, what waits ``but`` what is asked."""
     findings = tuple(
         {
             "check": one["check"],
@@ -198,7 +209,7 @@ def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page")
         f"{deed.call or deed.action}: {deed.result or 'running'} {deed.summary}" for deed in incident.deeds.values()
     ]
     refused = [f"{one['action']} not run: {one['reason']}" for one in incident.refusals]
-    waiting = [f"{one.call} (approve {one.approval})" for one in incident.waiting]
+    waiting = [f"{one.call} (approve {one.approval})" for one in incident.waiting if one.approval != but]
     sections = tuple(
         (title, tuple(lines))
         for title, lines in (("Tried", tried), ("Refused", refused), ("Waiting for approval", waiting))

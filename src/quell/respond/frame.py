@@ -55,7 +55,7 @@ class Frame:
         approved: dict[str, Any] = {}
         if ready["ask"]:
             asked = await step("ask", self._ask, request, ready)
-            await self._tell(request, f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}")
+            await self._tell(request, f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}", asked)
             approved = await approve.wait(self.means, request.context, asked)
             if approved["answer"] != "approved":
                 return await step("not_approved", self._not_approved, request, approved)
@@ -68,13 +68,14 @@ class Frame:
         if ended["result"] != Result.UNKNOWN.value or request.act.on_unknown != "ask":
             return ended
         asked = await step("ask_whether", unknown.ask, self.means, request, ready, ended)
-        await self._tell(request, f"{request.key}/tell_unknown", f"Did it happen? {ready['preview']['call']}")
+        await self._tell(request, f"{request.key}/tell_unknown", f"Did it happen? {ready['preview']['call']}", asked)
         said = await approve.wait(self.means, request.context, asked)
         return await step("settle", unknown.settle, self.means, request, ended, said)
 
-    async def _tell(self, request: Request, key: str, text: str) -> None:
+    async def _tell(self, request: Request, key: str, text: str, asked: Mapping[str, Any]) -> None:
         """Beside the action: whoever cannot be reached delays nothing."""
-        telling = {"context": request.context.model_dump(mode="json"), "text": text, "key": key}
+        context = request.context.model_dump(mode="json")
+        telling = {"context": context, "text": text, "key": key, "approval": asked["approval"]}
         await self.means.durable.child(TELL, key, telling)
 
     # The steps. Each may run again after a crash; each records under keys that append once.

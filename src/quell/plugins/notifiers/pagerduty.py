@@ -24,7 +24,7 @@ from quell.ports import Params as PortParams
 
 PREFIXES = ("pagerduty:",)
 ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
-_SUMMARY, _DEDUP, _LINE, _LINES = 1024, 255, 500, 50
+_SUMMARY, _DEDUP, _LINE, _LINES, _TEXT = 1024, 255, 500, 50, 4000
 _SEVERITY = {"P1": "critical", "P2": "error", "P3": "warning", "P4": "info"}
 
 
@@ -90,7 +90,13 @@ def _action(message: Message) -> str:
 
 
 def _details(message: Message) -> dict[str, Any]:
-    details: dict[str, Any] = {"incident": message.incident, "status": message.status, "text": _cut(message.text, 4000)}
+    details: dict[str, Any] = {
+        "incident": message.incident,
+        "status": message.status,
+        "text": _cut(message.text, _TEXT),
+    }
+    for title, lines in message.asked.rows if message.asked else ():
+        details[title] = _cut("\n".join(lines), _TEXT)
     if message.findings:
         details["diagnostics"] = [_finding(finding) for finding in message.findings[:_LINES]]
     for title, lines in message.sections:

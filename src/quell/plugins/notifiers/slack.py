@@ -29,6 +29,7 @@ _SEVERITY = {"P1": "🔴", "P2": "🟠", "P3": "🟡", "P4": "🔵"}
 _KIND = {"resolved": "✅", "approval": "✋", "update": "ℹ️"}
 _HEALTH = {"healthy": "✅", "warning": "⚠️", "critical": "🔴"}
 _UNKNOWN = "⚪"
+_ASKS = {"approval": "Approve this?", "step": "To do by hand", "happened": "Did this happen?"}
 _BUTTON = {"approval": "Decide", "resolved": "Open report"}
 
 
@@ -59,12 +60,15 @@ def fallback(message: Message) -> str:
 
 
 def blocks(message: Message) -> list[dict[str, Any]]:
-    """Header, fields, text, findings, sections, button."""
+    """Header, fields, what is asked or the text, findings, sections, button."""
     found: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(f"{_emoji(message)} {' '.join(message.title.split())}", _HEADER)},
         {"type": "section", "fields": _fields(message)},
     ]
-    if message.text:
+    if message.asked:
+        found.append(_section(f"*{_ASKS.get(message.asked.asks, 'To answer')}*"))
+        found += [_row(title, lines) for title, lines in message.asked.rows]
+    elif message.text:
         found.append(_section(escape(message.text)))
     if message.findings:
         found.append(_section(_listed("Diagnostics", map(_finding, message.findings))))
@@ -100,6 +104,16 @@ def _finding(finding: Mapping[str, Any]) -> str:
     words = str(finding.get("message") or "")
     line = f"{_HEALTH.get(status, _UNKNOWN)} {escape(name)}: {escape(status.replace('_', ' ') or 'unknown')}"
     return f"{line} — {escape(words)}" if words else line
+
+
+def _row(title: str, lines: tuple[str, ...]) -> dict[str, Any]:
+    """One line of what is asked. A call stands as it would be typed, in a block that nothing in it can end."""
+    if title == "Call":
+        call = _cut(escape(lines[0].replace("```", "'''")), _SECTION - 20)
+        return _section(f"*Call:*\n```{call}```")
+    if len(lines) == 1:
+        return _section(f"*{title}:* {escape(lines[0])}")
+    return _section(_listed(title, (f"• {escape(line)}" for line in lines)))
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:

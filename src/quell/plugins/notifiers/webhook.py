@@ -8,7 +8,8 @@ connections: {ops: {type: webhook, url: 'https://ops.example.org/hooks/quell', p
 
 The signature is HMAC-SHA256 over ``<timestamp>.<body>``, in ``X-Quell-Signature: t=<unix seconds>,v1=<hex>``;
 a receiver refuses an old timestamp, so a recorded request is worth nothing later. ``Idempotency-Key`` is the same
-when the same message is sent again. Never does: follow a redirect, show the address, the secret or its headers.
+when the same message is sent again. What is to be answered stands under ``asked``, a field each (null otherwise).
+Never does: follow a redirect, show the address, the secret or its headers.
 """
 
 from __future__ import annotations
