@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from quell.errors import Permanent
 from quell.plugins.checks import shell_command
+from quell.plugins.checks._timestamps import newest
 from quell.plugins.checks.shell_command import Params
 from tests.plugins.checks.reading import at, read, read_async
 from tests.servers.process import wait_until
@@ -84,6 +86,66 @@ def test_a_stamp_of_last_december_read_in_january_is_of_last_year():
     config = {"command": ["echo", "Dec 31 23:00:00 host app: up"]}
     reading = read(shell_command, config, clock=lambda: at(january))
     assert reading.facts["age"] == pytest.approx(90_000)
+
+
+def test_a_stamp_of_another_year_is_not_one_of_this_year():
+    assert say("Jul 20 08:20:00 2024 deployed").facts["age"] == 365 * 86_400 + 400
+
+
+def test_a_number_without_end_is_no_age_and_breaks_nothing():
+    assert say("9" * 400 + "d ago").missing["age"].error_class is None
+
+
+def test_a_moment_at_the_end_of_a_long_line_counts():
+    assert say("x" * 10_000 + " 2025-07-20T08:20:00Z").facts["age"] == 400
+
+
+@pytest.mark.parametrize("text", ["y\n" * 50_000, "-" * 100_000, "0123456789" * 10_000, "x" * 100_000, " " * 100_000])
+def test_a_flood_without_a_moment_takes_few_steps(text):
+    steps = 0
+
+    def count(*_):
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        assert newest(text, NOW) is None
+    finally:
+        sys.setprofile(None)
+    assert steps < 500
+
+
+def test_an_output_too_long_to_be_searched_has_no_newest():
+    config = {"command": "echo 2025-07-20T08:20:00Z; yes | head -c 300000", "max_bytes": "1MiB"}
+    reading = read(shell_command, config, clock=lambda: at(NOW))
+    assert reading.missing["newest"].error_class == "too_large"
+    assert "longer than 256 KiB" in reading.missing["newest"].reason
+    assert reading.facts["line_count"] == 150_001
+    assert len(reading.facts["lines"]) == 1000
+
+
+def test_a_large_output_does_not_hold_up_its_siblings():
+    beats = at_the_end_of_the_program = 0
+
+    def clock():
+        nonlocal at_the_end_of_the_program
+        at_the_end_of_the_program = beats
+        return at(NOW)
+
+    async def beside():
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0)
+
+    async def both():
+        sibling = asyncio.create_task(beside())
+        await read_async(shell_command, {"command": "yes | head -c 200000"}, clock=clock)
+        sibling.cancel()
+
+    asyncio.run(both())
+    assert beats > at_the_end_of_the_program + 1
 
 
 def test_a_zone_can_be_given_for_moments_without_one():
