@@ -1,16 +1,18 @@
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent
+from quell.incident.finding import Health
 from quell.plugins.checks import shell_command
 from quell.plugins.checks._timestamps import newest
 from quell.plugins.checks.shell_command import Params
-from tests.plugins.checks.reading import at, read, read_async
+from quell.respond.judge import judge
+from quell.runbook.plan import Call, Check, Interpret
+from tests.plugins.checks.reading import at, counted_steps, read, read_async
 from tests.servers.process import wait_until
 
 NOW = 1_753_000_000.0  # 2025-07-20T08:26:40Z
@@ -102,18 +104,9 @@ def test_a_moment_at_the_end_of_a_long_line_counts():
 
 @pytest.mark.parametrize("text", ["y\n" * 50_000, "-" * 100_000, "0123456789" * 10_000, "x" * 100_000, " " * 100_000])
 def test_a_flood_without_a_moment_takes_few_steps(text):
-    steps = 0
-
-    def count(*_):
-        nonlocal steps
-        steps += 1
-
-    sys.setprofile(count)
-    try:
+    with counted_steps() as steps:
         assert newest(text, NOW) is None
-    finally:
-        sys.setprofile(None)
-    assert steps < 500
+    assert steps[0] < 500
 
 
 def test_an_output_too_long_to_be_searched_has_no_newest():
@@ -163,6 +156,18 @@ def test_a_failed_command_is_an_error_and_not_a_quiet_system():
     missing = reading.missing["no_recent_deploy"]
     assert missing.error_class == "failed"
     assert "cannot reach the cluster" in missing.reason
+
+
+@pytest.mark.parametrize("signal", ["KILL", "SEGV"])
+def test_a_command_that_a_signal_ended_is_an_error_with_its_name(signal):
+    reading = read(shell_command, {"command": f"echo 7; kill -{signal} $$"})
+    assert reading.summary == f"ended by SIG{signal}: 7"
+    for conditions in ({"healthy": "exit_code == 0", "critical": "exit_code > 0"}, {"healthy": "value == 7"}):
+        check = Check(id="c", call=Call(type="t"), interpret=Interpret(**conditions), facts={"...": "any"})
+        finding = judge(check, None, reading, {})
+        assert (finding.status, finding.error_class) == (Health.ERROR, "failed")
+        assert f"the command was ended by SIG{signal}" in finding.message
+    assert reading.missing["no_recent_deploy"].error_class == "failed"
 
 
 def test_a_missing_program_and_a_missing_folder_are_named():

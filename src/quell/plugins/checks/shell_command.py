@@ -137,6 +137,8 @@ def _facts(ran: _process.Ran, stdout: str, stderr: str) -> tuple[dict[str, Any],
     missing: dict[str, Missing] = {}
     if ran.exit_code is None:
         missing["exit_code"] = Missing("the command was killed at the limit of its output", "too_large")
+    elif (died := _died(ran)) is not None:
+        missing["exit_code"] = died
     else:
         found["exit_code"] = ran.exit_code
     if (unusable := _unusable(ran)) is not None:
@@ -170,14 +172,22 @@ def _first_words(text: str) -> str:
 
 
 def _unusable(ran: _process.Ran) -> Missing | None:
-    """Why the output says nothing at all: half of a flood, or no text. What was counted in it would be a guess."""
+    """Why the output says nothing at all: half of it, or no text. What was counted in it would be a guess."""
     if ran.truncated:
         return Missing("the command wrote more than it may and was cut off", "too_large")
+    if (died := _died(ran)) is not None:
+        return died
     try:
         binary = "\0" in ran.stdout.decode("utf-8")
     except UnicodeDecodeError as error:
         return Missing(f"the output is no text: byte 0x{ran.stdout[error.start]:02x} at {error.start}", "invalid")
     return Missing("the output is no text: it holds NUL", "invalid") if binary else None
+
+
+def _died(ran: _process.Ran) -> Missing | None:
+    """It had no time to say how it went: neither its code nor what it had written so far is an answer."""
+    name = _process.signal_name(ran.exit_code)
+    return Missing(f"the command was ended by {name}", "failed") if name else None
 
 
 def _failed(ran: _process.Ran, stderr: str) -> Missing | None:
@@ -208,5 +218,7 @@ def _deploys(
 def _summary(ran: _process.Ran, stdout: str, stderr: str) -> str:
     if ran.exit_code is None:
         return "killed at the limit of its output"
+    if (name := _process.signal_name(ran.exit_code)) is not None:
+        return f"ended by {name}: {_first_words(stderr or stdout) or 'no output'}"
     shown = stdout if ran.exit_code == 0 else stderr or stdout
     return f"exit {ran.exit_code}: {_first_words(shown) or 'no output'}"
