@@ -155,6 +155,13 @@ async def test_a_capture_can_only_read(postgres_url: str) -> None:
             await run_script.capture(params, {"x": "select 1 where false"}, probe)
 
 
+@pytest.mark.parametrize(("signal", "name"), [("KILL", "SIGKILL"), ("SEGV", "SIGSEGV"), ("40", "signal 40")])
+async def test_a_program_that_a_signal_ended_is_said_to_be(signal: str, name: str) -> None:
+    with pytest.raises(Permanent, match=f"/bin/sh was ended by {name}: half done") as caught:
+        await run({"command": ["/bin/sh", "-c", f"echo half done; kill -{signal} $$"]})
+    assert caught.value.error_class == "failed"
+
+
 async def test_without_undo_sql_there_is_no_undo(postgres_url: str) -> None:
     async with probe_over(pg(postgres_url)) as probe:
         with pytest.raises(Permanent, match="no undo_sql") as caught:

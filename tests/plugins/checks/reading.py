@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
@@ -27,6 +30,21 @@ async def read_async(check: ModuleType, config: dict[str, Any], *connections: Co
 
 def read(check: ModuleType, config: dict[str, Any], *connections: Connection, **options: Any) -> Reading:
     return asyncio.run(read_async(check, config, *connections, **options))
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """How many calls this thread makes meanwhile, as the only item: what other threads do does not count."""
+    steps = [0]
+
+    def count(*_: Any) -> None:
+        steps[0] += 1
+
+    sys.setprofile(count)
+    try:
+        yield steps
+    finally:
+        sys.setprofile(None)
 
 
 def declared(check: ModuleType, config: dict[str, Any]) -> dict[str, FactSpec]:

@@ -9,7 +9,7 @@ from quell.plugins.checks import prometheus_query
 from quell.plugins.checks.prometheus_query import Params, facts, gate, hint, lag
 from quell.ports import Connection
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
-from tests.plugins.checks.reading import at, read, read_async
+from tests.plugins.checks.reading import at, counted_steps, read, read_async
 from tests.servers.process import wait_until
 from tests.servers.prometheus import Prometheus
 
@@ -222,6 +222,20 @@ def test_ten_thousand_series(shaped):
     assert caught.value.error_class == "too_large"
     with pytest.raises(Permanent, match="label sets"):
         ask(shaped, Reply.of(vector(501)), per="pod")
+
+
+@pytest.mark.parametrize("config", [{"reduce": "sum"}, {"range": "1h", "reduce": "max"}], ids=["now", "range"])
+def test_a_large_answer_is_worked_on_beside_the_loop(shaped, config):
+    points = [[1000 + second, "1"] for second in range(20_000)]
+    data = {"resultType": "matrix", "result": [{"metric": {}, "values": points}]}
+    large = Reply.of({"status": "success", "data": data} if "range" in config else vector(5000))
+    small = Reply.of({"status": "success", "data": {**data, "result": [{"metric": {}, "values": points[:1]}]}})
+    taken = []
+    for reply in (small, small if "range" in config else Reply.of(vector(1)), large):
+        with counted_steps() as steps:
+            ask(shaped, reply, query="up{a='1'} * 1", **config)
+        taken.append(steps[0])
+    assert taken[-1] < taken[-2] + 10_000
 
 
 @pytest.mark.parametrize(

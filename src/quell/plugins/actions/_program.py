@@ -48,6 +48,16 @@ class Ended:
     stderr: str
     cut: bool
 
+    @property
+    def how(self) -> str:
+        """``ended with 3``, or ``was ended by SIGKILL``: then somebody or the kernel did not let it end by itself."""
+        if self.code >= 0:
+            return f"ended with {self.code}"
+        try:
+            return f"was ended by {signal.Signals(-self.code).name}"
+        except ValueError:  # a real-time signal has no name of its own
+            return f"was ended by signal {-self.code}"
+
 
 async def run(argv: Sequence[str], env: Mapping[str, str], secrets: Mapping[str, str], cwd: str | None) -> Ended:
     """Raises ``Permanent`` (missing, denied) when it cannot be started. Cancelled, the whole process group ends."""

@@ -219,4 +219,4 @@ def _words(state: dict[str, Any]) -> str:
     error = state.get("error") or state.get("message") or state.get("result") or "it said nothing"
     if isinstance(error, dict):
         error = error.get("message") or orjson.dumps(error).decode()
-    return " ".join(str(error).split())[:500]
+    return " ".join(str(error)[:5000].split())[:500]

@@ -228,7 +228,7 @@ async def _run_program(params: Params, probe: Probe) -> Effect:
     ended = await _program.run(argv, {**params.env, "QUELL_KEY": probe.key}, secrets, params.cwd)
     if ended.code not in params.expected_exit:
         words = _program.tail(ended.stderr) or _program.tail(ended.stdout)
-        raise Permanent(f"{argv[0]} ended with {ended.code}: {words or 'it said nothing'}", "failed")
+        raise Permanent(f"{argv[0]} {ended.how}: {words or 'it said nothing'}", "failed")
     return Effect(
         summary=f"ran {shlex.join(argv)[:200]}",
         output={

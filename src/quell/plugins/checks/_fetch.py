@@ -20,7 +20,7 @@ import orjson
 from quell.errors import Permanent, QuellError, Transient
 from quell.ports import Connection
 
-INLINE_PARSE_BYTES = 256 * 1024
+INLINE_PARSE_BYTES = 64 * 1024
 """JSON above this is parsed in a thread, so that one big answer does not hold up the other checks."""
 
 

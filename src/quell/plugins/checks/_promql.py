@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _RULE_WINDOW = re.compile(r"[a-z](\d+(?:s|m|h|d|w))(?:_|$)")
-_RULE_NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*):[a-zA-Z0-9_:]+\s*(?:\{[^{}]*\})?\s*(?:@\s*\S+\s*)?")
+_RULE_NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*):[a-zA-Z0-9_:]+\s*+(?:\{[^{}]*\})?\s*+(?:@\s*+\S+\s*)?")
 _LONGEST_QUERY = 20_000
 _DEEPEST = 60
 

@@ -44,6 +44,8 @@ _MOST_TARGETS = 500
 _MOST_POINTS = 11_000
 """Prometheus itself refuses more points than this for one series."""
 _POINTS = 240
+_INLINE_POINTS = 1000
+"""More points than this are worked on in a thread, so that one big answer does not hold up the other checks."""
 _SHOWN = 5
 
 
@@ -165,12 +167,22 @@ async def run(params: Params, probe: Probe) -> Reading:
     else:
         step = params.step or max(1.0, params.range / _POINTS)
         result = await client.over(params.query, at - params.range, at, step)
+        ages = None
+    if len(result.traces) * max(1, len(result.traces[0].points) if result.traces else 0) <= _INLINE_POINTS:
+        return _judgeable(params, connection.name, at, result, ages)
+    return await asyncio.to_thread(_judgeable, params, connection.name, at, result, ages)
+
+
+def _judgeable(
+    params: Params, connection: str, at: float, result: api.Result, ages: Mapping[str, float] | None
+) -> Reading:
+    if params.range is not None:
         ages = {api.identity(trace.labels): max(0.0, at - trace.points[-1][0]) for trace in result.traces}
     scale = 0.001 if params.unit == "milliseconds" else 1.0
     samples = [measure(trace, params.over_time, scale) for trace in result.traces]
     samples, stale = _refuse_old(samples, ages, params.max_age)
     age = max(ages.values(), default=None) if ages else None
-    return _reading(params, connection.name, at, result, samples, age, stale)
+    return _reading(params, connection, at, result, samples, age, stale)
 
 
 async def _ages(params: Params, client: api.Client) -> Mapping[str, float] | None:

@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 from pydantic import Field, model_validator
 
 from quell import addresses
@@ -252,8 +253,8 @@ class _Api:
         if not answer.ok:
             raise _refused(f"{method} {path}", answer)
         try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError):
+            document = orjson.loads(answer.body)
+        except ValueError:
             document = None
         if not isinstance(document, Mapping):
             raise Permanent(f"kubernetes: {method} {path}: the answer is not a JSON object", "invalid")
@@ -276,9 +277,9 @@ def _refused(call: str, answer: Answer) -> Transient | Permanent:
     """The API's Status object as one of ours."""
     said = ""
     try:
-        status = json.loads(answer.body)
+        status = orjson.loads(answer.body)
         said = str(status.get("message", ""))[:500] if isinstance(status, dict) else ""
-    except (ValueError, RecursionError):
+    except ValueError:
         said = answer.body[:200].decode(errors="replace")
     text = f"kubernetes: {call}: {answer.status} {said}"
     if answer.status in _PERMANENT:
