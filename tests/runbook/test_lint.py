@@ -229,6 +229,25 @@ def test_a_template_in_a_shell_line():
     assert problem.expected
 
 
+@pytest.mark.parametrize(
+    ("argv", "at"),
+    [
+        ("[sh, -c, 'echo ${alert.service}']", 2),
+        ("[sudo, /bin/bash, -euc, 'echo ${alert.service}', x]", 3),
+        ("[python3.11, -I, -c, 'print(\"${alert.service}\")']", 3),
+        ("[sh, -c, 'echo \"$1\"', x, '${alert.service}']", None),
+        ("[grep, -c, '${alert.service}', file]", None),
+    ],
+)
+def test_a_template_in_the_code_of_an_interpreter(argv, at):
+    """An argv that starts a shell is a shell line; what follows the code is an argument again."""
+    text = GOOD.replace(
+        "  type: deployments\n  config: {service: api}\n", f"  type: shell_command\n  config: {{command: {argv}}}\n"
+    )
+    found = [problem.path for problem in problems(text) if problem.rule == "template-in-shell"]
+    assert found == ([] if at is None else [f"diagnostics[1].config.command[{at}]"])
+
+
 def test_a_template_in_an_argument_list_is_fine():
     text = GOOD.replace(
         "  type: deployments\n  config: {service: api}\n",

@@ -5,6 +5,7 @@ Never does: ask a plug-in; the Vocabulary says what lint must know.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,11 @@ from quell.runbook.scope import decision_scope
 from quell.runbook.template import check as check_template
 from quell.runbook.template import has_template
 from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
+
+_INTERPRETER = re.compile(
+    r"(ba|da|z|k|a|c|tc|fi)?sh|busybox|cmd(\.exe)?|powershell|pwsh|python[0-9.]*|perl|ruby|node|php|awk|ssh"
+)
+_READS_CODE = re.compile(r"-[A-Za-z]*[ceEr]|/[cC]|-Command|--eval|--command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +90,29 @@ def templates(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
 
 
 def shell_lines(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
-    """A value never becomes part of a shell line: one string runs in a shell only when nothing is filled into it."""
+    """A value never becomes part of code: one string runs in a shell only when nothing is filled into it."""
     for asked in calls(plan, vocabulary):
-        for name in asked.word.shell if asked.word else ():
-            value = asked.call.config.get(name)
-            if isinstance(value, str) and has_template(value):
-                yield Remark(
-                    asked.origin, asked.at((name,)), f"a template in a shell line: {value!r}", "template-in-shell",
-                    expected="the command as a list (argv), or the value through env",
-                )  # fmt: skip
+        in_shell = asked.word.shell if asked.word else ()
+        for name, value in asked.call.config.items():
+            for place, code in _code(value, whole=name in in_shell):
+                if has_template(code):
+                    yield Remark(
+                        asked.origin, asked.at((name, *place)), f"a template in a shell line: {code!r}",
+                        "template-in-shell", expected="the value as an argument of its own, or through env",
+                    )  # fmt: skip
+
+
+def _code(command: object, *, whole: bool) -> Iterator[tuple[Place, str]]:
+    """What an interpreter reads as code: the ``whole`` of a string that a shell runs, and what follows ``-c``."""
+    if isinstance(command, str) and whole:
+        yield (), command
+    if not isinstance(command, list | tuple):
+        return
+    words = [str(word) for word in command]
+    begins = next((n for n, word in enumerate(words) if _INTERPRETER.fullmatch(word.rpartition("/")[2])), len(words))
+    for number in range(begins + 2, len(words)):
+        if _READS_CODE.fullmatch(words[number - 1]):
+            yield (number,), words[number]
 
 
 def parameters(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
