@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from quell.runbook.plan import Policy
 from quell.runbook.quantities import rate, seconds
+from quell.runbook.window import parse_window
 
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 
@@ -30,6 +31,12 @@ Condition = Annotated[str, BeforeValidator(_condition), Field(max_length=4096)]
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _window(value: str) -> str:
+    if value:
+        parse_window(value)
+    return value
 
 
 class Section(BaseModel):
@@ -226,8 +233,12 @@ class RemediationText(Section):
     """What people call it."""
     description: Text = ""
     """What it is for."""
-    type: Literal["manual", "automated", "escalate"]
-    """Done by Quell, done by a person, or handed to one."""
+    type: Literal["manual", "automated", "escalate", "wait"]
+    """Done by Quell, done by a person, handed to one, or left until later: then everything is looked at anew."""
+    window: Annotated[str, AfterValidator(_window)] = ""
+    """Of a ``wait``: the time of day that it waits for, as ``02:00-04:00 Europe/Zurich``; UTC where no zone is said."""
+    duration: Annotated[Seconds, Field(ge=0, le=604800)] = 0.0
+    """Of a ``wait``: how long it lasts, where there is no ``window``."""
     action: Annotated[ActionText | None, BeforeValidator(_action)] = None
     """What an automated one does; ``{restart_service: payment}`` is short."""
     instructions: Text = ""
@@ -269,6 +280,10 @@ class RemediationText(Section):
             raise ValueError("an automated remediation needs an action")
         if self.type != "automated" and self.action is not None:
             raise ValueError(f"a {self.type} remediation has no action; only an automated one has")
+        if self.type == "wait" and bool(self.window) == bool(self.duration):
+            raise ValueError("a wait has either a window or a duration")
+        if self.type != "wait" and (self.window or self.duration):
+            raise ValueError(f"a {self.type} remediation has no window or duration; only a wait has")
         return self
 
     @field_validator("guard")

@@ -167,7 +167,7 @@ class _Lowering:
 
     # Remediations.
 
-    def _step(self, index: int, text: RemediationText) -> words.Act | words.Approve | words.Notify:
+    def _step(self, index: int, text: RemediationText) -> words.Node:
         origin = self._at("remediations", index)
         shared: dict[str, Any] = {"id": text.id, "name": text.name or text.id, "description": text.description,
                                   "origin": origin}  # fmt: skip
@@ -177,6 +177,8 @@ class _Lowering:
             given = text.approval
             approval = self._approval(text) if given else words.Approval(expires_s=3600.0)
             return words.Approve(**shared, instructions=text.instructions or text.description, approval=approval)
+        if text.type == "wait":
+            return words.Wait(**shared, seconds=text.duration, window=text.window)
         if text.action is not None and text.action.type == NOTIFY:
             return self._notify(index, text, shared)
         return self._act(index, text, shared)
