@@ -12,6 +12,8 @@ from typing import Any
 from quell.runbook.expr import Scope, parse_type
 from quell.runbook.plan import Act, Check, Plan
 
+ROOTS = frozenset({"alert", "incident", "vars", "captured", "trigger", "diagnostics"})
+"""Names that are there without anybody giving them."""
 STATUSES = ("healthy", "warning", "critical", "no_data", "error")
 
 ANY_RECORD: dict[str, Any] = {"...": "any"}
@@ -47,7 +49,8 @@ def check_view(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _world(plan: Plan) -> dict[str, Any]:
     specs: dict[str, Any] = {
-        "alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "captured": ANY_RECORD, "trigger": ENVELOPE,
+        "alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "trigger": ENVELOPE,
+        "captured": dict.fromkeys(captured_names(plan), "any"),
         **dict.fromkeys(plan.variables, "any"),
     }  # fmt: skip
     for node in plan.nodes:
@@ -57,6 +60,16 @@ def _world(plan: Plan) -> dict[str, Any]:
             specs[node.id] = ACT
     views = {check.id: check_view(check.facts) for check in plan.checks}
     return specs | views | {"diagnostics": {**views}}
+
+
+def captured_names(plan: Plan) -> set[str]:
+    """What is remembered before acting: by ``capture``, or given by hand."""
+    names: set[str] = set()
+    for node in plan.nodes:
+        if isinstance(node, Act):
+            given = node.call.config.get("captured")
+            names |= {*node.capture, *(given if isinstance(given, Mapping) else ())}
+    return names
 
 
 def _types(specs: Mapping[str, Any]) -> Scope:
