@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quell.runbook.expr import Scope, parse_type
+from quell.runbook.expr import Scope, Type, parse_type, record
 from quell.runbook.plan import Act, Check, Plan
 
 ROOTS = frozenset({"alert", "incident", "vars", "captured", "trigger", "diagnostics"})
@@ -42,24 +42,33 @@ ACT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def check_view(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification of a check as seen by its id: its facts, and over them what every check has."""
-    return {**facts, **ENVELOPE}
+def _types(specs: Mapping[str, Any]) -> Scope:
+    return {name: parse_type(spec) for name, spec in specs.items()}
 
 
-def _world(plan: Plan) -> dict[str, Any]:
-    specs: dict[str, Any] = {
-        "alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "trigger": ENVELOPE,
-        "captured": dict.fromkeys(captured_names(plan), "any"),
-        **dict.fromkeys(plan.variables, "any"),
-    }  # fmt: skip
+# What is the same for every Plan is read once: lint asks for the scopes of thousands of checks.
+_ANY = parse_type("any")
+_ACT = parse_type(ACT)
+_GIVEN = _types({"alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "trigger": ENVELOPE})
+_ENVELOPE = _types(ENVELOPE)
+
+
+def _view(facts: Mapping[str, Any]) -> Type:
+    """A check as seen by its id: its facts, and over them what every check has."""
+    own = _types({name: spec for name, spec in facts.items() if name != "..."})
+    return record({**own, **_ENVELOPE}, open="..." in facts)
+
+
+def _world(plan: Plan) -> Scope:
+    captured = record(dict.fromkeys(captured_names(plan), _ANY))
+    known = {**_GIVEN, "captured": captured, **dict.fromkeys(plan.variables, _ANY)}
     for node in plan.nodes:
         if node.for_each:
-            specs |= dict.fromkeys(node.for_each.values, "any")
+            known |= dict.fromkeys(node.for_each.values, _ANY)
         if isinstance(node, Act):
-            specs[node.id] = ACT
-    views = {check.id: check_view(check.facts) for check in plan.checks}
-    return specs | views | {"diagnostics": {**views}}
+            known[node.id] = _ACT
+    views = {check.id: _view(check.facts) for check in plan.checks}
+    return known | views | {"diagnostics": record(views)}
 
 
 def captured_names(plan: Plan) -> set[str]:
@@ -72,20 +81,16 @@ def captured_names(plan: Plan) -> set[str]:
     return names
 
 
-def _types(specs: Mapping[str, Any]) -> Scope:
-    return {name: parse_type(spec) for name, spec in specs.items()}
-
-
 def decision_scope(plan: Plan) -> Scope:
     """For decisions, guards, ``undo.unless``, ``verify.require`` and templates."""
-    return _types(_world(plan))
+    return _world(plan)
 
 
 def interpret_scope(plan: Plan, check: Check) -> Scope:
     """For a check's own conditions: its facts by their bare names, everything else by its path."""
-    return _types({**_world(plan), **check.facts})
+    return {**_world(plan), **_types(check.facts)}
 
 
 def action_scope(plan: Plan, act: Act) -> Scope:
     """For pre- and postconditions: the facts the action observes by their bare names."""
-    return _types({**_world(plan), **act.facts})
+    return {**_world(plan), **_types(act.facts)}
