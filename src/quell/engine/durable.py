@@ -114,8 +114,8 @@ class _Pauses:
 
     def sleep(self, seconds: float) -> None:
         pause = min(seconds, LONGEST_PAUSE_S)
-        if threading.current_thread().daemon:
-            time.sleep(pause)  # nobody waits for these, and they look by themselves whether it is over
+        if not threading.current_thread().name.startswith("dbos-executor"):
+            time.sleep(pause)  # not of the pool that Python waits for; these look by themselves whether it is over
         elif self.over.wait(pause):
             # No ``Exception``, which the library would keep as the workflow's outcome.
             raise asyncio.CancelledError
