@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import NotFound, Permanent, Transient
+from quell.incident.action import ActionOutcome
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
 from quell.respond.asked import asked_of
 from quell.respond.look import bounded
 from quell.respond.means import Context, Means, NotifierChoice
-from quell.runbook.plan import Escalation
+from quell.runbook.plan import Escalation, Revert
 from quell.store import queries
 from quell.store.events import when
 
@@ -71,7 +73,11 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 
 
 class Telling(BaseModel):
-    """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything."""
+    """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything.
+
+    ``whom``: who is meant, told as well where that leads somewhere (of an approval, whom it names). ``obligation``:
+    what it is about, told again after ``due_s`` unless it has ended.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,6 +86,18 @@ class Telling(BaseModel):
     kind: str = "approval"
     key: str
     approval: str = ""
+    whom: str = ""
+    obligation: str = ""
+    due_s: float = 0.0
+
+
+def kept(context: Context, outcome: ActionOutcome, revert: Revert, due: str) -> Telling:
+    """Who must take back what is kept for now, and when: told now, and again when it is due."""
+    by = f"{datetime.fromisoformat(due):%Y-%m-%d %H:%M:%S} UTC"
+    return Telling(
+        context=context, kind="update", key=f"{outcome.key}/kept", whom=revert.ask, obligation=outcome.key,
+        due_s=revert.after_s, text=f"{outcome.summary}; kept for now, {revert.ask} is to take it back by {by}",
+    )  # fmt: skip
 
 
 class Pager:
@@ -105,19 +123,34 @@ class Pager:
     async def tell(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """A message to the primary, beside the run that it is about: who cannot be reached delays nothing."""
         telling = Telling.model_validate(raw)
-        return {"delivered": await self.means.durable.step("send", self._send, telling)}
+        delivered = await self.means.durable.step("send", self._send, telling)
+        if telling.obligation:
+            await self.means.durable.sleep(telling.due_s)
+            await self.means.durable.step("remind", self._remind, telling)
+        return {"delivered": delivered}
+
+    async def _remind(self, telling: Telling) -> bool:
+        incident = await self.means.incident(telling.context)
+        if telling.obligation not in incident.obligations:
+            return False
+        due = telling.model_copy(update={"text": f"Due now: {telling.text}", "key": f"{telling.key}/due"})
+        return await self._send(due)
 
     async def _send(self, telling: Telling) -> bool:
-        context = telling.context
+        """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
+        context, whom = telling.context, telling.whom
         plan = await self.means.plan(context.plan)
-        to = plan.escalation.primary or self.means.default_escalation or "log:"
+        primary = plan.escalation.primary or self.means.default_escalation or "log:"
         incident = await self.means.incident(context)
         message = evidence(incident, telling.text, self.means.base_url, telling.kind, but=telling.approval)
         if telling.approval:
             row = await self.means.database.read(lambda connection: queries.approval(connection, telling.approval))
             asked = asked_of(orjson.loads(row["request"]), when(row["requested_at"]), message.url)
-            message = replace(message, asked=asked)
-        return await deliver(self.means, context, to, message, telling.key)
+            message, whom = replace(message, asked=asked), asked.whom
+        sending = [deliver(self.means, context, primary, message, telling.key)]
+        if whom != primary and leads_somewhere(self.means, whom):
+            sending.append(deliver(self.means, context, whom, message, f"{telling.key}/{whom}"))
+        return (await asyncio.gather(*sending))[0]
 
     async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
         """Tell everybody of a level. Returns why it is not needed any more, if so, and whether anybody was reached."""
@@ -184,6 +217,12 @@ def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
             base = configured[0] if configured else NotifierChoice(kind.name)
             return _checked(kind, {**base.params, "target": to})
     raise NotFound("notifier", to)
+
+
+def leads_somewhere(means: Means, to: str) -> bool:
+    """Whether it is a configured name or an address of a known kind, and no role that only people know."""
+    prefixes = (prefix for kind in means.world.registry.notifiers.values() for prefix in kind.prefixes)
+    return to in means.notifiers or any(to.startswith(prefix) for prefix in prefixes)
 
 
 def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierType, Any]:

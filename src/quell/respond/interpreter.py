@@ -23,7 +23,7 @@ from quell.respond.carry import Carrier
 from quell.respond.decide import choose
 from quell.respond.diagnose import diagnose, overall
 from quell.respond.look import look
-from quell.respond.means import Context, Means
+from quell.respond.means import TELL, Context, Means
 from quell.respond.state import Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
@@ -136,7 +136,8 @@ class Interpreter:
         if (failed := carried.any(Result.FAILED)) is not None:
             return await self._failed(run, failed, paged=carried.paged)
         if any(getattr(run.plan.by_id.get(one.node), "revert", None) for one in carried.outcomes):
-            await self.means.durable.step("obligations", self._oblige, run, carried)
+            for telling in await self.means.durable.step("obligations", self._oblige, run, carried) or ():
+                await self.means.durable.child(TELL, telling["key"], telling)
         return await self._verify(run, carried)
 
     def _step_reason(self, run: Run) -> str:
@@ -290,8 +291,9 @@ class Interpreter:
         run.paged = True
         await self.means.durable.child(escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
 
-    async def _oblige(self, run: Run, carried: Carried) -> None:
-        """What is kept for now must be taken back some day, by somebody."""
+    async def _oblige(self, run: Run, carried: Carried) -> list[dict[str, Any]]:
+        """What is kept for now must be taken back some day, by somebody. Returns what to tell them."""
+        tellings = []
         for outcome in carried.outcomes:
             node = run.plan.by_id.get(outcome.node)
             revert = getattr(node, "revert", None)
@@ -310,6 +312,8 @@ class Interpreter:
 
             event = NewEvent(kind=EventKind.OBLIGATION_MADE, payload=payload, key=f"{outcome.key}/obliged")
             await self.means.transact(run.context, store, event)
+            tellings.append(escalate.kept(run.context, outcome, revert, payload["revert_at"]).model_dump(mode="json"))
+        return tellings
 
     async def _end(self, run: Run, ended: Mapping[str, str]) -> bool:
         """Record the end. False: it cannot be resolved, for an alert that is one of its signals fires now."""

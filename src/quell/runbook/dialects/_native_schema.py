@@ -142,7 +142,7 @@ def _action(value: Any) -> Any:
 
 class ApprovalText(Section):
     from_: Annotated[str, Field(alias="from")] = "oncall"
-    """Whom to ask."""
+    """Whom to ask: a notifier or an address (``#dba``), told beside the primary; any other name is told to the primary."""
     people: Annotated[int, Field(ge=1, le=10)] = 1
     """How many must agree."""
     expires: Annotated[Seconds, Field(gt=0)] = 600.0
@@ -166,7 +166,7 @@ class RevertText(Section):
     after: Seconds
     """When the change must be taken back."""
     ask: str = "owner"
-    """Who sees to it."""
+    """Who sees to it: told now and when it is due, as for an approval's ``from``."""
 
 
 class UndoText(Section):
