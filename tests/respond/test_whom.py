@@ -86,3 +86,37 @@ async def test_whom_nobody_knows_how_to_reach_is_named_to_the_primary(tmp_path: 
             await home.over(incident)
             assert await told(home, incident, 1) == [("webhook:ops", True)]
             assert "kept for now, owner is to take it back by" in sink.received[0].json()["text"]
+
+
+HOOKS = "incidents-payment: {type: webhook, url: '@1'}, sre: {type: webhook, url: '@2'}"
+
+
+@pytest.mark.parametrize(
+    ("to", "notifiers", "reached"),
+    [
+        ("webhook:incidents-payment", "", "1"),
+        ("webhook:sre", "{pay: {type: webhook, connection: incidents-payment}}", "2"),
+        ("webhook:pay", "{pay: {type: webhook, connection: incidents-payment}}", "1"),
+        ("webhook:pay", "{pay: {type: webhook, connection: incidents-payment}, x: {type: webhook, connection: sre}}", "1"),
+        ("webhook:any", "{pay: {type: webhook, connection: incidents-payment}}", "1"),
+        ("webhook:any", "{pay: {type: webhook, connection: incidents-payment}, x: {type: webhook, connection: sre}}",
+         "2 notifiers of type webhook; name one of pay, x"),
+        ("webhook:any", "", "no connection 'any' of type webhook or http: 2 connections"),
+    ],
+)  # fmt: skip
+async def test_an_address_leads_to_what_is_called_like_it(
+    tmp_path: Path, to: str, notifiers: str, reached: str
+) -> None:
+    with FakeSink() as sink:
+        settings = f"connections: {{{HOOKS}}}\n".replace("@", f"{sink.url}/") + (
+            f"notifiers: {notifiers}\n" if notifiers else ""
+        )
+        none = runbook(
+            "- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, action: {do('fix', 0)}, type: automated}}"
+        )
+        async with house(tmp_path, none.replace("log:primary", to), more=settings) as home:
+            incident = await home.fire()
+            ((_, delivered),) = await told(home, incident, 1)
+            (record,) = await home.told_of(incident, EventKind.NOTIFIED)
+            went = sink.received[0].path.strip("/") if delivered else record["detail"]
+            assert went.startswith(reached)

@@ -23,7 +23,7 @@ from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
 from quell.respond.asked import asked_of
 from quell.respond.look import bounded
-from quell.respond.means import Context, Means, NotifierChoice
+from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation, Revert
 from quell.store import queries
 from quell.store.events import when
@@ -203,7 +203,7 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
 
-    A name comes first; then the prefix says the type, whose configured notifier gives the rest of the parameters.
+    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier.
     Raises ``NotFound`` or ``Permanent``.
     """
     registry = means.world.registry
@@ -213,10 +213,32 @@ def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     for kind in registry.notifiers.values():
         prefix = next((prefix for prefix in kind.prefixes if to.startswith(prefix)), None)
         if prefix is not None:
-            configured = [one for one in means.notifiers.values() if one.type == kind.name]
-            base = configured[0] if configured else NotifierChoice(kind.name)
-            return _checked(kind, {**base.params, "target": to})
+            return _checked(kind, {**_rest(means, kind, to.removeprefix(prefix)), "target": to})
     raise NotFound("notifier", to)
+
+
+def _rest(means: Means, kind: NotifierType, name: str) -> Mapping[str, Any]:
+    """The parameters beside the target: those of the notifier of that name, none if a connection has it, or the only.
+
+    Raises ``Permanent`` where several would do: the wrong people must not be told instead of the right ones.
+    """
+    configured = {
+        own: {key: value for key, value in choice.params.items() if key not in ("target", "channel")}
+        for own, choice in means.notifiers.items()
+        if choice.type == kind.name
+    }
+    if name in configured:
+        return configured[name]
+    found = means.world.connections.get(name)
+    if found is not None and found.type in kind.connections:
+        return {}
+    different: list[Mapping[str, Any]] = []
+    for params in configured.values():
+        different += [params] if params not in different else []
+    if len(different) > 1 and kind.connections:
+        names = ", ".join(sorted(configured))
+        raise Permanent(f"{len(different)} notifiers of type {kind.name}; name one of {names}", "missing")
+    return different[0] if different else {}
 
 
 def leads_somewhere(means: Means, to: str) -> bool:

@@ -142,7 +142,7 @@ def _action(value: Any) -> Any:
 
 class ApprovalText(Section):
     from_: Annotated[str, Field(alias="from")] = "oncall"
-    """Whom to ask: a notifier or an address (``#dba``), told beside the primary; any other name is told to the primary."""
+    """Whom to ask: a notifier or an address (``#dba``), told beside the primary, or a name for the primary to know."""
     people: Annotated[int, Field(ge=1, le=10)] = 1
     """How many must agree."""
     expires: Annotated[Seconds, Field(gt=0)] = 600.0
