@@ -260,12 +260,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class NotifierType:
-    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (their answer)."""
+    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (their answer).
+
+    Optional: ``PREFIXES`` of the addresses it serves, ``CONNECTIONS``: the types of connection it sends through, by the
+    name behind the prefix (none: it needs no connection).
+    """
 
     name: str
     params: type[Params]
     send: Callable[[Message, Any, Probe], Awaitable[str]]
     prefixes: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
     doc: str = ""
 
 

@@ -90,7 +90,8 @@ def _driver(name: str, module: ModuleType) -> DriverType:
 def _notifier(name: str, module: ModuleType) -> NotifierType:
     return NotifierType(
         name=name, params=_need(module, "Params"), send=_need(module, "send"),
-        prefixes=tuple(getattr(module, "PREFIXES", ())), doc=_doc(module),
+        prefixes=tuple(getattr(module, "PREFIXES", ())), connections=tuple(getattr(module, "CONNECTIONS", ())),
+        doc=_doc(module),
     )  # fmt: skip
 
 

@@ -122,6 +122,19 @@ async def test_the_question_whether_it_happened_is_told_as_fully(tmp_path: Path)
             await home.over(incident)
 
 
+async def test_a_manual_step_is_told_too(tmp_path: Path) -> None:
+    by_hand = "- {id: fix, name: Reseat the card, type: manual, instructions: press the red button}"
+    with FakeSink() as sink:
+        more = f"connections: {{ops: {{type: webhook, url: '{sink.url}/hook'}}}}\n"
+        async with house(tmp_path, book("webhook:ops", by_hand), more=more) as home:
+            incident, sent = await asked(home, sink)
+            assert (sent["kind"], sent["text"]) == ("approval", "To do by hand: Reseat the card")
+            assert (sent["asked"]["asks"], sent["asked"]["instructions"]) == ("step", "press the red button")
+            home.state(0)
+            await home.app.answer(sent["asked"]["approval"], "done", "anna")
+            await home.over(incident)
+
+
 async def test_slack_shows_the_call_first_and_the_evidence_after_what_is_asked(tmp_path: Path) -> None:
     with FakeSlack() as slack:
         more = f"connections: {{ops: {{type: slack, url: '{slack.webhook_url}'}}}}\n"

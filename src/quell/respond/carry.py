@@ -12,7 +12,7 @@ from typing import Any
 from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame, oblige
-from quell.respond.means import Means
+from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
 from quell.runbook.expr import ExprError, compile
@@ -119,6 +119,9 @@ class Carrier:
         if run.context.mode == "dry_run":
             return step.model_copy(update={"summary": f"would ask somebody to do: {node.name or node.id}"})
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
+        telling = {"context": run.context.model_dump(mode="json"), "text": f"To do by hand: {node.name or node.id}",
+                   "key": f"{key}/tell", "approval": asked["approval"]}  # fmt: skip
+        await self.means.durable.child(TELL, telling["key"], telling)
         answer = await approve.wait(self.means, run.context, asked)
         result = BY_HAND.get(answer["answer"], Result.REFUSED)
         rule = answer["answer"] if result is Result.REFUSED else None

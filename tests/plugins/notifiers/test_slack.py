@@ -82,12 +82,13 @@ async def test_the_kind_shows_at_once(kind: str, emoji: str) -> None:
     assert slack.fallback(dataclasses.replace(PAGE, kind=kind)).startswith(emoji)
 
 
-async def test_a_named_connection_is_used() -> None:
+@pytest.mark.parametrize("target", ["slack:sre", "#sre"])
+async def test_the_connection_that_is_called_like_the_target_is_used(target: str) -> None:
     with FakeSlack(secret="first") as first, FakeSlack(secret="second") as second:
         async with probe_over(connection(first, "ops"), connection(second, "sre")) as probe:
-            await slack.send(PAGE, slack.Params(target="slack:sre"), probe)
+            await slack.send(PAGE, slack.Params(target=target), probe)
         assert (len(first.messages), len(second.messages)) == (0, 1)
-        assert "channel" not in second.messages[0].payload
+        assert second.messages[0].payload.get("channel") == (target if target == "#sre" else None)
 
 
 async def test_the_address_may_be_a_secret_reference(monkeypatch: pytest.MonkeyPatch) -> None:

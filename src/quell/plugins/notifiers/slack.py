@@ -6,9 +6,10 @@ escalation: {primary: '#incidents-payment', secondary: 'slack:sre'}   # in a run
 connections: {sre: {type: slack, url: env:SLACK_WEBHOOK_URL}}
 ```
 
-A target ``#name`` is a channel (an app's webhook is bound to one channel and ignores it); ``slack:name`` is a
-connection. Lengths are cut to Slack's limits (docs.slack.dev/reference/block-kit/blocks). Never does: let alert
-text mention people or channels, put the webhook's address into an error.
+A target ``#name`` is a channel (an app's webhook is bound to one channel and ignores it). It, and ``slack:name``, go
+through the connection of that name, else through the only one of type ``slack``. Lengths are cut to Slack's limits
+(docs.slack.dev/reference/block-kit/blocks). Never does: let alert text mention people or channels, put the webhook's
+address into an error.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from quell.ports import Message, Probe
 from quell.ports import Params as PortParams
 
 PREFIXES = ("#", "slack:")
+CONNECTIONS = ("slack",)
 _HEADER, _FIELD, _SECTION, _TEXT, _URL, _BLOCKS = 150, 2000, 3000, 4000, 3000, 50
 _MOST_LINES = 40
 _SEVERITY = {"P1": "🔴", "P2": "🟠", "P3": "🟡", "P4": "🔵"}
@@ -38,14 +40,14 @@ class Params(PortParams):
 
     target: str = Field(default="", validation_alias=AliasChoices("target", "channel"))
     connection: str | None = None
-    """The connection with the webhook's address; by default the name behind the prefix."""
+    """The connection with the webhook's address; by default the one named behind the prefix, else the only one."""
     url: str | None = None
 
 
 async def send(message: Message, params: Params, probe: Probe) -> str:
     """What Slack said (``ok``). Raises ``Transient`` or ``Permanent`` with Slack's own word, such as ``no_service``."""
-    named = params.target.removeprefix("slack:") if params.target.startswith("slack:") else None
-    url, _ = _post.address(probe, params.url, params.connection or named, "slack")
+    name = params.target.removeprefix("slack:").removeprefix("#")
+    url, _ = _post.address(probe, params.url, params.connection, name, *CONNECTIONS)
     document: dict[str, Any] = {"text": fallback(message), "blocks": blocks(message)}
     if params.target.startswith("#"):
         document["channel"] = params.target

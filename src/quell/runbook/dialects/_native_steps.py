@@ -27,7 +27,7 @@ def _action(value: Any) -> Any:
 
 class ApprovalText(Section):
     from_: Annotated[str, Field(alias="from", min_length=1)] = "oncall"
-    """Whom to ask."""
+    """Whom to ask: a notifier or an address (``#dba``), told beside the primary, or a name for the primary to know."""
     people: Annotated[int, Field(ge=1, le=10)] = 1
     """How many must agree."""
     expires: Annotated[Seconds, Field(gt=0)] = 600.0
@@ -51,7 +51,7 @@ class RevertText(Section):
     after: Annotated[Seconds, Field(gt=0)]
     """When the change must be taken back."""
     ask: Annotated[str, Field(min_length=1)] = "owner"
-    """Who sees to it."""
+    """Who sees to it: told now and when it is due, as for an approval's ``from``."""
 
 
 class UndoText(Section):
