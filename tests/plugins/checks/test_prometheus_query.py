@@ -5,9 +5,12 @@ import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
+from quell.incident.finding import Health
 from quell.plugins.checks import prometheus_query
 from quell.plugins.checks.prometheus_query import Params, facts, hint, lag
 from quell.ports import Connection
+from quell.respond.judge import judge
+from quell.runbook.plan import Call, Check, Interpret
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
 from tests.plugins.checks.reading import at, counted_steps, read, read_async
 from tests.servers.process import wait_until
@@ -298,6 +301,33 @@ def test_nan_spoils_its_own_series_and_infinity_all(shaped):
     assert "NaN" in reading.missing["ready_count"].reason
     answer["data"]["result"][0]["value"][1] = "+Inf"
     assert "+Inf" in ask(shaped, Reply.of(answer), reduce="max").missing["value"].reason
+
+
+def judged(reading, **conditions):
+    check = Check(id="c", call=Call(type="t"), interpret=Interpret(**conditions), facts={"...": "any"})
+    return judge(check, None, reading, {})
+
+
+def test_a_condition_on_counts_does_not_complain_about_the_value(prometheus):
+    reading = read(prometheus_query, {"query": "pod_ready"}, prometheus)
+    counts = judged(reading, healthy="ready_count == total_count", critical="ready_count < total_count")
+    assert counts.status is Health.CRITICAL
+    assert counts.message == "values from 0 to 1"
+    value = judged(reading, healthy="value > 0")
+    assert (value.status, value.error_class) == (Health.ERROR, "ambiguous")
+    assert value.message == "values from 0 to 1; 3 series (they differ in pod); say reduce or per"
+
+
+def test_a_reason_is_given_once(shaped):
+    shaped.reply = Reply.of(vector(0))
+    none = judged(ask(shaped), healthy="value > 0")
+    assert none.status is Health.NO_DATA
+    assert none.message.count("series") == 1, none.message
+    rows = [{"metric": {"pod": "a"}, "values": [[time.time() - 600, "1"]]}]
+    old = Reply.of({"status": "success", "data": {"resultType": "matrix", "result": rows}})
+    stale = judged(ask(shaped, old, range="1h", max_age="1m"), healthy="value > 0")
+    assert stale.status is Health.NO_DATA
+    assert stale.message.count("older than max_age") == 1
 
 
 def test_warnings_are_kept_and_logins_sent(shaped):
