@@ -103,8 +103,11 @@ class Probe(Protocol):
         """Raises ``Permanent`` (missing) with the nearest name."""
         ...
 
-    def fleet(self, service: str) -> Fleet:
-        """The drivers of a service, joined. Raises ``Permanent`` (missing)."""
+    def fleet(self, service: str, region: str | None = None) -> Fleet:
+        """The drivers of a service, joined; of one region of it, when one is named.
+
+        Raises ``Permanent``: missing, or refused when no driver serves the region or one does not say which it serves.
+        """
         ...
 
     def secret(self, reference: str) -> str:

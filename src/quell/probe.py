@@ -20,6 +20,7 @@ import httpx
 from pydantic import ValidationError
 
 from quell.errors import Permanent
+from quell.incident.service import DriverChoice
 from quell.ports import Connection, Fleet, Service
 from quell.registry import Registry
 
@@ -199,10 +200,10 @@ class LiveProbe:
                 return service
         raise Permanent(f"no service {name!r} in the catalogue{_nearest(name, self.world.services)}", "missing")
 
-    def fleet(self, service: str) -> Fleet:
+    def fleet(self, service: str, region: str | None = None) -> Fleet:
         entry = self.service(service)
         drivers = []
-        for choice in entry.drivers:
+        for choice in entry.drivers if region is None else _of_region(entry, region):
             kind = self.world.registry.driver(choice.type)
             try:
                 config = kind.config.model_validate(choice.config)
@@ -213,4 +214,20 @@ class LiveProbe:
                     f"service {service!r}, driver {choice.type}: {place}: {first['msg']}", "invalid"
                 ) from None
             drivers.append(kind.connect(config, entry, self))
-        return Fleet(entry.name, drivers)
+        return Fleet(entry.name, drivers, region or "")
+
+
+def _of_region(entry: Service, region: str) -> list[DriverChoice]:
+    """Raises ``Permanent`` (refused) where acting might reach another region than the one that is meant."""
+    silent = [choice.type for choice in entry.drivers if not choice.region]
+    if silent:
+        raise Permanent(
+            f"service {entry.name!r}: its drivers do not all say which region they serve ({', '.join(silent)}), "
+            f"so nothing can be limited to {region!r}; write region beside their type",
+            "refused",
+        )
+    found = [choice for choice in entry.drivers if choice.region == region]
+    if not found:
+        known = ", ".join(entry.driver_regions) or "none"
+        raise Permanent(f"service {entry.name!r}: no driver serves region {region!r}; served are {known}", "refused")
+    return found
