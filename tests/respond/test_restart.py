@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, 
     """The effect is there, its outcome is not: it is told as unknown, and a person says what is true."""
     book = runbook(
         FIX + "\n- {condition: state.value > 20, then: [other]}",
-        f"- {{id: fix, type: automated, action: {do('fix', 50, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
+        f"- {{id: fix, type: automated, action: {do('fix', 51, 2)}}}\n- {{id: other, type: automated, action: {do('other', 0)}}}",
     )
     write(tmp_path, book)
     async with doomed(tmp_path, database) as seen:
@@ -79,6 +80,8 @@ async def test_killed_during_an_action_that_may_not_be_repeated(tmp_path: Path, 
             lambda c: list(c.exec_driver_sql("select holder from quell_leases").scalars())
         )
         assert set(held) == set(now.deeds), "what may still be going on keeps its target"
+        # What the dead one had started goes on without it; it must not undo what comes next.
+        await eventually(lambda: asyncio.sleep(0, (tmp_path / "state").read_text() == "51\n"), "the end of the effect")
         await home.app.answer(incident, "failed", "anna", "the host rebooted")
         assert (await home.over(incident)).status is Status.RESOLVED
         assert home.effects == ["fix", "other"]

@@ -199,10 +199,15 @@ class Durable:
             request,
         )
 
-    async def kick(self) -> None:
-        """Claim what is queued now, in this process, instead of waiting for the next poll."""
+    async def kick(self, *, recovered: bool = False) -> None:
+        """Claim what is queued now, in this process, instead of waiting for the next poll.
+
+        ``recovered``: also children, which come back in a queue of the library's own.
+        """
         if self._queue is not None:
             await asyncio.to_thread(self._dequeue, self._queue)
+            if recovered:
+                await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
 
     def _dequeue(self, queue: Queue) -> None:
         # The same claim and start as DBOS's own queue thread: atomic, so both may run at once.
@@ -244,7 +249,7 @@ class Durable:
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
         if again:
-            await self.kick()
+            await self.kick(recovered=True)
         return again
 
     def _claimed(self) -> dict[str, str | None]:
