@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.generator.prose import anchor, code, table
+from quell.ports import Connects
 from quell.runbook.quantities import spoken
 
 HEAD = ("key", "type", "default", "meaning")
@@ -106,6 +107,10 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if checked & _CONDITIONS:
         return "[condition](conditions.md)"
     text = _plain_kind(annotation)
+    for mark in metadata:
+        if isinstance(mark, Connects):
+            named = f"[connection](configuration.md#connection) ({' or '.join(f'`{one}`' for one in mark.types)})"
+            text = f"{text}, before `{mark.before}` a {named}" if mark.before else text.replace("text", named)
     return f"{text}, or one alone" if checked & _ONE_OR_MORE else text
 
 

@@ -44,7 +44,7 @@ def _check(name: str, module: ModuleType) -> CheckType:
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
         (lambda config: constant) if constant is not None else _need(module, "facts")
     )
-    optional = {key: getattr(module, key) for key in ("lag", "hint") if hasattr(module, key)}
+    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
         aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),
@@ -58,7 +58,16 @@ def _action(name: str, module: ModuleType) -> ActionType:
     }
     constants = {
         key: getattr(module, key.upper())
-        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits", "shell")
+        for key in (
+            "aliases",
+            "facts",
+            "precondition",
+            "postcondition",
+            "postcondition_within_s",
+            "settles",
+            "limits",
+            "shell",
+        )
         if hasattr(module, key.upper())
     }
     return ActionType(

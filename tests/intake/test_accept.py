@@ -110,7 +110,9 @@ async def test_an_alert_of_another_service_or_environment_never_acts_on_the_runb
 
 
 async def test_an_action_that_names_a_service_does_not_make_the_alerts_known(tmp_path: Path) -> None:
-    named = FIX.replace("run_script, config: {", "run_script, config: {service: shop, ").replace("service: shop\n", "", 1)
+    named = FIX.replace("run_script, config: {", "run_script, config: {service: shop, ").replace(
+        "service: shop\n", "", 1
+    )
     async with house(tmp_path, named) as home:
         now = await home.escalated(await home.fire(service=""))
         assert (now.service, home.effects) == (None, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,26 +65,21 @@ async def test_who_cannot_be_reached_keeps_nobody_else_from_hearing(tmp_path: Pa
             await home.over(incident)
 
 
-async def test_what_is_kept_for_now_is_told_and_told_again_when_it_is_due(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("whom", "also"), [("dba", ["dba"]), ("owner", [])])
+async def test_what_is_due_to_be_taken_back_goes_to_whom_it_names_as_well(
+    tmp_path: Path, whom: str, also: list[str]
+) -> None:
     with FakeSink() as sink:
-        async with house(tmp_path, book("revert: {after: 1s, ask: dba}"), more=more(sink)) as home:
+        async with house(tmp_path, book(f"revert: {{after: 0.3s, ask: {whom}}}"), more=more(sink)) as home:
             incident = await home.fire()
             await home.over(incident)
-            assert await told(home, incident, 4) == [("dba", True)] * 2 + [("webhook:ops", True)] * 2
-            texts: list[Any] = [one.json()["text"] for one in sink.received]
-            (obligation,) = await home.told_of(incident, EventKind.OBLIGATION_MADE)
-            first = f"{obligation['what']}; kept for now, dba is to take it back by "
-            assert sum(text.startswith(first) for text in texts) == 2
-            assert sum(text.startswith(f"Due now: {first}") for text in texts) == 2
-
-
-async def test_whom_nobody_knows_how_to_reach_is_named_to_the_primary(tmp_path: Path) -> None:
-    with FakeSink() as sink:
-        async with house(tmp_path, book("revert: {after: 24h, ask: owner}"), more=more(sink)) as home:
-            incident = await home.fire()
-            await home.over(incident)
-            assert await told(home, incident, 1) == [("webhook:ops", True)]
-            assert "kept for now, owner is to take it back by" in sink.received[0].json()["text"]
+            assert await told(home, incident, 1 + len(also)) == sorted((to, True) for to in ["webhook:ops", *also])
+            for sent in sink.received:
+                asked = sent.json()["asked"]
+                assert (asked["asks"], asked["whom"]) == ("revert", whom)
+                assert asked["answer"][0] == f"take it back: quell approve {asked['approval']}"
+            await home.app.answer(incident, "denied", "anna")
+            await home.until(incident, lambda now: not now.obligations, "it is kept")
 
 
 HOOKS = "incidents-payment: {type: webhook, url: '@1'}, sre: {type: webhook, url: '@2'}"

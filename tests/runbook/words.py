@@ -42,6 +42,10 @@ def _metric_hint(config: Config) -> str | None:
     return None
 
 
+def _metric_gate(config: Config) -> str | None:
+    return None if ">" in str(config.get("query", ">")) else "the query compares nothing"
+
+
 def _needs(*names: str) -> Any:
     def faults(config: Config) -> list[Fault]:
         given = {**config, **({"service": config["deployment"]} if "deployment" in config else {})}
@@ -51,7 +55,7 @@ def _needs(*names: str) -> Any:
 
 
 CHECKS = (
-    CheckWord("prometheus_query", _metric_facts, _needs("query"), _window, _metric_hint),
+    CheckWord("prometheus_query", _metric_facts, _needs("query"), _window, _metric_hint, _metric_gate),
     CheckWord(
         "http_check",
         lambda config: {

@@ -13,6 +13,7 @@ from quell import __version__
 from quell.app import App
 from quell.cli.config import configure_logs, find_settings, overridden
 from quell.cli.output import counted, paint, print_problems
+from quell.library import State
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.web.run import serve as listen
@@ -65,10 +66,12 @@ def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:
         return
     out = sys.stdout
     mode = "observe: no action is loaded" if observe else "act"
+    count = sum(one.state is State.PROBLEMS for one in library.entries)
+    unsound = paint(f", {count} with problems (quell runbook list)", "yellow", stream=out) if count else ""
     broken = paint(f", {len(library.broken)} broken", "red", stream=out) if library.broken else ""
     rows = [
         ("mode", mode), ("database", shown_database(settings)),
-        ("runbooks", counted(len(library.plans), "runbook") + broken),
+        ("runbooks", counted(len(library.plans), "runbook") + unsound + broken),
         ("alerts", f"POST {address}/webhooks/alertmanager"),
     ]  # fmt: skip
     out.write(f"{paint(f'Quell {__version__}', 'bold', stream=out)} on {paint(address, 'cyan', stream=out)}\n")

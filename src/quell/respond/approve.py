@@ -30,14 +30,9 @@ TOPIC = "answer"
 ANSWERS = frozenset({"approved", "denied", "withdrawn", "expired", "done", "failed"})
 
 
-def action_hash(action: str, params: Mapping[str, Any], preview: Preview) -> str:
-    """SHA-256 of the exact rendered action: the call, its targets and its parameters."""
-    shown = {
-        "action": action,
-        "call": preview.call,
-        "targets": list(preview.targets),
-        "params": orjson.loads(dumps(params)),
-    }
+def action_hash(action: str, params: Mapping[str, Any], targets: Sequence[str]) -> str:
+    """SHA-256 of what somebody agrees to: the action, its targets, its parameters. How much it is may move a little."""
+    shown = {"action": action, "targets": list(targets), "params": orjson.loads(dumps(params))}
     return hashlib.sha256(rfc8785.dumps(shown)).hexdigest()
 
 

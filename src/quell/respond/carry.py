@@ -11,7 +11,7 @@ from typing import Any
 
 from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
-from quell.respond import approve, frame
+from quell.respond import approve, frame, oblige
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
@@ -120,18 +120,22 @@ class Carrier:
             return [_not_run(run, node, values)], values
         outcomes: list[ActionOutcome] = []
         for number, batch in enumerate(_batches(values, node.for_each.batch)):
-            if number and "worse" in node.for_each.stop_on and await self._worse(run, node, number):
-                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals got worse"
+            if number and (said := await self._stops(run, node, number)):
+                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals are {said}"
             for target, extra in batch:
                 outcomes.append(await self._frame(run, node, target, extra, clauses))
             failed = any(one.result not in (Result.DONE, Result.DRY_RUN) for one in outcomes)
-            if failed and "failed" in node.for_each.stop_on:
+            if failed and "never" not in node.for_each.stop_on:
                 return outcomes, f"stopped after {len(outcomes)} of {len(values)}: {outcomes[-1].summary}"
         return outcomes, ""
 
-    async def _worse(self, run: Run, node: Act, number: int) -> bool:
+    async def _stops(self, run: Run, node: Act, number: int) -> str:
+        """What the signals say between batches, if the runbook stops on it."""
+        assert node.for_each is not None
+        if not {Verdict.WORSE.value, Verdict.UNCHANGED.value} & set(node.for_each.stop_on):
+            return ""
         said = await self.means.durable.step("pulse", self._pulse, run, run.key(node.id, f"pulse{number}"))
-        return bool(said == Verdict.WORSE.value)
+        return str(said) if said in node.for_each.stop_on else ""
 
     async def _frame(
         self, run: Run, node: Act, target: str, extra: Mapping[str, Any], clauses: Sequence[str]
@@ -161,7 +165,28 @@ class Carrier:
             raw = await self.means.durable.call(frame.WORKFLOW, back.key, back.model_dump(mode="json"))
             undone.append(ActionOutcome.model_validate(raw))
             run.done.remove(done)
+            if done.request.act.revert is not None and undone[-1].result is Result.DONE:
+                ending = (self.means, run.context, done.outcome.key, f"undone: {verdict}", "quell")
+                await self.means.durable.step("unoblige", oblige.end, *ending)
         return undone
+
+    async def oblige(self, run: Run, carried: Carried) -> None:
+        """What was just done and is only kept for now has a day on which somebody is asked about it."""
+        mine = {one.key for one in carried.outcomes}
+        for done in run.done:
+            revert, outcome = done.request.act.revert, done.outcome
+            if revert is None or outcome.key not in mine or outcome.result is not Result.DONE:
+                continue
+            back = undo_of(done)
+            if back is not None:
+                back = back.model_copy(update={"late": True, "key": _undo_key(outcome, "revert")})
+            kept = oblige.Kept(
+                context=run.context, act=done.request.act, key=outcome.key, what=outcome.summary[:500],
+                targets=(outcome.target,) if outcome.target else (), after_s=revert.after_s, owner=revert.ask,
+                back=back,
+            )  # fmt: skip
+            await self.means.durable.step("oblige", oblige.oblige, self.means, kept)
+            await self.means.durable.child(oblige.WORKFLOW, kept.workflow, kept.model_dump(mode="json"))
 
 
 def undo_of(done: Done) -> Request | None:
@@ -191,10 +216,10 @@ def _ruled_out(run: Run, undo: Undo) -> bool:
         return True
 
 
-def _undo_key(outcome: ActionOutcome) -> str:
+def _undo_key(outcome: ActionOutcome, how: str = "undo") -> str:
     """The execution it takes back, with another node: what was done in two rounds is undone twice."""
     run, node, visit, target = outcome.key.split("/", 3)
-    return f"{run}/{node}.undo/{visit}/{target}"
+    return f"{run}/{node}.{how}/{visit}/{target}"
 
 
 def _order(run: Run, decision: Decision) -> Iterator[str]:

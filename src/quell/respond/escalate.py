@@ -10,21 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import NotFound, Permanent, Transient
-from quell.incident.action import ActionOutcome
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
 from quell.respond.asked import asked_of
 from quell.respond.look import bounded
 from quell.respond.means import Context, Means
-from quell.runbook.plan import Escalation, Revert
+from quell.runbook.plan import Escalation
 from quell.store import queries
 from quell.store.events import when
 
@@ -75,8 +73,7 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 class Telling(BaseModel):
     """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything.
 
-    ``whom``: who is meant, told as well where that leads somewhere (of an approval, whom it names). ``obligation``:
-    what it is about, told again after ``due_s`` unless it has ended.
+    Whom that names is told as well, where the name leads somewhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,18 +83,6 @@ class Telling(BaseModel):
     kind: str = "approval"
     key: str
     approval: str = ""
-    whom: str = ""
-    obligation: str = ""
-    due_s: float = 0.0
-
-
-def kept(context: Context, outcome: ActionOutcome, revert: Revert, due: str) -> Telling:
-    """Who must take back what is kept for now, and when: told now, and again when it is due."""
-    by = f"{datetime.fromisoformat(due):%Y-%m-%d %H:%M:%S} UTC"
-    return Telling(
-        context=context, kind="update", key=f"{outcome.key}/kept", whom=revert.ask, obligation=outcome.key,
-        due_s=revert.after_s, text=f"{outcome.summary}; kept for now, {revert.ask} is to take it back by {by}",
-    )  # fmt: skip
 
 
 class Pager:
@@ -123,22 +108,11 @@ class Pager:
     async def tell(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """A message to the primary, beside the run that it is about: who cannot be reached delays nothing."""
         telling = Telling.model_validate(raw)
-        delivered = await self.means.durable.step("send", self._send, telling)
-        if telling.obligation:
-            await self.means.durable.sleep(telling.due_s)
-            await self.means.durable.step("remind", self._remind, telling)
-        return {"delivered": delivered}
-
-    async def _remind(self, telling: Telling) -> bool:
-        incident = await self.means.incident(telling.context)
-        if telling.obligation not in incident.obligations:
-            return False
-        due = telling.model_copy(update={"text": f"Due now: {telling.text}", "key": f"{telling.key}/due"})
-        return await self._send(due)
+        return {"delivered": await self.means.durable.step("send", self._send, telling)}
 
     async def _send(self, telling: Telling) -> bool:
         """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
-        context, whom = telling.context, telling.whom
+        context, whom = telling.context, ""
         plan = await self.means.plan(context.plan)
         primary = plan.escalation.primary or self.means.default_escalation or "log:"
         incident = await self.means.incident(context)

@@ -45,14 +45,26 @@ def _say(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
+class Quit(Permanent):
+    """A plug-in cancelled itself: it ended without an answer, and nobody can tell how far it had come."""
+
+    def __init__(self) -> None:
+        super().__init__("it cancelled itself without an answer", "cancelled")
+
+
 async def bounded(work: Awaitable[T], timeout_s: float) -> T:
-    """``work`` within its time. Raises ``Transient`` (timeout); a plug-in that ignores it is left behind."""
+    """``work`` within its time. Raises ``Transient`` (timeout); a plug-in that ignores it is left behind.
+
+    ``CancelledError`` only when somebody cancels us; a plug-in's own one is ``Quit``, since it would end the run.
+    """
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=timeout_s)
     except asyncio.CancelledError:
         task.cancel()
         raise
+    if task.cancelled():
+        raise Quit
     if done:
         return task.result()
     task.cancel()

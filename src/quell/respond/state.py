@@ -35,6 +35,8 @@ class Run:
     tried: list[str] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     paged: bool = False
+    trouble: list[str] = field(default_factory=list)
+    """What stood in the way of the decisions tried so far."""
     calmed: bool = False
     """Whether it was watched while every check was healthy."""
 

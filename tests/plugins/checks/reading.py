@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
 from quell.errors import ERROR_CLASSES
+from quell.incident.finding import Health
 from quell.ports import Connection, FactSpec, Reading
+from quell.respond.judge import judge
 from quell.runbook.expr.types import parse_type
+from quell.runbook.plan import Call, Check, Interpret
 from tests.plugins.world import probe_over
 
 
@@ -24,6 +30,21 @@ async def read_async(check: ModuleType, config: dict[str, Any], *connections: Co
 
 def read(check: ModuleType, config: dict[str, Any], *connections: Connection, **options: Any) -> Reading:
     return asyncio.run(read_async(check, config, *connections, **options))
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """How many calls this thread makes meanwhile, as the only item: what other threads do does not count."""
+    steps = [0]
+
+    def count(*_: Any) -> None:
+        steps[0] += 1
+
+    sys.setprofile(count)
+    try:
+        yield steps
+    finally:
+        sys.setprofile(None)
 
 
 def declared(check: ModuleType, config: dict[str, Any]) -> dict[str, FactSpec]:
@@ -45,6 +66,12 @@ def keep_promises(check: ModuleType, config: dict[str, Any], reading: Reading) -
     assert set(reading.facts) | set(reading.missing) == set(kinds)
     shown = [reading.facts, reading.evidence, *(one.facts for one in reading.targets)]
     json.dumps(shown, allow_nan=False)
+
+
+def health(reading: Reading, **interpret: str) -> Health:
+    """What a runbook with these conditions would say of the reading."""
+    check = Check(id="c", call=Call(type="t"), interpret=Interpret(**interpret), facts={"...": "any"})
+    return judge(check, None, reading, {}).status
 
 
 def at(seconds: float) -> datetime:

@@ -80,6 +80,15 @@ def test_the_largest_files_that_fit(tmp_path: Path) -> None:
     assert none.facts["largest"] == []
 
 
+def test_a_glob_of_many_stars_is_matched_in_one_pass(tmp_path: Path) -> None:
+    for name in ("a" * 250, "a" * 249 + "b", "xaxaxaxab", "ab"):
+        (tmp_path / name).touch()
+    reading = read(disk, {"path": str(tmp_path), "largest": f"{tmp_path}/*a*a*a*a*a*a*a*a*b"})
+    assert [Path(one["path"]).name for one in reading.facts["largest"]] == ["a" * 249 + "b"]
+    chosen = read(disk, {"path": str(tmp_path), "largest": f"{tmp_path}/x*[a]x?x*"})
+    assert [Path(one["path"]).name for one in chosen.facts["largest"]] == ["xaxaxaxab"]
+
+
 def test_a_walk_that_finds_too_much_says_so(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / f"{number}.log").touch()

@@ -6,10 +6,10 @@ from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
 from quell.plugins.checks import prometheus_query
-from quell.plugins.checks.prometheus_query import Params, facts, hint, lag
+from quell.plugins.checks.prometheus_query import Params, facts, gate, hint, lag
 from quell.ports import Connection
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
-from tests.plugins.checks.reading import at, read, read_async
+from tests.plugins.checks.reading import at, counted_steps, read, read_async
 from tests.servers.process import wait_until
 from tests.servers.prometheus import Prometheus
 
@@ -224,6 +224,20 @@ def test_ten_thousand_series(shaped):
         ask(shaped, Reply.of(vector(501)), per="pod")
 
 
+@pytest.mark.parametrize("config", [{"reduce": "sum"}, {"range": "1h", "reduce": "max"}], ids=["now", "range"])
+def test_a_large_answer_is_worked_on_beside_the_loop(shaped, config):
+    points = [[1000 + second, "1"] for second in range(20_000)]
+    data = {"resultType": "matrix", "result": [{"metric": {}, "values": points}]}
+    large = Reply.of({"status": "success", "data": data} if "range" in config else vector(5000))
+    small = Reply.of({"status": "success", "data": {**data, "result": [{"metric": {}, "values": points[:1]}]}})
+    taken = []
+    for reply in (small, small if "range" in config else Reply.of(vector(1)), large):
+        with counted_steps() as steps:
+            ask(shaped, reply, query="up{a='1'} * 1", **config)
+        taken.append(steps[0])
+    assert taken[-1] < taken[-2] + 10_000
+
+
 @pytest.mark.parametrize(
     ("reply", "error", "kind"),
     [
@@ -369,6 +383,28 @@ def test_lag_is_the_longest_look_back_and_a_scrape(query, seconds):
 def test_hints(query, words):
     found = hint({"query": query})
     assert (found is None) if words is None else (words in found)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sum(payment:rps)", "compares nothing"),
+        ("sum(rate(requests_total[1m])) > bool 5", "compares nothing"),
+        ("scalar(sum(rps))", "compares nothing"),
+        ("errors_total / requests_total > 0.1", "a ratio without aggregation"),
+        ("sum(payment:rps) > 5", None),
+        ("payment:rps > 5", None),
+        ("up and on (job) rps", None),
+        ("up unless down", None),
+        ("absent(down)", None),
+        ("${vars.query}", None),
+        ("not a query (", None),
+        (7, None),
+    ],
+)
+def test_what_a_required_query_must_do(query, words):
+    found = gate({"query": query})
+    assert words is None if found is None else words in found
 
 
 def test_hints_are_quiet_when_the_author_said_how():

@@ -6,9 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent
+from quell.incident.finding import Health
 from quell.plugins.checks import shell_command
+from quell.plugins.checks._timestamps import newest
 from quell.plugins.checks.shell_command import Params
-from tests.plugins.checks.reading import at, read, read_async
+from quell.respond.judge import judge
+from quell.runbook.plan import Call, Check, Interpret
+from tests.plugins.checks.reading import at, counted_steps, read, read_async
 from tests.servers.process import wait_until
 
 NOW = 1_753_000_000.0  # 2025-07-20T08:26:40Z
@@ -86,6 +90,57 @@ def test_a_stamp_of_last_december_read_in_january_is_of_last_year():
     assert reading.facts["age"] == pytest.approx(90_000)
 
 
+def test_a_stamp_of_another_year_is_not_one_of_this_year():
+    assert say("Jul 20 08:20:00 2024 deployed").facts["age"] == 365 * 86_400 + 400
+
+
+def test_a_number_without_end_is_no_age_and_breaks_nothing():
+    assert say("9" * 400 + "d ago").missing["age"].error_class is None
+
+
+def test_a_moment_at_the_end_of_a_long_line_counts():
+    assert say("x" * 10_000 + " 2025-07-20T08:20:00Z").facts["age"] == 400
+
+
+@pytest.mark.parametrize("text", ["y\n" * 50_000, "-" * 100_000, "0123456789" * 10_000, "x" * 100_000, " " * 100_000])
+def test_a_flood_without_a_moment_takes_few_steps(text):
+    with counted_steps() as steps:
+        assert newest(text, NOW) is None
+    assert steps[0] < 500
+
+
+def test_an_output_too_long_to_be_searched_has_no_newest():
+    config = {"command": "echo 2025-07-20T08:20:00Z; yes | head -c 300000", "max_bytes": "1MiB"}
+    reading = read(shell_command, config, clock=lambda: at(NOW))
+    assert reading.missing["newest"].error_class == "too_large"
+    assert "longer than 256 KiB" in reading.missing["newest"].reason
+    assert reading.facts["line_count"] == 150_001
+    assert len(reading.facts["lines"]) == 1000
+
+
+def test_a_large_output_does_not_hold_up_its_siblings():
+    beats = at_the_end_of_the_program = 0
+
+    def clock():
+        nonlocal at_the_end_of_the_program
+        at_the_end_of_the_program = beats
+        return at(NOW)
+
+    async def beside():
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0)
+
+    async def both():
+        sibling = asyncio.create_task(beside())
+        await read_async(shell_command, {"command": "yes | head -c 200000"}, clock=clock)
+        sibling.cancel()
+
+    asyncio.run(both())
+    assert beats > at_the_end_of_the_program + 1
+
+
 def test_a_zone_can_be_given_for_moments_without_one():
     assert say("2025-07-20 10:20:00", timezone="Europe/Berlin").facts["age"] == 400
 
@@ -101,6 +156,18 @@ def test_a_failed_command_is_an_error_and_not_a_quiet_system():
     missing = reading.missing["no_recent_deploy"]
     assert missing.error_class == "failed"
     assert "cannot reach the cluster" in missing.reason
+
+
+@pytest.mark.parametrize("signal", ["KILL", "SEGV"])
+def test_a_command_that_a_signal_ended_is_an_error_with_its_name(signal):
+    reading = read(shell_command, {"command": f"echo 7; kill -{signal} $$"})
+    assert reading.summary == f"ended by SIG{signal}: 7"
+    for conditions in ({"healthy": "exit_code == 0", "critical": "exit_code > 0"}, {"healthy": "value == 7"}):
+        check = Check(id="c", call=Call(type="t"), interpret=Interpret(**conditions), facts={"...": "any"})
+        finding = judge(check, None, reading, {})
+        assert (finding.status, finding.error_class) == (Health.ERROR, "failed")
+        assert f"the command was ended by SIG{signal}" in finding.message
+    assert reading.missing["no_recent_deploy"].error_class == "failed"
 
 
 def test_a_missing_program_and_a_missing_folder_are_named():

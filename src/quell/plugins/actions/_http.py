@@ -15,6 +15,7 @@ from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
 _MOST_WORDS = 200
+_MOST_READ = 8_192
 _CLASSES = {
     400: "invalid",
     401: "denied",
@@ -56,7 +57,7 @@ async def ask(
         raise Transient(
             f"{connection.name}: the connection broke; the request may have been carried out", "lost"
         ) from None
-    except (httpx.InvalidURL, httpx.HTTPError):
+    except (httpx.InvalidURL, httpx.HTTPError, UnicodeError):
         raise Permanent(f"{connection.name}: its address is not a usable URL", "invalid") from None
 
 
@@ -67,7 +68,7 @@ def check(connection: Connection, answer: httpx.Response, now: datetime) -> http
     """
     if answer.is_success:
         return answer
-    words = " ".join(answer.text.split())
+    words = _words(answer.content)
     for secret in (connection.password, *connection.headers.values()):
         words = words.replace(secret, "•••") if secret else words
     text = f"{connection.name}: {answer.request.method} {answer.status_code} {words[:_MOST_WORDS]}".rstrip()
@@ -76,6 +77,12 @@ def check(connection: Connection, answer: httpx.Response, now: datetime) -> http
     if answer.is_server_error:
         raise Transient(text, "lost", retry_after=retry_after(answer, now))
     raise Permanent(text, _CLASSES.get(answer.status_code, "failed"))
+
+
+def _words(body: bytes) -> str:
+    """The beginning of what it says, without a last word that may be half of a secret and so not be found to hide."""
+    words = body[:_MOST_READ].decode("utf-8", "replace").split()
+    return " ".join(words[:-1] if len(body) > _MOST_READ else words)
 
 
 def retry_after(answer: httpx.Response, now: datetime) -> float | None:

@@ -13,7 +13,7 @@ Never does: send credentials to another host than the connection's, start a seco
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _http
 from quell.plugins.actions._fields import Seconds
-from quell.ports import Connection, Effect, Preview, Probe, Risk
+from quell.ports import Connection, Connects, Effect, Preview, Probe, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -36,8 +36,8 @@ _MOST_OUTPUT = 8_192
 class Params(PortParams):
     """``job``: ``connection:name``, or the name alone beside ``connection``. ``poll``: when the other names no time."""
 
-    job: str = Field(min_length=1, max_length=500)
-    connection: str | None = None
+    job: Annotated[str, Connects(("http",), unless=("connection",), before=":")] = Field(min_length=1, max_length=500)
+    connection: Annotated[str | None, Connects(("http",), default=False)] = None
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""
     params: dict[str, Any] = Field(default_factory=dict)
@@ -219,4 +219,4 @@ def _words(state: dict[str, Any]) -> str:
     error = state.get("error") or state.get("message") or state.get("result") or "it said nothing"
     if isinstance(error, dict):
         error = error.get("message") or orjson.dumps(error).decode()
-    return " ".join(str(error).split())[:500]
+    return " ".join(str(error)[:5000].split())[:500]

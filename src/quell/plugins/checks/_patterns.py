@@ -23,6 +23,7 @@ _CHILD = (
     "import json, re, sys; data = sys.stdin.buffer.read(); head, _, text = data.partition(b'\\n'); "
     "sys.exit(0 if re.search(json.loads(head), text.decode('utf-8', 'replace'), re.MULTILINE) else 3)"
 )
+_INLINE_BYTES = 16 * 1024
 _MANY = 64
 """A repeat that may happen more often than this counts as without end."""
 _MOST_OPEN = 6
@@ -48,13 +49,18 @@ def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
 async def found(pattern: str, body: bytes) -> bool:
     """Whether the pattern matches somewhere in a text. Raises ``Transient`` (failed) when the matching broke."""
     expression = compiled(pattern, re.MULTILINE)
-    if _open_repeats(grammar.parse(pattern), inside=False) == 0:
+    if len(body) <= _INLINE_BYTES and not _repeats(grammar.parse(pattern)):
         return expression.search(body.decode("utf-8", "replace")) is not None
     data = json.dumps(pattern).encode() + b"\n" + body
     ran = await _process.run([sys.executable, "-I", "-S", "-c", _CHILD], max_bytes=4096, stdin=data)
     if ran.exit_code not in (0, 3):
         raise Transient(f"matching the pattern failed (exit code {ran.exit_code})", "failed")
     return ran.exit_code == 0
+
+
+def _repeats(tree: Any) -> bool:
+    """Any repeat at all: ``(?:a|aa){60}`` has an end, and reaches it in 2**60 steps."""
+    return "MAX_REPEAT" in (said := repr(tree)) or "MIN_REPEAT" in said or "POSSESSIVE_REPEAT" in said
 
 
 def _open_repeats(tree: Any, *, inside: bool) -> int:

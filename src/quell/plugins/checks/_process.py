@@ -43,6 +43,16 @@ class Ran:
     truncated: bool
 
 
+def signal_name(exit_code: int | None) -> str | None:
+    """The signal that ended it, ``SIGKILL`` say; None when it ended by itself."""
+    if exit_code is None or exit_code >= 0:
+        return None
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:  # a real-time signal has no name of its own
+        return f"signal {-exit_code}"
+
+
 class _Pipe:
     """One output, read up to a limit."""
 

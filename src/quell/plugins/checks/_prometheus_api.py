@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from quell.errors import Permanent, QuellError, Transient
 from quell.plugins.checks import _fetch
 from quell.plugins.checks._series import Trace
@@ -76,10 +78,9 @@ class Client:
         )  # fmt: skip
         if answer.cut:
             raise too_large(f"the answer is larger than {_MAX_BYTES // 1024**2} MiB; aggregate in the query")
-        document = await _document(answer)
-        if answer.status != 200 or document.get("status") != "success":
-            raise _refusal(answer, document, _fetch.shown(url))
-        return _result(document, self._max_series)
+        if len(answer.body) > _fetch.INLINE_PARSE_BYTES:
+            return await asyncio.to_thread(_read, answer, _fetch.shown(url), self._max_series)
+        return _read(answer, _fetch.shown(url), self._max_series)
 
 
 def _age(trace: Trace) -> float:
@@ -92,12 +93,15 @@ def too_large(words: str) -> Permanent:
     return Permanent(words, "too_large")
 
 
-async def _document(answer: _fetch.Answer) -> Mapping[str, Any]:
+def _read(answer: _fetch.Answer, where: str, max_series: int) -> Result:
     try:
-        document = await answer.json()
+        document = orjson.loads(answer.body)
     except ValueError:
         document = None
-    return document if isinstance(document, dict) else {}
+    document = document if isinstance(document, dict) else {}
+    if answer.status != 200 or document.get("status") != "success":
+        raise _refusal(answer, document, where)
+    return _result(document, max_series)
 
 
 def _refusal(answer: _fetch.Answer, document: Mapping[str, Any], where: str) -> QuellError:

@@ -18,29 +18,45 @@ _TEN_YEARS_S = 3660 * 86_400.0
 _MONTHS = {name: number for number, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
 )}  # fmt: skip
-_MONTH = "(?P<mon>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_MONTH_NAME = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_MONTH = f"(?P<mon>{_MONTH_NAME})[a-z]{{0,9}}"
 _CLOCK = r"(?P<h>[01]\d|2[0-3]):(?P<mi>[0-5]\d):(?P<s>[0-5]\d|60)(?:[.,](?P<f>\d{1,9}))?"
 _ZONE = r"(?: ?(?P<z>Z\b|[+-]\d\d:?\d\d\b|(?:UTC|GMT|EST|EDT|CST|CDT|MST|MDT|PST|PDT|CET|CEST|BST|WET|EET|JST|IST)\b))?"
 _HOURS = {
     "Z": 0.0, "UTC": 0.0, "GMT": 0.0, "EST": -5.0, "EDT": -4.0, "CST": -6.0, "CDT": -5.0, "MST": -7.0, "MDT": -6.0,
     "PST": -8.0, "PDT": -7.0, "CET": 1.0, "CEST": 2.0, "BST": 1.0, "WET": 0.0, "EET": 2.0, "JST": 9.0, "IST": 5.5,
 }  # fmt: skip
-_FORMS = tuple(
-    re.compile(form)
-    for form in (
-        rf"(?<!\d)(?P<y>(?:19|20)\d\d)[-/](?P<m>0[1-9]|1[0-2])[-/](?P<d>0[1-9]|[12]\d|3[01])[T _]{_CLOCK}{_ZONE}",
-        rf"\b(?P<d>[0-3]?\d)[ /-]{_MONTH}[ /-](?P<y>(?:19|20)\d\d)[ :]{_CLOCK}(?: (?P<ap>[AP]M))?{_ZONE}",
-        rf"\b{_MONTH} {{1,2}}(?P<d>[0-3]?\d),? {_CLOCK}(?: (?P<ap>[AP]M))?{_ZONE} (?P<y>(?:19|20)\d\d){_ZONE.replace('<z>', '<z2>')}",  # noqa: E501
-        r"(?<![\d.])(?P<y>20\d\d)(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])[T-]?(?P<h>[01]\d|2[0-3])(?P<mi>[0-5]\d)(?P<s>[0-5]\d)(?P<z>Z)?(?![\d.])",
-        rf"^(?:<\d+>)?{_MONTH} {{1,2}}(?P<d>[0-3]?\d) {_CLOCK}",
-        rf"^[IWEF](?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01]) {_CLOCK}",
-    )
+_ISO = re.compile(
+    rf"(?<!\d)(?P<y>(?:19|20)\d\d)[-/](?P<m>0[1-9]|1[0-2])[-/](?P<d>0[1-9]|[12]\d|3[01])[T _]{_CLOCK}{_ZONE}"
 )
-_SPAN = r"(?:\d+[ydhms]){1,3}"
+_DAY_FIRST = re.compile(
+    rf"\b(?P<d>[0-3]?\d)[ /-]{_MONTH}[ /-](?P<y>(?:19|20)\d\d)[ :]{_CLOCK}(?: (?P<ap>[AP]M))?{_ZONE}"
+)
+_YEAR_LAST = re.compile(
+    rf"\b{_MONTH} {{1,2}}(?P<d>[0-3]?\d),? {_CLOCK}(?: (?P<ap>[AP]M))?{_ZONE} (?P<y>(?:19|20)\d\d)"
+    + _ZONE.replace("<z>", "<z2>")
+)
+_COMPACT = re.compile(  # the year first, so that a search goes from one to the next
+    r"(?P<y>20\d\d)(?<![\d.]\d{4})(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])[T-]?"
+    r"(?P<h>[01]\d|2[0-3])(?P<mi>[0-5]\d)(?P<s>[0-5]\d)(?P<z>Z)?(?![\d.])"
+)
+_SYSLOG = re.compile(rf"(?:^|(?<=>)){_MONTH} {{1,2}}(?P<d>[0-3]?\d) {_CLOCK}", re.MULTILINE)
+_KLOG = re.compile(rf"^[IWEF](?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01]) {_CLOCK}", re.MULTILINE)
+_FORMS = (_ISO, _DAY_FIRST, _YEAR_LAST, _COMPACT, _SYSLOG, _KLOG)
+_MINUTES = re.compile(r":[0-5]\d:[0-6]\d")
+_MONTH_WORD = re.compile(_MONTH_NAME)
+_LONGEST_DATE = 28
+"""How far before its clock a date can begin."""
+_SPAN = r"(?:\d{1,9}[ydhms]){1,3}"
 _AGO = re.compile(
-    rf"(?:\b(?P<short>{_SPAN})|\b(?P<n>\d+|an?|one) (?P<unit>second|sec|minute|min|hour|day|week|month|year)s?) ago\b"
+    rf"(?:\b(?P<short>{_SPAN})|\b(?P<n>\d{{1,9}}|an?|one) "
+    r"(?P<unit>second|sec|minute|min|hour|day|week|month|year)s?) ago\b"
 )
+_AGO_WORD = re.compile(r" ago\b")
+_LONGEST_AGO = 40
+_HEADER = re.compile(r"(?:AGE|LAST SEEN)(?=  |\s?$)", re.MULTILINE)
 _BARE_AGE = re.compile(rf"{_SPAN}\Z")
+_LAST_AGE = re.compile(r"[ydhms](?<=\d.)(?=[ \t\r]*$)", re.MULTILINE)
 _SPAN_PART = re.compile(r"(\d+)([ydhms])")
 _UNIT_S = {"y": 31_536_000.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _WORD_S = {
@@ -48,7 +64,11 @@ _WORD_S = {
     "month": 2_592_000.0, "year": 31_536_000.0,
 }  # fmt: skip
 _EPOCH = re.compile(r"(?<![\w.:-])(\d{10}(?:\.\d{1,9})?|\d{13})(?![\w.:-]|\.\d)")
+_LONG_NUMBER = re.compile(r"\d{10,}")
+_DIGIT = re.compile(r"\d")
 _LONGEST_LINE = 4000
+LONGEST_TEXT = 256 * 1024
+"""Of a longer text ``newest`` says nothing."""
 
 
 def line_time(line: str, now: float, zone: tzinfo = UTC) -> float | None:
@@ -72,21 +92,35 @@ def epoch_time(line: str, now: float) -> float | None:
 
 
 def newest(text: str, now: float, zone: tzinfo = UTC) -> float | None:
-    """Epoch seconds of the newest moment in a text that is not still to come; None when there is none."""
-    lines = [line[:_LONGEST_LINE] for line in text.splitlines()]
-    ages, tables = _table_ages(lines)
-    found = [now - age for age in ages]
-    for number, line in enumerate(lines):
-        for form in _FORMS:
-            found += [stamp for match in form.finditer(line) if (stamp := _stamp(match, now, zone)) is not None]
-        if number not in tables:
-            found += [now - age for age in _agos(line)]
+    """Epoch seconds of the newest moment in a text that is not still to come; None when there is none.
+
+    Its time grows with the length of the text and with nothing else. Raises ValueError for one over ``LONGEST_TEXT``:
+    the newest moment of a part would be a guess.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"longer than {LONGEST_TEXT // 1024} KiB")
+    found = [now - age for age in _ages(text)]
+    if _DIGIT.search(text) is None:
+        return max(found, default=None)
+    found += [stamp for match in _dated(text) if (stamp := _stamp(match, now, zone)) is not None]
     past = [stamp for stamp in found if stamp <= now + SKEW_S]
-    if not past:
-        past = [now - age for line in lines if (age := _last_word_age(line)) is not None]
-    if not past:
-        past = [stamp for line in lines for stamp in _epochs(line, now)]
+    past = past or [now - age for age in _last_word_ages(text)] or list(_epochs(text, now))
     return max(past, default=None)
+
+
+def _dated(text: str) -> Iterator[re.Match[str]]:
+    """The dates with a clock. They are looked for around the clocks: searching for each form reads the text anew."""
+    yield from _COMPACT.finditer(text)
+    for minutes in _MINUTES.finditer(text):
+        clock = max(0, minutes.start() - 2)
+        if match := _ISO.match(text, max(0, clock - 11)) or _KLOG.match(text, max(0, clock - 6)):
+            yield match
+            continue
+        for month in _MONTH_WORD.finditer(text, max(0, clock - _LONGEST_DATE), clock):
+            at = month.start()
+            days = (_DAY_FIRST.match(text, day) for day in (at - 3, at - 2) if day >= 0)
+            if match := next(filter(None, days), None) or _YEAR_LAST.match(text, at) or _SYSLOG.match(text, at):
+                yield match
 
 
 def _stamp(match: re.Match[str], now: float, zone: tzinfo) -> float | None:
@@ -137,8 +171,13 @@ def _span_s(text: str) -> float:
     return sum(int(amount) * _UNIT_S[unit] for amount, unit in _SPAN_PART.findall(text))
 
 
-def _agos(line: str) -> Iterator[float]:
-    for match in _AGO.finditer(line):
+def _agos(text: str) -> Iterator[float]:
+    before = 0
+    for word in _AGO_WORD.finditer(text):
+        match = _AGO.search(text, max(before, word.end() - _LONGEST_AGO), word.end())
+        before = word.end()
+        if match is None:
+            continue
         if match["short"]:
             yield _span_s(match["short"])
         else:
@@ -146,31 +185,43 @@ def _agos(line: str) -> Iterator[float]:
             yield count * _WORD_S[match["unit"]]
 
 
-def _table_ages(lines: list[str]) -> tuple[list[float], set[int]]:
-    """The ages in columns headed AGE or LAST SEEN, as kubectl aligns them, and which lines those tables are."""
-    ages, tables, column = [], set(), None
-    for number, line in enumerate(lines):
-        header = re.search(r"(?:^|  )\s*(AGE|LAST SEEN)(?=  |\s*$)", line)
+def _ages(text: str) -> Iterator[float]:
+    """Ages as "5m ago", and in columns headed AGE or LAST SEEN, as kubectl aligns them; there an "ago" is no age."""
+    if _HEADER.search(text) is None:
+        yield from _agos(text)
+        return
+    column = None
+    for line in text.splitlines():
+        header = next((one for one in _HEADER.finditer(line) if _begins_a_column(line, one.start())), None)
         if header:
-            column = header.start(1)
+            column = header.start()
         elif not line.strip():
             column = None
-        elif column is not None:
-            tables.add(number)
-            word = line[column:].split(maxsplit=1)[:1]
-            if word and _BARE_AGE.match(word[0]):
-                ages.append(_span_s(word[0]))
-    return ages, tables
+        if header or column is None:
+            yield from _agos(line)
+            continue
+        word = line[column:].split(maxsplit=1)[:1]
+        if word and _BARE_AGE.match(word[0]):
+            yield _span_s(word[0])
 
 
-def _last_word_age(line: str) -> float | None:
+def _begins_a_column(line: str, place: int) -> bool:
+    return line[max(0, place - 2) : place] in ("", " ", "  ")
+
+
+def _last_word_ages(text: str) -> Iterator[float]:
     """``payment-7d4 1/1 Running 0 3h27m``: a table without its header, the age last."""
-    words = line.split()
-    return _span_s(words[-1]) if len(words) > 1 and _BARE_AGE.match(words[-1]) else None
+    for last in _LAST_AGE.finditer(text):
+        words = text[max(0, text.rfind("\n", 0, last.end()) + 1) : last.end()].rsplit(maxsplit=1)
+        if len(words) > 1 and _BARE_AGE.match(words[-1]):
+            yield _span_s(words[-1])
 
 
-def _epochs(line: str, now: float) -> Iterator[float]:
-    for match in _EPOCH.finditer(line):
+def _epochs(text: str, now: float) -> Iterator[float]:
+    for number in _LONG_NUMBER.finditer(text):
+        match = _EPOCH.match(text, number.start())
+        if match is None:
+            continue
         stamp = float(match[1]) / (1000.0 if len(match[1]) == 13 and "." not in match[1] else 1.0)
         if now - _TEN_YEARS_S <= stamp <= now + SKEW_S:
             yield stamp

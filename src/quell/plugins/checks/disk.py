@@ -221,13 +221,21 @@ def _fits(pattern: str, pace: Pace) -> Iterator[tuple[str, os.stat_result]]:
 
 def _regex(pattern: str) -> str:
     """``*`` and ``?`` stay within a name, ``**/`` is any number of folders, ``[…]`` a class."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\])", pattern)
-    return "".join(
-        words.get(part)
-        or (f"[{'^' if part[1] == '!' else ''}{_class(part)}]" if len(part) > 2 and part[0] == "[" else re.escape(part))
-        for part in parts
-    )
+    words = {"**/": "(?:.*/)?", "**": ".*", "?": "[^/]"}
+    parts = [part for part in re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|/)", pattern) if part]
+    made, open_star = [], False
+    for place, part in enumerate(parts):
+        if part == "*":
+            # The first fit is as good as any while another star of the same name follows: then it is never tried again.
+            rest = parts[place + 1 :]
+            ends = next((one for one in rest if one in ("*", "**", "**/", "/")), "")
+            made.append((")" if open_star else "") + ("(?>[^/]*?" if ends == "*" else "[^/]*"))
+            open_star = ends == "*"
+        elif len(part) > 2 and part[0] == "[":
+            made.append(f"[{'^' if part[1] == '!' else ''}{_class(part)}]")
+        else:
+            made.append(words.get(part) or re.escape(part))
+    return "".join(made)
 
 
 def _class(part: str) -> str:

@@ -32,7 +32,7 @@ from quell.plugins.checks import _prometheus_api as api
 from quell.plugins.checks import _promql
 from quell.plugins.checks._durations import Moment, Seconds, seconds_or_none
 from quell.plugins.checks._series import Sample, group, measure
-from quell.ports import FactSpec, Missing, Observation, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Observation, Probe, Reading
 
 Reducer = Literal["last", "min", "max", "avg", "sum", "count", "p95", "delta", "rate"]
 ACROSS = ("max", "min", "sum", "avg", "count")
@@ -44,6 +44,8 @@ _MOST_TARGETS = 500
 _MOST_POINTS = 11_000
 """Prometheus itself refuses more points than this for one series."""
 _POINTS = 240
+_INLINE_POINTS = 1000
+"""More points than this are worked on in a thread, so that one big answer does not hold up the other checks."""
 _SHOWN = 5
 
 
@@ -70,7 +72,7 @@ class Params(ports.Params):
     """An older sample is no data."""
     ready_value: float = 1.0
     """The value of a series that counts as ready in ``ready_count``."""
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("prometheus",))] = None
     """The Prometheus to ask; may be left out when there is only one."""
     at: Moment | None = None
     max_series: int = Field(default=10_000, ge=1, le=50_000)
@@ -131,13 +133,28 @@ def hint(config: Mapping[str, Any]) -> str | None:
     if shape is None:
         return None
     if shape.ratios:
-        return (
-            f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
-            "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
-        )
+        return _raw_ratio(shape)
     if shape.single or config.get("per") or config.get("reduce") or _promql.level_of(str(query)):
         return None
     return "the query may give several series where one value is asked; aggregate it, or say reduce or per"
+
+
+def gate(config: Mapping[str, Any]) -> str | None:
+    """Why a series may not mean yes: the query gives one whatever its value, or divides raw series."""
+    query = config.get("query")
+    shape = _promql.read(query) if isinstance(query, str) else None
+    if shape is None:
+        return None
+    if not shape.may_be_empty:
+        return "the query compares nothing, so it gives a series whatever the value; say how much is enough (… > 5)"
+    return _raw_ratio(shape) if shape.ratios else None
+
+
+def _raw_ratio(shape: _promql.Shape) -> str:
+    return (
+        f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
+        "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
+    )
 
 
 async def run(params: Params, probe: Probe) -> Reading:
@@ -150,12 +167,22 @@ async def run(params: Params, probe: Probe) -> Reading:
     else:
         step = params.step or max(1.0, params.range / _POINTS)
         result = await client.over(params.query, at - params.range, at, step)
+        ages = None
+    if len(result.traces) * max(1, len(result.traces[0].points) if result.traces else 0) <= _INLINE_POINTS:
+        return _judgeable(params, connection.name, at, result, ages)
+    return await asyncio.to_thread(_judgeable, params, connection.name, at, result, ages)
+
+
+def _judgeable(
+    params: Params, connection: str, at: float, result: api.Result, ages: Mapping[str, float] | None
+) -> Reading:
+    if params.range is not None:
         ages = {api.identity(trace.labels): max(0.0, at - trace.points[-1][0]) for trace in result.traces}
     scale = 0.001 if params.unit == "milliseconds" else 1.0
     samples = [measure(trace, params.over_time, scale) for trace in result.traces]
     samples, stale = _refuse_old(samples, ages, params.max_age)
     age = max(ages.values(), default=None) if ages else None
-    return _reading(params, connection.name, at, result, samples, age, stale)
+    return _reading(params, connection, at, result, samples, age, stale)
 
 
 async def _ages(params: Params, client: api.Client) -> Mapping[str, float] | None:

@@ -16,9 +16,10 @@ Never does: leave a process behind, read more than ``max_bytes``, take a command
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -38,6 +39,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _LONGEST_LINE = 4000
 _MOST_LINES = 1000
 _SHOWN = 2000
+_INLINE_BYTES = 16 * 1024
+"""What a program said beyond this is read in a thread, so that a chatty one does not hold up the other checks."""
+_PIECE = 64 * 1024
 _REASON = 200
 _MASK = "***"
 
@@ -102,18 +106,25 @@ async def run(params: Params, probe: Probe) -> Reading:
     secret = {name: probe.secret(value) for name, value in params.env.items() if value.startswith(("env:", "file:"))}
     argv = ("/bin/sh", "-c", params.command) if isinstance(params.command, str) else params.command
     ran = await _process.run(argv, max_bytes=params.max_bytes, env={**params.env, **secret}, cwd=params.cwd)
-    stdout, stderr = (_text(data, secret.values()) for data in (ran.stdout, ran.stderr))
+    secrets, now = tuple(secret.values()), probe.now().timestamp()
+    if len(ran.stdout) + len(ran.stderr) <= _INLINE_BYTES:
+        return _reading(params, ran, secrets, now)
+    return await asyncio.to_thread(_reading, params, ran, secrets, now)
+
+
+def _reading(params: Params, ran: _process.Ran, secrets: tuple[str, ...], now: float) -> Reading:
+    stdout, stderr = (_text(data, secrets) for data in (ran.stdout, ran.stderr))
     found, missing = _facts(ran, stdout, stderr)
-    _deploys(params, stdout, probe.now().timestamp(), found, missing, _unusable(ran) or _failed(ran, stderr))
+    _deploys(params, stdout, now, found, missing, _unusable(ran) or _failed(ran, stderr))
     evidence = {
-        "command": list(argv) if not isinstance(params.command, str) else params.command,
+        "command": list(params.command) if not isinstance(params.command, str) else params.command,
         "exit_code": ran.exit_code, "stdout": stdout[-_SHOWN:], "stderr": stderr[-_SHOWN:],
         "truncated": ran.truncated,
     }  # fmt: skip
     return Reading(found, missing=missing, summary=_summary(ran, stdout, stderr), evidence=evidence)
 
 
-def _text(data: bytes, secrets: Any) -> str:
+def _text(data: bytes, secrets: tuple[str, ...]) -> str:
     text = data.decode("utf-8", "replace").replace("\0", "\ufffd")
     for secret in secrets:
         if secret:
@@ -126,13 +137,18 @@ def _facts(ran: _process.Ran, stdout: str, stderr: str) -> tuple[dict[str, Any],
     missing: dict[str, Missing] = {}
     if ran.exit_code is None:
         missing["exit_code"] = Missing("the command was killed at the limit of its output", "too_large")
+    elif (died := _died(ran)) is not None:
+        missing["exit_code"] = died
     else:
         found["exit_code"] = ran.exit_code
     if (unusable := _unusable(ran)) is not None:
         return found, missing | dict.fromkeys(("stdout", "lines", "line_count", "value"), unusable)
-    lines = stdout.splitlines()
-    found |= {"stdout": stdout.rstrip("\n"), "line_count": len(lines),
-              "lines": [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]}  # fmt: skip
+    lines: list[str] = []
+    count = 0
+    for piece in _pieces(stdout):
+        lines += (line[:_LONGEST_LINE] for line in piece[: _MOST_LINES - len(lines)])
+        count += len(piece)
+    found |= {"stdout": stdout.rstrip("\n"), "line_count": count, "lines": lines}
     number = stdout.strip()
     if len(number) <= 64 and _NUMBER.fullmatch(number) and math.isfinite(float(number)):
         found["value"] = float(number) if re.search(r"[.eE]", number) else int(number)
@@ -141,10 +157,26 @@ def _facts(ran: _process.Ran, stdout: str, stderr: str) -> tuple[dict[str, Any],
     return found, missing
 
 
+def _pieces(text: str) -> Iterator[list[str]]:
+    """The lines, some at a time: splitting a flood at once would stop every other thread meanwhile."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        yield text[start:end].splitlines()
+        start = end
+
+
+def _first_words(text: str) -> str:
+    """The first line that says something; ``text`` may be a flood, so it is not split."""
+    return next(iter(text.lstrip()[:_REASON].splitlines()), "").rstrip()
+
+
 def _unusable(ran: _process.Ran) -> Missing | None:
-    """Why the output says nothing at all: half of a flood, or no text. What was counted in it would be a guess."""
+    """Why the output says nothing at all: half of it, or no text. What was counted in it would be a guess."""
     if ran.truncated:
         return Missing("the command wrote more than it may and was cut off", "too_large")
+    if (died := _died(ran)) is not None:
+        return died
     try:
         binary = "\0" in ran.stdout.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -152,19 +184,30 @@ def _unusable(ran: _process.Ran) -> Missing | None:
     return Missing("the output is no text: it holds NUL", "invalid") if binary else None
 
 
+def _died(ran: _process.Ran) -> Missing | None:
+    """It had no time to say how it went: neither its code nor what it had written so far is an answer."""
+    name = _process.signal_name(ran.exit_code)
+    return Missing(f"the command was ended by {name}", "failed") if name else None
+
+
 def _failed(ran: _process.Ran, stderr: str) -> Missing | None:
     """Why an output that lacks something says nothing: the command failed, so it is not that there is nothing."""
     if ran.exit_code in (0, None):
         return None
-    words = next((line.strip() for line in stderr.splitlines() if line.strip()), "")[:_REASON]
+    words = _first_words(stderr)
     return Missing(f"the command failed with exit code {ran.exit_code}{': ' if words else ''}{words}", "failed")
 
 
 def _deploys(
     params: Params, stdout: str, now: float, found: dict[str, Any], missing: dict[str, Missing], failed: Missing | None
 ) -> None:
-    stamp = newest(stdout, now, _zone(params.timezone))
-    if failed is not None or stamp is None:
+    stamp = None
+    if failed is None:
+        try:
+            stamp = newest(stdout, now, _zone(params.timezone))
+        except ValueError as error:
+            failed = Missing(f"the output is {error}: it is not searched for moments", "too_large")
+    if stamp is None:
         missing |= dict.fromkeys(_FROM_NEWEST, failed or Missing("the output holds no moment"))
         return
     age = max(0.0, now - stamp)
@@ -175,6 +218,7 @@ def _deploys(
 def _summary(ran: _process.Ran, stdout: str, stderr: str) -> str:
     if ran.exit_code is None:
         return "killed at the limit of its output"
+    if (name := _process.signal_name(ran.exit_code)) is not None:
+        return f"ended by {name}: {_first_words(stderr or stdout) or 'no output'}"
     shown = stdout if ran.exit_code == 0 else stderr or stdout
-    first = next((line.strip() for line in shown.splitlines() if line.strip()), "no output")
-    return f"exit {ran.exit_code}: {first[:_REASON]}"
+    return f"exit {ran.exit_code}: {_first_words(shown) or 'no output'}"

@@ -28,8 +28,10 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 from pydantic import Field, model_validator
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.fleet import Release
 from quell.plugins.drivers import _deployment as words
@@ -245,14 +247,14 @@ class _Api:
         if self._access.server_name:
             options["extensions"] = {"sni_hostname": self._access.server_name}
         answer = await exchange(
-            self._client, method, self._access.url + path, what=f"kubernetes at {self._access.url}", limit=_MAX_LIST,
-            headers=headers, **options,
+            self._client, method, self._access.url + path, limit=_MAX_LIST, headers=headers,
+            what=f"kubernetes at {addresses.shown(self._access.url)}", **options,
         )  # fmt: skip
         if not answer.ok:
             raise _refused(f"{method} {path}", answer)
         try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError):
+            document = orjson.loads(answer.body)
+        except ValueError:
             document = None
         if not isinstance(document, Mapping):
             raise Permanent(f"kubernetes: {method} {path}: the answer is not a JSON object", "invalid")
@@ -275,9 +277,9 @@ def _refused(call: str, answer: Answer) -> Transient | Permanent:
     """The API's Status object as one of ours."""
     said = ""
     try:
-        status = json.loads(answer.body)
+        status = orjson.loads(answer.body)
         said = str(status.get("message", ""))[:500] if isinstance(status, dict) else ""
-    except (ValueError, RecursionError):
+    except ValueError:
         said = answer.body[:200].decode(errors="replace")
     text = f"kubernetes: {call}: {answer.status} {said}"
     if answer.status in _PERMANENT:

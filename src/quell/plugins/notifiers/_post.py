@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
@@ -103,6 +104,6 @@ def address(probe: Probe, reference: str | None, connection: str | None, target:
         return probe.secret(reference), None
     found = connection_of(probe, connection, target, *types)
     url = found.url or found.password
-    if not urlsplit(url).scheme:
+    if addresses.flaw(url) or not urlsplit(url).scheme:
         raise Permanent(f"connection {found.name!r} has no URL", "invalid")
     return url, found

@@ -166,7 +166,7 @@ class RevertText(Section):
     after: Seconds
     """When the change must be taken back."""
     ask: str = "owner"
-    """Who sees to it: told now and when it is due, as for an approval's ``from``."""
+    """Who is asked then, as for an approval's ``from``."""
 
 
 class UndoText(Section):
@@ -279,6 +279,31 @@ class RemediationText(Section):
         return value
 
 
+class RequireText(Section):
+    """A condition or PromQL alone, or a check: its type with its parameters, in ``config`` or beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    condition: Text | None = None
+    """A condition over the facts of checks, or a comparison in PromQL; it may stand alone, without the key."""
+    type: str = "prometheus_query"
+    """Which [check](checks.md)."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Its parameters; templates are filled."""
+    interpret: InterpretText | None = None
+    """When the check is ``healthy``; without it, when its query gives a series."""
+
+    @model_validator(mode="after")
+    def _one(self) -> RequireText:
+        if (self.condition is None) == (not self.config and not self.model_extra):
+            raise ValueError("give either a condition or a check")
+        return self
+
+
+def _require(value: Any) -> Any:
+    return {"condition": _condition(value)} if isinstance(value, str | bool) else value
+
+
 class VerifyText(Section):
     signals: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = Field(
         default_factory=lambda: ["trigger"]
@@ -290,7 +315,7 @@ class VerifyText(Section):
     """When to stop waiting; by default as long as the signals need."""
     every: Annotated[Seconds, Field(gt=0)] | None = None
     """How often to look."""
-    require: str | dict[str, Any] | None = None
+    require: Annotated[RequireText | None, BeforeValidator(_require)] = None
     """What must be true for a verdict to mean anything, such as enough traffic: a condition, PromQL, or a check."""
     on_recovered: Literal["resolve", "mitigate"] = "resolve"
     """All signals well for ``stable_for``."""

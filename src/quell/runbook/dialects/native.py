@@ -6,6 +6,7 @@ checked by ``quell.runbook.lint`` on the Plan. Never does: I/O, know a plug-in (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from quell.runbook.dialects._native_schema import (
     DecisionText,
     DiagnosticText,
     RemediationText,
+    RequireText,
     RunbookText,
     UndoText,
     VerifyText,
@@ -31,6 +33,8 @@ from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
 
 NAME = "runbook"
 NOTIFY = "notify"
+_QUOTED = re.compile(r"""\$\{[^}]*\}|"[^"]*"|'[^']*'|`[^`]*`""")
+_DOTTED = re.compile(r"\b[A-Za-z_][A-Za-z0-9_-]*\.[A-Za-z_]")
 MARKS = frozenset({"diagnostics", "decision_tree", "decisionTree", "remediations", "triggers"})
 
 
@@ -356,18 +360,23 @@ class _Lowering:
             if check.id in reads and check.interpret.healthy and check.type in known and known[check.type].signal
         ]
 
-    def _require(self, given: str | dict[str, Any] | None) -> words.Require | None:
+    def _require(self, given: RequireText | None) -> words.Require | None:
         if given is None:
             return None
-        if isinstance(given, dict):
-            call = words.Call(type=str(given.get("type", "prometheus_query")),
-                              config={snake(k): v for k, v in given.items() if k != "type"})  # fmt: skip
-            return words.Require(check=call, text=str(given.get("query", "")))
-        roots = {root_of(path) for path in names_of(given)}
-        if roots and roots <= {*self.check_ids, "trigger", "alert", "vars", *self.text.variables}:
-            return words.Require(condition=given, text=given)
+        if given.condition is None:
+            beside = {snake(key): value for key, value in (given.model_extra or {}).items()}
+            config = {snake(key): value for key, value in given.config.items()} | beside
+            read = words.Interpret(**given.interpret.model_dump()) if given.interpret else None
+            shown = str(config.get("query", given.type))
+            return words.Require(check=words.Call(type=given.type, config=config), interpret=read, text=shown)
+        text = given.condition
+        roots = {root_of(path) for path in names_of(text)}
+        ours = {*self.check_ids, "trigger", "alert", "vars", *self.text.variables}
+        # PromQL has no dotted names outside of quotes and templates.
+        if (roots and roots <= ours) or _DOTTED.search(_QUOTED.sub("", text)):
+            return words.Require(condition=text, text=text)
         # Not about our checks: a PromQL comparison, which gives a series when it holds and nothing when not.
-        return words.Require(check=words.Call(type="prometheus_query", config={"query": given}), text=given)
+        return words.Require(check=words.Call(type="prometheus_query", config={"query": text}), text=text)
 
     def _escalation(self) -> words.Escalation:
         text = self.text.escalation
