@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quell.incident.event import EventKind
+from quell.runbook.lint.addresses import fault_of
 from tests.app import PAGES, House, do, eventually, house, runbook
 from tests.fakes.sink import FakeSink
 
@@ -95,6 +96,7 @@ HOOKS = "incidents-payment: {type: webhook, url: '@1'}, sre: {type: webhook, url
         ("webhook:any", "{pay: {type: webhook, connection: incidents-payment}}", "1"),
         ("webhook:any", "{pay: {type: webhook, connection: incidents-payment}, x: {type: webhook, connection: sre}}",
          "2 notifiers of type webhook; name one of pay, x"),
+        ("webhook", "", "2 connections of type webhook or http"),
         ("webhook:any", "", "no connection 'any' of type webhook or http: 2 connections"),
     ],
 )  # fmt: skip
@@ -112,5 +114,22 @@ async def test_an_address_leads_to_what_is_called_like_it(
             incident = await home.fire()
             ((_, delivered),) = await told(home, incident, 1)
             (record,) = await home.told_of(incident, EventKind.NOTIFIED)
+            # What lint says at noon is what happens at night.
+            assert (fault_of(to, home.app.vocabulary) is None) == delivered
             went = sink.received[0].path.strip("/") if delivered else record["detail"]
             assert went.startswith(reached)
+
+
+async def test_who_cannot_be_reached_is_in_the_log_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = runbook(
+        "- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, action: {do('fix', 0)}, type: automated}}"
+    )
+    settings = "connections: {sre: {type: slack, url: 'http://127.0.0.1:9/'}, web: {type: slack}}\nescalation: '#srf'\n"
+    async with house(tmp_path, none.replace("log:primary", "slack:srf"), more=settings) as home:
+        assert home.app.library.plans
+    said = capsys.readouterr()
+    lines = [line for line in (said.out + said.err).splitlines() if "none is called 'srf'" in line]
+    assert any("runbook_problems" in line for line in lines)
+    assert any("escalation_unreachable" in line for line in lines)

@@ -177,7 +177,8 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
 
-    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier.
+    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier;
+    ``log`` is ``log:``.
     Raises ``NotFound`` or ``Permanent``.
     """
     registry = means.world.registry
@@ -185,9 +186,10 @@ def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
         choice = means.notifiers[to]
         return _checked(registry.notifier(choice.type), choice.params)
     for kind in registry.notifiers.values():
-        prefix = next((prefix for prefix in kind.prefixes if to.startswith(prefix)), None)
+        prefix = next((prefix for prefix in kind.prefixes if f"{to}:".startswith(prefix)), None)
         if prefix is not None:
-            return _checked(kind, {**_rest(means, kind, to.removeprefix(prefix)), "target": to})
+            target = prefix if f"{to}:" == prefix else to
+            return _checked(kind, {**_rest(means, kind, target.removeprefix(prefix)), "target": target})
     raise NotFound("notifier", to)
 
 
@@ -218,7 +220,7 @@ def _rest(means: Means, kind: NotifierType, name: str) -> Mapping[str, Any]:
 def leads_somewhere(means: Means, to: str) -> bool:
     """Whether it is a configured name or an address of a known kind, and no role that only people know."""
     prefixes = (prefix for kind in means.world.registry.notifiers.values() for prefix in kind.prefixes)
-    return to in means.notifiers or any(to.startswith(prefix) for prefix in prefixes)
+    return to in means.notifiers or any(f"{to}:".startswith(prefix) for prefix in prefixes)
 
 
 def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierType, Any]:
