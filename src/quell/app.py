@@ -39,6 +39,7 @@ from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
 from quell.respond.guard import ActionWords, Guardrails
 from quell.respond.means import TELL, Context, Means, NotifierChoice
+from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
@@ -79,7 +80,7 @@ class App:
         words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
             words, services=settings.services or None, connections=settings.connections,
-            variables=settings.variables, scrape_s=settings.scrape_interval,
+            notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
         )  # fmt: skip
         self.library = Library()
         self.listeners: list[Callable[[Sequence[Event]], None]] = [on_events] if on_events else []
@@ -143,6 +144,9 @@ class App:
                 told = _log.error if entry.state is State.BROKEN else _log.warning
                 problems = [str(problem) for problem in entry.problems if problem.severity == "error"]
                 told(f"runbook_{entry.state.value}", file=entry.file, problems=problems)
+        fault = fault_of(self.settings.escalation, self.vocabulary) if self.settings.escalation else None
+        if fault is not None:
+            _log.error("escalation_unreachable", problem=fault.message, expected=fault.expected, nearest=fault.near)
         return self.library
 
     def _thresholds(self) -> Thresholds:

@@ -203,7 +203,8 @@ class DriverType:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person is asked to answer, all of it. ``asks``: approval (may it be done?) | step (do it by hand) |
-    happened (was it done?). ``whom``: as the runbook names them. ``silence``: when it expires, and what follows."""
+    happened (was it done?) | revert (take it back?). ``whom``: as the runbook names them. ``silence``: when it expires,
+    and what follows."""
 
     approval: str
     asks: str
@@ -231,8 +232,8 @@ class Asked:
         change = f"{self.before} → {self.after}" if self.before and self.after else self.after or self.before
         undo = f"{self.undo} (risk {self.risk})" if self.undo and self.risk else self.undo
         rows = (
-            # Of the other two the instructions only say what is asked.
-            ("Do", (self.instructions if self.asks == "step" else "",)),
+            # Of the others the instructions only say what is asked.
+            ("Do", (self.instructions if self.asks in ("step", "revert") else "",)),
             ("Call", (self.call,)), ("Targets", self.targets), ("Changes", (change,)), ("Why", self.clauses),
             ("Users", (self.impact,)), ("Before this", (self.history,)), ("Undo", (undo,)),
             ("Silence", (self.silence,)), ("For", (self.whom,)), ("Answer", self.answer),

@@ -12,11 +12,22 @@ from typing import Any, Generic, TypeVar
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from quell.errors import NotFound
-from quell.ports import ActionType, CheckType, Connects
+from quell.ports import ActionType, CheckType, Connects, NotifierType
 from quell.registry import Registry
 from quell.runbook.invalid import plainly
 from quell.runbook.template import has_template
-from quell.runbook.vocabulary import ActionWord, CheckWord, Config, Fault, Use, Vocabulary, Way, nearest
+from quell.runbook.vocabulary import (
+    ActionWord,
+    CheckWord,
+    Config,
+    Fault,
+    NotifierWord,
+    Sender,
+    Use,
+    Vocabulary,
+    Way,
+    nearest,
+)
 
 K = TypeVar("K")
 W = TypeVar("W")
@@ -27,6 +38,7 @@ def vocabulary_of(
     *,
     services: Iterable[str] | None = None,
     connections: Mapping[str, Way] | None = None,
+    notifiers: Mapping[str, Sender] | None = None,
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
 ) -> Vocabulary:
@@ -36,7 +48,8 @@ def vocabulary_of(
     return Vocabulary(
         checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
-        connections=connections,
+        connections=connections, notifiers=notifiers,
+        notifier_kinds=Words(registry.notifiers, registry.notifier, _notifier),
     )  # fmt: skip
 
 
@@ -68,6 +81,10 @@ def _check(kind: CheckType, scrape_s: float) -> CheckWord:
         lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, gate=kind.gate, signal=kind.signal,
         shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
     )  # fmt: skip
+
+
+def _notifier(kind: NotifierType) -> NotifierWord:
+    return NotifierWord(kind.name, kind.prefixes, kind.connections)
 
 
 def _action(kind: ActionType) -> ActionWord:

@@ -174,3 +174,14 @@ def test_connections_are_held_against_the_configuration_that_is_named(tmp_path):
         7,
     )
     assert (problem["found"], problem["nearest"], problem["severity"]) == ("cahce", "cache", "error")
+
+
+def test_an_address_that_nobody_serves_is_an_error_with_a_configuration(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD.replace("primary: log", "primary: '#incidents-paymnt'"))
+    (tmp_path / "site.yaml").write_text(
+        "connections: {incidents-payment: {type: slack, url: 'https://slack.example/x'}, sre: {type: slack}}\n"
+    )
+    assert quell("lint", "--strict", "a.yaml", cwd=tmp_path).code == 0
+    said = quell("lint", "--json", "--config", "site.yaml", "a.yaml", cwd=tmp_path)
+    (problem,) = json.loads(said.out)["problems"]
+    assert (said.code, problem["rule"], problem["nearest"]) == (1, "unknown-address", "#incidents-payment")

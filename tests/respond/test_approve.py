@@ -69,8 +69,11 @@ async def test_two_people_must_agree(tmp_path: Path) -> None:
             await home.app.answer(asked.approval, "approved", "anna")
         assert twice.value.winner == "anna"
         assert home.effects == []
+        waits = (await home.app.incident(incident)).approvals[asked.approval]
+        assert (waits.people, waits.agreed, waits.answer) == (2, ("anna",), None)
         await home.app.answer(asked.approval, "approved", "ben")
-        assert (await home.over(incident)).outcome == "resolved"
+        done = await home.over(incident)
+        assert (done.outcome, done.approvals[asked.approval].agreed) == ("resolved", ("anna", "ben"))
 
 
 async def test_one_no_of_two_is_a_no(tmp_path: Path) -> None:

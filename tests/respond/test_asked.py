@@ -63,6 +63,8 @@ def test_the_rows_stand_in_the_order_in_which_a_person_weighs_them() -> None:
         ({"asks": "happened"}, "Answer", "it happened: quell approve a1b2c3d4e5f6"),
         ({"asks": "step"}, "Answer", "it is done: quell approve a1b2c3d4e5f6"),
         ({"asks": "step"}, "Do", "find out"),
+        ({"asks": "revert"}, "Silence", "; then it stays as it is and is asked again"),
+        ({"asks": "revert"}, "Answer", "take it back: quell approve a1b2c3d4e5f6"),
         ({"people": 2}, "Answer", "2 people must agree"),
     ],
 )

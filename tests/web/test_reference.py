@@ -1,12 +1,15 @@
 """The example's API, body for body; and what it never had: bad input, a limit to waiting."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quell.incident.incident import ENDED
+from quell.incident.event import Event, EventKind, Stream
+from quell.incident.incident import ENDED, Incident
+from quell.web.reference import execution_of
 from tests.servers.process import wait_until
 from tests.web.house import House
 
@@ -138,5 +141,52 @@ def test_diagnostics_that_take_longer_are_202_with_the_place_to_look(house: Hous
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/api/v1/incidents/{answer.json()['incidentId']}"
     assert house.http.get(answer.headers["location"]).json()["status"] == "diagnosing"
+    rows = {row["id"]: row for row in house.http.get("/incidents").json()["incidents"]}
+    assert rows[answer.json()["incidentId"]]["severity"] is None
     house.set(go="")
     wait_until(lambda: bool(house.http.get(answer.headers["location"]).json()["outcome"]), "the end")
+    rows = {row["id"]: row for row in house.http.get("/incidents").json()["incidents"]}
+    assert rows[answer.json()["incidentId"]]["severity"] == "healthy"
+
+
+def told_of(kind: EventKind, **payload: Any) -> Event:
+    return Event(
+        tenant="t", stream=Stream.INCIDENT, stream_id="i", seq=1, at=datetime(2026, 5, 1, tzinfo=UTC), kind=kind,
+        actor="quell", payload=payload,
+    )  # fmt: skip
+
+
+STARTED = told_of(EventKind.RUN_STARTED, number=1, plan="p", reason="r")
+DECIDED = told_of(EventKind.DECIDED, recommended=[], chosen=[])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "events", "severity"),
+    [
+        ((), [], None),
+        ((), [STARTED, DECIDED], None),
+        (("healthy",), [STARTED], None),
+        (("warning",), [STARTED], None),
+        (("critical", "healthy"), [STARTED], "critical"),
+        (("healthy",), [STARTED, DECIDED], "healthy"),
+        (("healthy", "no_data"), [STARTED, DECIDED], "warning"),
+        (("healthy",), [STARTED, DECIDED, STARTED], None),
+    ],
+)
+def test_a_severity_that_is_not_known_is_not_healthy(
+    statuses: tuple[str, ...], events: list[Event], severity: str | None
+) -> None:
+    findings = {
+        str(n): {
+            "check": str(n),
+            "name": "",
+            "status": status,
+            "type": "",
+            "facts": {},
+            "message": "",
+            "duration_ms": 1,
+        }
+        for n, status in enumerate(statuses)
+    }
+    known = Incident(id="i", tenant="t", findings=findings)
+    assert execution_of(known, events)["overallSeverity"] == severity

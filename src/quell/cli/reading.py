@@ -60,8 +60,8 @@ def vocabulary(config: Path | None = None) -> Vocabulary:
 
     site = find_settings(config)
     return vocabulary_of(
-        Registry(), services=site.services or None, connections=site.connections, variables=site.variables,
-        scrape_s=site.scrape_interval,
+        Registry(), services=site.services or None, connections=site.connections, notifiers=site.notifiers,
+        variables=site.variables, scrape_s=site.scrape_interval,
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.CLOSED: _shape("reason", "by"),
     EventKind.OBLIGATION_MADE: _shape("obligation what", "owner revert_at ask"),
     EventKind.OBLIGATION_ENDED: _shape("obligation", "how by"),
-    EventKind.NOTED: _shape("text", "by"),
+    EventKind.NOTED: _shape("text", "by approval"),
     EventKind.ALERT_RECEIVED: _shape("alert", "signature"),
     EventKind.ALERT_QUARANTINED: _shape("source reason", "fragment"),
     EventKind.ALERT_ROUTED: _shape("outcome reason", "incident runbook steps"),

@@ -97,7 +97,7 @@ def next_status(status: Status, kind: EventKind) -> Status:
 
 
 class Approval(BaseModel):
-    """An approval as the log tells it. ``answer`` is None while it waits."""
+    """An approval as the log tells it. ``answer`` is None while it waits; ``agreed``: who of ``people`` said yes."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -116,6 +116,8 @@ class Approval(BaseModel):
     instructions: str = ""
     risk: str = ""
     asks: Asks = Asks.APPROVAL
+    people: int = 1
+    agreed: tuple[str, ...] = ()
     answer: str | None = None
     by: str | None = None
 
@@ -265,8 +267,19 @@ def _answered(incident: Incident, event: Event) -> dict[str, Any]:
     known = incident.approvals.get(event.payload["approval"])
     if known is None:
         return {}
-    answered = known.model_copy(update={"answer": event.payload["answer"], "by": event.payload.get("by")})
+    answer, by = event.payload["answer"], event.payload.get("by")
+    agreed = (*known.agreed, by) if answer == "approved" and by else known.agreed
+    answered = known.model_copy(update={"answer": answer, "by": by, "agreed": agreed})
     return {"approvals": {**incident.approvals, known.approval: answered}}
+
+
+def _noted(incident: Incident, event: Event) -> dict[str, Any]:
+    """A note about an approval is one yes of several."""
+    known = incident.approvals.get(event.payload.get("approval", ""))
+    if known is None:
+        return {}
+    agreed = known.model_copy(update={"agreed": (*known.agreed, event.payload["by"])})
+    return {"approvals": {**incident.approvals, known.approval: agreed}}
 
 
 def _refused(incident: Incident, event: Event) -> dict[str, Any]:
@@ -294,6 +307,7 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.DECIDED: lambda incident, event: {"decision": event.payload},
     _K.APPROVAL_REQUESTED: _requested,
     _K.APPROVAL_ANSWERED: _answered,
+    _K.NOTED: _noted,
     _K.ACTION_REFUSED: _refused,
     _K.ACTION_INTENDED: _intended,
     _K.ACTION_FINISHED: _finished,

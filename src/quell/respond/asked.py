@@ -18,10 +18,11 @@ MOST_LINES = 15
 
 _SILENCE = {
     Asks.APPROVAL: "nothing runs", Asks.STEP: "it counts as not done", Asks.HAPPENED: "it stays unknown",
+    Asks.REVERT: "it stays as it is and is asked again",
 }  # fmt: skip
-_YES = {Asks.APPROVAL: "", Asks.STEP: "it is done: ", Asks.HAPPENED: "it happened: "}
-_NO = {Asks.APPROVAL: "", Asks.STEP: "it cannot be done: ", Asks.HAPPENED: "it did not: "}
-_UNDO = {Asks.APPROVAL: "cannot be undone", Asks.STEP: "", Asks.HAPPENED: "cannot be undone"}
+_YES = {Asks.STEP: "it is done: ", Asks.HAPPENED: "it happened: ", Asks.REVERT: "take it back: "}
+_NO = {Asks.STEP: "it cannot be done: ", Asks.HAPPENED: "it did not: ", Asks.REVERT: "keep it for good: "}
+_UNDO = {Asks.APPROVAL: "cannot be undone", Asks.HAPPENED: "cannot be undone"}
 
 
 def asked_of(request: Mapping[str, Any], requested_at: datetime, page: str) -> Asked:
@@ -33,7 +34,7 @@ def asked_of(request: Mapping[str, Any], requested_at: datetime, page: str) -> A
         before=_text(request, "before"), after=_text(request, "after"),
         clauses=_some(part for part in str(request.get("why") or "").split("; ") if part),
         impact=_text(request, "impact"), history=_text(request, "history"),
-        undo=_text(request, "undo") or _UNDO[asks], risk=str(request.get("risk") or ""),
+        undo=_text(request, "undo") or _UNDO.get(asks, ""), risk=str(request.get("risk") or ""),
         instructions=_text(request, "instructions"), people=int(request.get("people") or 1),
         whom=str(request.get("from") or ""), expires_at=str(request.get("expires_at") or ""),
         silence=_silence(request, asks, requested_at), answer=tuple(_answers(request, asks, page)),
@@ -42,8 +43,7 @@ def asked_of(request: Mapping[str, Any], requested_at: datetime, page: str) -> A
 
 def _silence(request: Mapping[str, Any], asks: Asks, requested_at: datetime) -> str:
     """A message stays where it is, so it names the moment and not what is left."""
-    # The question whether something happened is never a no by itself.
-    paged = request.get("on_no_answer") == "page" or asks is Asks.HAPPENED
+    paged = asks is not Asks.REVERT and (asks is Asks.HAPPENED or request.get("on_no_answer") == "page")
     then = f"then {_SILENCE[asks]}" + (" and a person is paged" if paged else "")
     if not request.get("expires_at"):
         return then
@@ -55,8 +55,8 @@ def _silence(request: Mapping[str, Any], asks: Asks, requested_at: datetime) -> 
 def _answers(request: Mapping[str, Any], asks: Asks, page: str) -> Iterator[str]:
     if (people := int(request.get("people") or 1)) > 1:
         yield f"{people} people must agree"
-    yield f"{_YES[asks]}quell approve {request['approval']}"
-    yield f"{_NO[asks]}quell deny {request['approval']} --reason '…'"
+    yield f"{_YES.get(asks, '')}quell approve {request['approval']}"
+    yield f"{_NO.get(asks, '')}quell deny {request['approval']} --reason '…'"
     if page:
         yield page
 

@@ -57,7 +57,7 @@ class Change:
     def answered(self, row: Mapping[str, Any], state: str, by: str, reason: str) -> None:
         """Tell that an approval has its answer, or one of several; the run hears of it after the commit."""
         if state == "waiting":
-            payload = {"text": f"{by} approved {row['id']}; another person is needed", "by": by}
+            payload = {"text": f"{by} approved {row['id']}; another person is needed", "by": by, "approval": row["id"]}
             self.tell(row["incident"], EventKind.NOTED, payload, by)
             return
         context = Context(incident=row["incident"], tenant=row["tenant"])

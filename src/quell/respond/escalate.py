@@ -73,7 +73,7 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 class Telling(BaseModel):
     """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything.
 
-    ``whom``: who is meant, told as well where that leads somewhere (of an approval, whom it names).
+    Whom that names is told as well, where the name leads somewhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,7 +83,6 @@ class Telling(BaseModel):
     kind: str = "approval"
     key: str
     approval: str = ""
-    whom: str = ""
 
 
 class Pager:
@@ -113,7 +112,7 @@ class Pager:
 
     async def _send(self, telling: Telling) -> bool:
         """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
-        context, whom = telling.context, telling.whom
+        context, whom = telling.context, ""
         plan = await self.means.plan(context.plan)
         primary = plan.escalation.primary or self.means.default_escalation or "log:"
         incident = await self.means.incident(context)
@@ -178,7 +177,8 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
 
-    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier.
+    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier;
+    ``log`` is ``log:``.
     Raises ``NotFound`` or ``Permanent``.
     """
     registry = means.world.registry
@@ -186,9 +186,10 @@ def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
         choice = means.notifiers[to]
         return _checked(registry.notifier(choice.type), choice.params)
     for kind in registry.notifiers.values():
-        prefix = next((prefix for prefix in kind.prefixes if to.startswith(prefix)), None)
+        prefix = next((prefix for prefix in kind.prefixes if f"{to}:".startswith(prefix)), None)
         if prefix is not None:
-            return _checked(kind, {**_rest(means, kind, to.removeprefix(prefix)), "target": to})
+            target = prefix if f"{to}:" == prefix else to
+            return _checked(kind, {**_rest(means, kind, target.removeprefix(prefix)), "target": target})
     raise NotFound("notifier", to)
 
 
@@ -219,7 +220,7 @@ def _rest(means: Means, kind: NotifierType, name: str) -> Mapping[str, Any]:
 def leads_somewhere(means: Means, to: str) -> bool:
     """Whether it is a configured name or an address of a known kind, and no role that only people know."""
     prefixes = (prefix for kind in means.world.registry.notifiers.values() for prefix in kind.prefixes)
-    return to in means.notifiers or any(to.startswith(prefix) for prefix in prefixes)
+    return to in means.notifiers or any(f"{to}:".startswith(prefix) for prefix in prefixes)
 
 
 def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierType, Any]:

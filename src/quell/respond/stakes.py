@@ -31,7 +31,13 @@ _OUTCOMES = ("resolved", "mitigated", "escalated", "stopped", "healthy")
 
 
 async def stakes(means: Means, context: Context, node: Act | Approve, asks: Asks) -> dict[str, str]:
-    """``impact`` and ``history`` of an approval request. A manual step leaves no trace in the ledger: no history."""
+    """``impact`` and ``history`` of an approval request.
+
+    A manual step leaves no trace in the ledger: no history. When a change is due to be taken back, what was seen of the
+    users then says nothing about now.
+    """
+    if asks is Asks.REVERT:
+        return {}
     plan = await means.plan(context.plan)
 
     def read(connection: sa.Connection) -> tuple[Incident, Event | None, Past]:

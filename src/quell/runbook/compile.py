@@ -19,9 +19,12 @@ from quell.runbook.plan import Plan
 from quell.runbook.source import Document, load
 from quell.runbook.vocabulary import Vocabulary
 
-RUNNABLE = frozenset({"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection"})
+RUNNABLE = frozenset(
+    {"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection", "unknown-address"}
+)
 """Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, a window that is
-too short ends in a page, and without its connection a check finds an error and an action is refused."""
+too short ends in a page, without its connection a check finds an error and an action is refused, and a message that
+reaches nobody is in the log."""
 
 
 @dataclass(frozen=True, slots=True)

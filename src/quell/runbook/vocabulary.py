@@ -46,6 +46,26 @@ class Way(Protocol):
     def options(self) -> Mapping[str, Any]: ...
 
 
+class Sender(Protocol):
+    """What lint must know of a configured notifier."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierWord:
+    """A notifier type: the beginnings of its addresses, and the types of connection it sends through (none: it needs
+    none)."""
+
+    name: str
+    prefixes: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
+
+
 def _no_faults(config: Config) -> list[Fault]:
     return []
 
@@ -95,7 +115,7 @@ class ActionWord:
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
-    ``connections``: those configured, None when there is no configuration.
+    ``connections`` and ``notifiers``: those configured, None when there is no configuration.
 
     ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is
     in a sample (scrape + evaluation), seconds.
@@ -105,6 +125,8 @@ class Vocabulary:
     actions: Mapping[str, ActionWord] = field(default_factory=dict)
     services: frozenset[str] | None = None
     connections: Mapping[str, Way] | None = None
+    notifiers: Mapping[str, Sender] | None = None
+    notifier_kinds: Mapping[str, NotifierWord] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     scrape_s: float = 15.0
 

@@ -24,6 +24,7 @@ from quell.web.words import told
 
 router = APIRouter()
 NEWEST = 50
+_RUNS = (EventKind.RUN_STARTED, EventKind.DECIDED, EventKind.RUN_ENDED)
 RAW = {"shell_command": "stdout", "database_query": "rows", "log_search": "count", "prometheus_query": "value"}
 """Which fact is the raw value of a check; of others ``value``, else all facts."""
 
@@ -119,7 +120,7 @@ def execution_of(incident: Incident, events: list[Event]) -> dict[str, Any]:
     results = [_result(finding) for finding in incident.findings.values()]
     return {
         "runbookId": incident.runbook, "triggeredAt": incident.opened_at, "diagnosticResults": results,
-        "recommendedActions": _recommended(events), "overallSeverity": _overall(results),
+        "recommendedActions": _recommended(events), "overallSeverity": _overall(results, events),
         "timeline": [{"timestamp": event.at, "event": told(event)} for event in events], "incidentId": incident.id,
     }  # fmt: skip
 
@@ -151,7 +152,20 @@ def _recommended(events: list[Event]) -> list[str]:
     return list(dict.fromkeys(steps))
 
 
-def _overall(results: list[dict[str, Any]]) -> str:
-    """One of the example's three words. What could not be seen is never healthy."""
+def _overall(results: list[dict[str, Any]], events: list[Event]) -> str | None:
+    """One of the example's three words. What could not be seen is never healthy; None: it is not known yet.
+
+    Nothing is worse than critical, so that is known before the other diagnostics have ended.
+    """
     seen = {result["status"] for result in results}
-    return "critical" if "critical" in seen else "healthy" if seen <= {"healthy"} else "warning"
+    if "critical" in seen:
+        return "critical"
+    if not seen or not _ended(events):
+        return None
+    return "healthy" if seen <= {"healthy"} else "warning"
+
+
+def _ended(events: list[Event]) -> bool:
+    """Whether the diagnostics of the newest run have: it has decided, or is over."""
+    last = next((event.kind for event in reversed(events) if event.kind in _RUNS), None)
+    return last in (EventKind.DECIDED, EventKind.RUN_ENDED)

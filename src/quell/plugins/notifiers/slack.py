@@ -31,7 +31,9 @@ _SEVERITY = {"P1": "🔴", "P2": "🟠", "P3": "🟡", "P4": "🔵"}
 _KIND = {"resolved": "✅", "approval": "✋", "update": "ℹ️"}
 _HEALTH = {"healthy": "✅", "warning": "⚠️", "critical": "🔴"}
 _UNKNOWN = "⚪"
-_ASKS = {"approval": "Approve this?", "step": "To do by hand", "happened": "Did this happen?"}
+_ASKS = {
+    "approval": "Approve this?", "step": "To do by hand", "happened": "Did this happen?", "revert": "Take this back?",
+}  # fmt: skip
 _BUTTON = {"approval": "Decide", "resolved": "Open report"}
 
 
