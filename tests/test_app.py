@@ -167,6 +167,9 @@ async def test_guardrails_for_an_action_that_does_not_exist_are_refused(tmp_path
     wrong = App(settings_of(tmp_path, more="guardrails: {actions: {run_scirpt: {allow: false}}}\n"))
     with pytest.raises(QuellError, match="run_script"):
         await wrong.start()
+    wrong = App(settings_of(tmp_path, more="guardrails: {actions: {scale_up: {parameters: {byy: {max: 3}}}}}\n"))
+    with pytest.raises(QuellError, match=r"scale_up\.parameters\.byy"):
+        await wrong.start()
     async with house(tmp_path, BOOK, more="guardrails: {actions: {script: {allow: false}}}\n") as home:
         incident = await home.fire()
         await home.escalated(incident)

@@ -97,6 +97,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "runbook/expr/*": ("tests/runbook/expr", "as the language: text in, values and flaws out"),
     "runbook/glyphs.py": ("tests/runbook/test_draw.py", "by the drawing"),
     "runbook/layout.py": ("tests/runbook/test_draw.py", "by the drawing"),
+    "runbook/lint/*": ("tests/runbook/test_lint.py", "by a document that breaks each rule"),
     "runbook/names.py": ("tests/runbook/test_lint.py", "by the rules that ask it"),
     "runbook/secret.py": ("tests/runbook/test_template.py", "by the templates that make them"),
     "runbook/sql.py": ("tests/plugins/actions/test__sql.py", "by the action that uses it"),

@@ -265,18 +265,22 @@ def at(hour: int) -> datetime:
     ("known", "previous"),
     [
         ((Release("2", at(2), current=True), Release("1", at(1))), "1"),
-        # Rolled back from 3 to 2: what comes before 2 is 1, never 3.
-        ((Release("1", at(1)), Release("2", at(2), current=True, live_since=at(9)), Release("3", at(3))), "1"),
+        ((Release("1", at(1)), Release("2", at(2), current=True, live_since=at(9))), "1"),
+        # Rolled back from 3 to 2: back again is 1 for nobody but a person, and never 3.
+        ((Release("1", at(1)), Release("2", at(2), current=True, live_since=at(9)), Release("3", at(3))), "refused"),
+        ((Release("1", at(1)), Release("2", at(2), current=True, came_back=True)), "refused"),
         ((Release("1", at(1), current=True), Release("2", at(2))), None),
+        ((Release("1", None), Release("2", at(2), current=True)), None),
+        ((Release("1", at(1)), Release("2", None, current=True)), None),
         ((Release("1", at(1)), Release("2", at(2))), None),
         ((), None),
     ],
 )
 def test_previous(known: tuple[Release, ...], previous: str | None) -> None:
     fleet = Fleet("payment", [Listed(known)])
-    if previous is not None:
+    if previous not in (None, "refused"):
         assert asyncio.run(fleet.previous()).version == previous
         return
     with pytest.raises(Permanent) as failure:
         asyncio.run(fleet.previous())
-    assert failure.value.error_class == "missing"
+    assert failure.value.error_class == (previous or "missing")

@@ -16,6 +16,7 @@ WORDS = vocabulary_of(Registry())
 GOOD = runbook(
     "- {condition: state.critical, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
 ).replace("@/", "/srv/")
+UNREAD = "- {id: idle, type: shell_command, config: {command: [date]}}\n"
 
 
 def test_good_and_broken_side_by_side(tmp_path: Path) -> None:
@@ -56,5 +57,25 @@ def test_a_window_too_short_for_its_signal_is_an_error(tmp_path: Path) -> None:
     ).replace("within: 1.5s", "within: 2m")
     (tmp_path / "a.yaml").write_text(book)
     library = load_library([tmp_path], WORDS)
-    rules = {problem.rule for one in library.broken for problem in one.problems} | {p.rule for p in library.warnings}
-    assert "verify-too-short" in rules
+    assert "verify-too-short" in {problem.rule for one in library.entries for problem in one.problems}
+
+
+def test_every_runbook_has_a_state(tmp_path: Path) -> None:
+    step = "then: [fix]"
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD.replace("id: down", "id: lost").replace(step, "then: [fix, fxi]"))
+    (tmp_path / "c.yaml").write_text(
+        GOOD.replace("id: down", "id: odd").replace("decision_tree:", f"{UNREAD}decision_tree:")
+    )
+    (tmp_path / "d.yaml").write_text(GOOD)
+    (tmp_path / "e.yaml").write_text("nothing: here\n")
+    library = load_library([tmp_path], WORDS)
+    states = {Path(one.file).stem: (one.state, one.runbook, one.runs) for one in library.entries}
+    assert states == {
+        "a": ("ok", "down", True), "b": ("problems", "lost", True), "c": ("warnings", "odd", True),
+        "d": ("broken", "down", False), "e": ("broken", None, False),
+    }  # fmt: skip
+    assert library.entry("down").state == "ok", "the one that runs, not the one that would shadow it"
+    assert [problem.rule for problem in library.entry("lost").problems] == ["undefined-remediation"]
+    with pytest.raises(NotFound, match="did you mean 'lost'"):
+        library.entry("lsot")

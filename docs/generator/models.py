@@ -24,14 +24,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.generator.prose import anchor, code, table
+from quell.ports import Connects
 from quell.runbook.quantities import spoken
 
 HEAD = ("key", "type", "default", "meaning")
 _DURATIONS = frozenset({"seconds", "_seconds"})
 _SIZES = frozenset({"size", "_bytes"})
 _MOMENTS = frozenset({"moment"})
-_ONE_OR_MORE = frozenset({"_listed", "_one_or_many", "_one_or_more"})
-_CONDITIONS = frozenset({"_condition"})
+_ONE_OR_MORE = frozenset({"listed", "_listed", "_one_or_many", "_one_or_more"})
+_CONDITIONS = frozenset({"condition"})
 _PLAIN = {
     str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", dict: "mapping",
     list: "list", tuple: "list",
@@ -106,6 +107,10 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if checked & _CONDITIONS:
         return "[condition](conditions.md)"
     text = _plain_kind(annotation)
+    for mark in metadata:
+        if isinstance(mark, Connects):
+            named = f"[connection](configuration.md#connection) ({' or '.join(f'`{one}`' for one in mark.types)})"
+            text = f"{text}, before `{mark.before}` a {named}" if mark.before else text.replace("text", named)
     return f"{text}, or one alone" if checked & _ONE_OR_MORE else text
 
 

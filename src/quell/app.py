@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from quell import __version__
 from quell.engine import liveness
+from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.errors import InvalidInput, NotFound, Problem, Refused
 from quell.incident.alert import Alert, AlertStatus
@@ -28,15 +29,15 @@ from quell.incident.incident import Incident
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve, in_order
 from quell.intake.thresholds import SOURCE, Place, Thresholds
-from quell.library import Library, load_library
+from quell.library import Library, State, load_library
 from quell.life import Errands, Kick, stay_alive, watch
-from quell.ports import SourceType
+from quell.ports import SourceType, spellings
 from quell.probe import World, make_client, resolve_secret
 from quell.registry import Registry
-from quell.respond import escalate, frame, interpreter, people
+from quell.respond import escalate, frame, interpreter, oblige, people
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
-from quell.respond.guard import Guardrails
+from quell.respond.guard import ActionWords, Guardrails
 from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
@@ -52,6 +53,8 @@ _log = structlog.get_logger("quell")
 T = TypeVar("T")
 DRAIN_S = 10.0
 """How long a stop waits for actions in flight."""
+CLOSE_S = 3.0
+"""How long it waits then for a database that may be away: at most for the engine, for our goodbye, and to let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class App:
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run)
         self._frame = frame.Frame(self.means)
         self.durable.workflow(frame.WORKFLOW, self._frame.run)
+        self.durable.workflow(oblige.WORKFLOW, oblige.Reverter(self.means).run)
         pager = escalate.Pager(self.means)
         self.durable.workflow(escalate.WORKFLOW, pager.run)
         self.durable.workflow(TELL, pager.tell)
@@ -125,18 +129,20 @@ class App:
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.
         with contextlib.suppress(Exception):
-            await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
+            async with asyncio.timeout(CLOSE_S):
+                await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
         await self.world.close()
-        await asyncio.to_thread(self.database.close)
+        if not await aside(self.database.close, CLOSE_S):
+            _log.warning("database_left_behind")
 
     async def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""
         self.library = await asyncio.to_thread(load_library, self.settings.runbook_paths, self.vocabulary)
-        for broken in self.library.broken:
-            _log.error("runbook_broken", file=broken.file, problems=[str(problem) for problem in broken.problems])
-        for problem in self.library.warnings:
-            if problem.severity == "error":
-                _log.warning("runbook_problem", problem=str(problem))
+        for entry in self.library.entries:
+            if entry.state in (State.BROKEN, State.PROBLEMS):
+                told = _log.error if entry.state is State.BROKEN else _log.warning
+                problems = [str(problem) for problem in entry.problems if problem.severity == "error"]
+                told(f"runbook_{entry.state.value}", file=entry.file, problems=problems)
         return self.library
 
     def _thresholds(self) -> Thresholds:
@@ -325,15 +331,17 @@ class App:
 def _named(settings: Settings, registry: Registry) -> Guardrails:
     """The guardrails under the actions' own names; only those that are named are loaded."""
     known = Registry() if registry.observe_only else registry
-    names = {name: _own_name(known, name) for name in settings.guardrails.actions}
-    return settings.guardrails.named_by({name: own for name, own in names.items() if own}, list(known.actions))
+    words = {name: _words(known, name) for name in settings.guardrails.actions}
+    return settings.guardrails.named_by({name: own for name, own in words.items() if own}, list(known.actions))
 
 
-def _own_name(registry: Registry, name: str) -> str | None:
+def _words(registry: Registry, name: str) -> ActionWords | None:
     try:
-        return registry.action(name).name
+        kind = registry.action(name)
     except NotFound:
         return None
+    names = spellings(kind.params)
+    return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))
 
 
 def _beginning(placed: accept.Placed) -> Beginning:
@@ -347,16 +355,14 @@ def _beginning(placed: accept.Placed) -> Beginning:
 
 
 def _joined(change: Change, placed: accept.Placed, join: Join) -> None:
-    severity = placed.alert.severity.value if placed.alert.severity else None
-    told = {"alert": placed.id, "why": join.reason, "severity": severity}
-    change.tell(join.incident, EventKind.ALERT_JOINED, told)
+    change.tell_alert(join.incident, EventKind.ALERT_JOINED, placed.id, placed.alert, join.reason)
     if join.again:
         known, why = change.incident(join.incident), f"alert {placed.alert.name!r} fires, and no run looks after it"
         change.told += next_run(change.means, change.connection, known, placed.alert, why)
 
 
 def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
-    change.tell(resolved.incident, EventKind.ALERT_RESOLVED, {"alert": placed.id, "why": resolved.reason})
+    change.tell_alert(resolved.incident, EventKind.ALERT_RESOLVED, placed.id, placed.alert, resolved.reason)
     if resolved.closes:
         reason = {"reason": "every alert has resolved", "by": "quell"}
         change.tell(resolved.incident, EventKind.RESOLVED, reason)

@@ -55,7 +55,7 @@ class Release:
 
     ``at``: when it was deployed first, which is what orders releases; ``live_since``: when the current one last became
     current, where the driver knows. The two differ after a rollback: the version rolled back to is old and live since
-    now, and the one before it is not the one that was rolled back.
+    now. ``came_back``: it was current before, with another one in between, where the driver knows.
     """
 
     version: str
@@ -65,6 +65,33 @@ class Release:
     by: str = ""
     note: str = ""
     live_since: datetime | None = None
+    came_back: bool = False
+
+
+def previous_of(releases: Sequence[Release]) -> Release:
+    """The release before the current one, when that says where to go back to by itself.
+
+    Raises ``Permanent``: missing when there is none or nobody knows the order; refused when the current release is
+    what a rollback led to, so that going back twice is never a matter of course.
+    """
+    undated = next((one for one in releases if one.at is None), None)
+    if undated is not None and len(releases) > 1:
+        raise Permanent(
+            f"nobody says when {undated.version} was deployed, so no release is the previous one", "missing"
+        )
+    ordered = sorted(releases, key=lambda release: release.at.timestamp() if release.at else 0.0)
+    place = next((index for index, release in enumerate(ordered) if release.current), 0)
+    if place == 0:
+        raise Permanent("there is no release before the current one", "missing")
+    current, newest = ordered[place], ordered[-1]
+    if current.came_back or newest is not current:
+        why = "was live before" if current.came_back else f"is older than {newest.version}"
+        raise Permanent(
+            f"{current.version} is current and {why}: it was rolled back to already; "
+            "to go back further, name the release to go to",
+            "refused",
+        )
+    return ordered[place - 1]
 
 
 class Driver(Protocol):
@@ -136,12 +163,11 @@ class Fleet:
         return await self.driver("releases").releases()
 
     async def previous(self) -> Release:
-        """The release before the current one. Raises ``Permanent`` (missing) when there is none."""
-        releases = sorted(await self.releases(), key=lambda release: release.at.timestamp() if release.at else 0.0)
-        current = next((index for index, release in enumerate(releases) if release.current), None)
-        if current is None or current == 0:
-            raise Permanent(f"service {self.title!r} has no release before the current one", "missing")
-        return releases[current - 1]
+        """The release before the current one. Raises ``Permanent`` as ``previous_of`` does."""
+        try:
+            return previous_of(await self.releases())
+        except Permanent as error:
+            raise Permanent(f"service {self.title!r}: {error}", error.error_class) from None
 
     async def restart(self, *, batch: int = 1, ready_within_s: float = 60.0, poll_s: float = 0.1) -> list[str]:
         """Restart every replica, ``batch`` at a time, drained before and ready again before the next batch.

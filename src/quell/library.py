@@ -5,12 +5,13 @@ Never does: start anything. A file that no longer loads does not stop the others
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from quell.errors import NotFound, Problem
-from quell.runbook.compile import compile_text
+from quell.runbook.compile import Compiled, compile_text
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 
@@ -19,22 +20,55 @@ CONFIGURATION = "quell.yaml"
 """May lie among the runbooks without being one."""
 
 
+class State(StrEnum):
+    """How sound a runbook is. ``problems``: errors that a run survives, such as a step that is defined nowhere."""
+
+    OK = "ok"
+    WARNINGS = "warnings"
+    PROBLEMS = "problems"
+    BROKEN = "broken"
+
+
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A file, or a document of one, that cannot run, and why."""
+class Entry:
+    """A runbook as it was read: one document, or a file in which none could be found.
+
+    ``plan`` is there for some that do not run, too: it could be read, and must not be carried out.
+    """
 
     file: str
     runbook: str | None
     problems: tuple[Problem, ...]
+    plan: Plan | None = None
+    runs: bool = False
+
+    @property
+    def state(self) -> State:
+        if not self.runs:
+            return State.BROKEN
+        if any(problem.severity == "error" for problem in self.problems):
+            return State.PROBLEMS
+        return State.WARNINGS if self.problems else State.OK
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Runbooks by id. ``warnings`` are those of runbooks that do run."""
+    """``plans`` are those that run, by id; ``entries`` are all, in the order of their files."""
 
     plans: dict[str, Plan] = field(default_factory=dict)
-    broken: tuple[Broken, ...] = ()
-    warnings: tuple[Problem, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Entry, ...]:
+        """Those that cannot run."""
+        return tuple(entry for entry in self.entries if not entry.runs)
+
+    def entry(self, runbook: str) -> Entry:
+        """The one that runs, else the one that cannot. Raises ``NotFound`` with the nearest name."""
+        found = [entry for entry in self.entries if entry.runbook == runbook]
+        if not found:
+            raise NotFound("runbook", runbook, nearest(runbook, [one.runbook for one in self.entries if one.runbook]))
+        return max(found, key=lambda entry: entry.runs)
 
     def plan(self, runbook: str) -> Plan:
         """Raises ``NotFound`` with the nearest name."""
@@ -58,24 +92,24 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 def load_library(paths: Iterable[Path], vocabulary: Vocabulary) -> Library:
     """Everything below ``paths``; a path that cannot be read is a broken file."""
     plans: dict[str, Plan] = {}
-    broken: list[Broken] = []
-    warnings: list[Problem] = []
+    entries: list[Entry] = []
     for file in files_of(paths):
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            broken.append(Broken(str(file), None, (Problem(f"cannot be read: {error}", "unreadable", str(file)),)))
+            entries.append(Entry(str(file), None, (Problem(f"cannot be read: {error}", "unreadable", str(file)),)))
             continue
         for compiled in compile_text(text, str(file), vocabulary):
-            plan = compiled.plan
-            if plan is None or not compiled.runnable:
-                broken.append(Broken(str(file), plan.id if plan else None, compiled.errors))
-            elif plan.id in plans:
-                taken = Problem(
-                    f"runbook id {plan.id!r} is taken by {plans[plan.id].origin.file}", "duplicate-id", str(file)
-                )
-                broken.append(Broken(str(file), plan.id, (taken,)))
-            else:
-                plans[plan.id] = plan
-                warnings += compiled.problems
-    return Library(plans, tuple(broken), tuple(warnings))
+            entry = _entry(str(file), compiled, plans)
+            entries.append(entry)
+            if entry.plan and entry.runs:
+                plans[entry.plan.id] = entry.plan
+    return Library(plans, tuple(entries))
+
+
+def _entry(file: str, compiled: Compiled, plans: Mapping[str, Plan]) -> Entry:
+    plan = compiled.plan
+    if plan is not None and compiled.runnable and plan.id in plans:
+        taken = Problem(f"runbook id {plan.id!r} is taken by {plans[plan.id].origin.file}", "duplicate-id", file)
+        return Entry(file, plan.id, (taken, *compiled.problems), plan)
+    return Entry(file, plan.id if plan else None, compiled.problems, plan, compiled.runnable)

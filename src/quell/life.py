@@ -65,11 +65,14 @@ class Kick:
 
 
 async def stay_alive(means: Means, executor: str, lease_us: int) -> None:
-    """Keep our lease; recover the work of whoever lost theirs; tell answers that a crash kept from being told."""
+    """Keep our lease; recover the work of whoever lost theirs, and what was lost here; tell answers that a crash kept
+    from being told."""
     while True:
         try:
             for dead in await means.database.write(lambda c: _beat(means, c, executor, lease_us)):
                 await _take_over(means, dead)
+            if lost := await means.durable.pick_up():
+                _log.warning("work_picked_up", workflows=lost)
             await approve.tell_untold(means)
         except Exception as error:  # a database that is away comes back
             _log.error("heartbeat_failed", error=str(error))

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from quell.addresses import IS_URL
 from quell.fleet import Driver, Fleet, Release, Replica, ServiceState
 from quell.incident.action import Effect, Preview, Risk
 from quell.incident.alert import Alert
@@ -23,9 +24,9 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "ActionType", "Alert", "CheckType", "Connection", "Driver", "DriverType", "Effect", "FactSpec", "Fleet", "Message",
-    "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading", "Release", "Replica", "Risk",
-    "Service", "ServiceState", "SourceType",
+    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
+    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading",
+    "Release", "Replica", "Risk", "Service", "ServiceState", "SourceType", "Url",
 ]  # fmt: skip
 
 
@@ -37,6 +38,28 @@ class Params(BaseModel):
     """The parent of every plug-in's parameters: frozen, unknown keys refused, snake_case or camelCase."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+Url = Annotated[str, IS_URL]
+"""A parameter that is an address: what a template puts into it is percent-encoded, so that it stays one part of it.
+A value that the address begins with (or is) stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connects:
+    """Marks a parameter that names a connection of one of these types: ``Annotated[str, Connects(("redis",))]``.
+
+    ``default``: left out, the only such connection is taken (as ``Probe.connection`` does), so there must be one.
+    ``unless``: not when one of these other parameters is given. ``before``: only what stands before this mark is the
+    name, and none of it is when ``unless`` holds. ``option``: (parameter, option): the name may as well be in that
+    option of the connection in that parameter.
+    """
+
+    types: tuple[str, ...]
+    default: bool = True
+    unless: tuple[str, ...] = ()
+    before: str = ""
+    option: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +120,23 @@ class Probe(Protocol):
         ...
 
 
+def spellings(params: type[Params]) -> dict[str, str]:
+    """Every name under which a parameter may be written → the parameter."""
+    found: dict[str, str] = {}
+    for name, info in params.model_fields.items():
+        alias = info.validation_alias
+        others = alias.choices if isinstance(alias, AliasChoices) else [alias, info.alias]
+        found |= {other: name for other in (name, *others) if isinstance(other, str)}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class CheckType:
     """``plugins/checks/<name>.py``: ``Params``, ``FACTS`` (or ``facts(params)``), ``run(params, probe)``.
 
     Optional: ``ALIASES``, ``lag(config, scrape_s)`` (seconds until the evidence can show a change; default 0),
-    ``hint(config)`` (what lint should warn about, a line each, or None), ``SIGNAL`` (False: it tells what was, not how
+    ``hint(config)`` (what lint should warn about where ``value`` is read, a line each, or None), ``gate(config)`` (the
+    same where ``verify.require`` takes a series for a yes), ``SIGNAL`` (False: it tells what was, not how
     things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
     are one string). ``config`` is what was written, templates not filled.
     """
@@ -114,6 +148,7 @@ class CheckType:
     aliases: tuple[str, ...] = ()
     lag: Callable[[Mapping[str, Any], float], float] = lambda config, scrape_s: 0.0
     hint: Callable[[Mapping[str, Any]], str | None] = lambda config: None
+    gate: Callable[[Mapping[str, Any]], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
     doc: str = ""
@@ -126,7 +161,8 @@ class ActionType:
     ``dry_run(params, probe) -> Preview`` changes nothing. ``execute(params, probe) -> Effect`` changes the system
     once; ``probe.key`` is its idempotency key. Optional: ``ALIASES``, ``FACTS`` with ``observe(params, probe) ->
     Reading`` (what pre- and postconditions read), ``PRECONDITION``, ``POSTCONDITION`` (conditions that hold unless the
-    runbook says its own), ``POSTCONDITION_WITHIN_S``, ``undo(params, effect, probe) -> Effect``,
+    runbook says its own), ``POSTCONDITION_WITHIN_S``, ``SETTLES`` (True: it can hold only if the action was done, so it
+    may settle an action of which nobody knows), ``undo(params, effect, probe) -> Effect``,
     ``capture(params, queries, probe) -> dict`` (values to remember before acting), ``service_of(params) -> str | None``
     (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` as for checks.
     """
@@ -143,6 +179,7 @@ class ActionType:
     precondition: str | None = None
     postcondition: str | None = None
     postcondition_within_s: float = 60.0
+    settles: bool = False
     undo: Callable[[Any, Effect, Probe], Awaitable[Effect]] | None = None
     capture: Callable[[Any, Mapping[str, str], Probe], Awaitable[dict[str, Any]]] | None = None
     service_of: Callable[[Any], str | None] = lambda params: getattr(params, "service", None)
@@ -164,8 +201,51 @@ class DriverType:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person is asked to answer, all of it. ``asks``: approval (may it be done?) | step (do it by hand) |
+    happened (was it done?). ``whom``: as the runbook names them. ``silence``: when it expires, and what follows."""
+
+    approval: str
+    asks: str
+    call: str
+    hash: str = ""
+    targets: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+    clauses: tuple[str, ...] = ()
+    impact: str = ""
+    history: str = ""
+    undo: str = ""
+    risk: str = ""
+    instructions: str = ""
+    people: int = 1
+    whom: str = ""
+    expires_at: str = ""
+    silence: str = ""
+    answer: tuple[str, ...] = ()
+    """How to answer, a way each."""
+
+    @property
+    def rows(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(title, lines) in the order in which a person weighs them; what is empty is left out."""
+        change = f"{self.before} → {self.after}" if self.before and self.after else self.after or self.before
+        undo = f"{self.undo} (risk {self.risk})" if self.undo and self.risk else self.undo
+        rows = (
+            # Of the other two the instructions only say what is asked.
+            ("Do", (self.instructions if self.asks == "step" else "",)),
+            ("Call", (self.call,)), ("Targets", self.targets), ("Changes", (change,)), ("Why", self.clauses),
+            ("Users", (self.impact,)), ("Before this", (self.history,)), ("Undo", (undo,)),
+            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Answer", self.answer),
+        )  # fmt: skip
+        return tuple((title, told) for title, lines in rows if (told := tuple(line for line in lines if line)))
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """What a notifier sends. ``kind``: page | update | approval | resolved. ``sections`` are (title, lines)."""
+    """What a notifier sends. ``kind``: page | update | approval | resolved. ``sections`` are (title, lines).
+
+    ``asked``: what is to be answered, shown before everything else.
+    """
 
     kind: str
     incident: str
@@ -178,16 +258,22 @@ class Message:
     dedup_key: str = ""
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
     findings: tuple[Mapping[str, Any], ...] = ()
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NotifierType:
-    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (their answer)."""
+    """``plugins/notifiers/<name>.py``: ``Params``, ``send(message, params, probe) -> str`` (their answer).
+
+    Optional: ``PREFIXES`` of the addresses it serves, ``CONNECTIONS``: the types of connection it sends through, by the
+    name behind the prefix (none: it needs no connection).
+    """
 
     name: str
     params: type[Params]
     send: Callable[[Message, Any, Probe], Awaitable[str]]
     prefixes: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
     doc: str = ""
 
 

@@ -44,7 +44,7 @@ def _check(name: str, module: ModuleType) -> CheckType:
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
         (lambda config: constant) if constant is not None else _need(module, "facts")
     )
-    optional = {key: getattr(module, key) for key in ("lag", "hint") if hasattr(module, key)}
+    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
         aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),
@@ -58,7 +58,16 @@ def _action(name: str, module: ModuleType) -> ActionType:
     }
     constants = {
         key: getattr(module, key.upper())
-        for key in ("aliases", "facts", "precondition", "postcondition", "postcondition_within_s", "limits", "shell")
+        for key in (
+            "aliases",
+            "facts",
+            "precondition",
+            "postcondition",
+            "postcondition_within_s",
+            "settles",
+            "limits",
+            "shell",
+        )
         if hasattr(module, key.upper())
     }
     return ActionType(
@@ -81,7 +90,8 @@ def _driver(name: str, module: ModuleType) -> DriverType:
 def _notifier(name: str, module: ModuleType) -> NotifierType:
     return NotifierType(
         name=name, params=_need(module, "Params"), send=_need(module, "send"),
-        prefixes=tuple(getattr(module, "PREFIXES", ())), doc=_doc(module),
+        prefixes=tuple(getattr(module, "PREFIXES", ())), connections=tuple(getattr(module, "CONNECTIONS", ())),
+        doc=_doc(module),
     )  # fmt: skip
 
 

@@ -7,11 +7,13 @@ Never does: open what it names.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from quell import addresses
 from quell.errors import InvalidInput, Permanent, Problem
 from quell.incident.service import DriverChoice, Service
 from quell.ports import Connection
@@ -202,6 +204,13 @@ class Settings(Section):
     """The outer limits of what actions may do."""
     folder: Path = Field(default=Path(), exclude=True)
 
+    @field_validator("database")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if not value.startswith("sqlite") and (flaw := addresses.flaw(value)):
+            raise ValueError(f"the address of the database: {flaw}")
+        return value
+
     @field_validator("runbooks", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
@@ -217,16 +226,27 @@ class Settings(Section):
         return {name: service.named(name) for name, service in self.services.items()}
 
     def resolved_connections(self) -> dict[str, Connection]:
-        """Raises ``InvalidInput`` naming every reference that leads nowhere."""
+        """Raises ``InvalidInput`` naming every reference that leads nowhere and every address that cannot be read."""
         found, problems = {}, []
         for name, connection in self.connections.items():
             try:
                 found[name] = connection.resolved(name)
             except Permanent as error:
                 problems.append(Problem(str(error), "secret", path=f"connections.{name}"))
+        problems += [problem for connection in found.values() for problem in _unreadable(connection)]
         if problems:
             raise InvalidInput(problems)
         return found
+
+
+def _unreadable(connection: Connection) -> Iterator[Problem]:
+    """The addresses of a connection that mean something else than was meant; never with a part of them."""
+    vantages = connection.options.get("vantages")
+    named = vantages.items() if isinstance(vantages, Mapping) else ()
+    for place, url in (("url", connection.url), *((f"options.vantages.{key}", str(value)) for key, value in named)):
+        if connection.type != "sqlite" and (flaw := addresses.flaw(url)):
+            path = f"connections.{connection.name}.{place}"
+            yield Problem(f"the address of connection {connection.name!r}: {flaw}", "address", path=path)
 
 
 def parse_settings(text: str, file: str, folder: Path) -> Settings:

@@ -6,15 +6,17 @@ Never does: load a runbook.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from quell.errors import NotFound
-from quell.ports import ActionType, CheckType
+from quell.ports import ActionType, CheckType, Connects
 from quell.registry import Registry
+from quell.runbook.invalid import plainly
 from quell.runbook.template import has_template
-from quell.runbook.vocabulary import ActionWord, CheckWord, Config, Fault, Vocabulary, nearest
+from quell.runbook.vocabulary import ActionWord, CheckWord, Config, Fault, Use, Vocabulary, Way, nearest
 
 K = TypeVar("K")
 W = TypeVar("W")
@@ -24,7 +26,7 @@ def vocabulary_of(
     registry: Registry,
     *,
     services: Iterable[str] | None = None,
-    connections: Iterable[str] | None = None,
+    connections: Mapping[str, Way] | None = None,
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
 ) -> Vocabulary:
@@ -34,7 +36,7 @@ def vocabulary_of(
     return Vocabulary(
         checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
-        connections=frozenset(connections) if connections is not None else None,
+        connections=connections,
     )  # fmt: skip
 
 
@@ -63,7 +65,8 @@ class Words(Mapping[str, W], Generic[K, W]):
 def _check(kind: CheckType, scrape_s: float) -> CheckWord:
     return CheckWord(
         name=kind.name, facts=kind.facts, faults=lambda config: faults_of(kind.params, config),
-        lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, signal=kind.signal, shell=kind.shell,
+        lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, gate=kind.gate, signal=kind.signal,
+        shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
     )  # fmt: skip
 
 
@@ -71,8 +74,9 @@ def _action(kind: ActionType) -> ActionWord:
     return ActionWord(
         name=kind.name, faults=lambda config: faults_of(kind.params, config), facts=kind.facts,
         precondition=kind.precondition, postcondition=kind.postcondition,
-        postcondition_within_s=kind.postcondition_within_s, has_undo=kind.undo is not None, risk=kind.risk.value,
-        limits=kind.limits, shell=kind.shell,
+        postcondition_within_s=kind.postcondition_within_s, has_undo=kind.undo is not None,
+        can_capture=kind.capture is not None, risk=kind.risk.value,
+        limits=kind.limits, shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
     )  # fmt: skip
 
 
@@ -82,21 +86,30 @@ def faults_of(params: type[BaseModel], config: Config) -> list[Fault]:
         params.model_validate(dict(config))
     except ValidationError as error:
         return [
-            (tuple(item["loc"]), _message(dict(item), params))
+            _fault(dict(item), params)
             for item in error.errors(include_url=False)
             if not has_template(_at(config, item["loc"]))
         ]
     except Exception as error:  # a validator of a plug-in that trips over an unfilled template
-        return [] if has_template(dict(config)) else [((), f"{type(error).__name__}: {error}")]
+        return [] if has_template(dict(config)) else [Fault((), f"{type(error).__name__}: {error}")]
     return []
 
 
-def _message(item: Mapping[str, Any], params: type[BaseModel]) -> str:
+def _fault(item: Mapping[str, Any], params: type[BaseModel]) -> Fault:
+    place = tuple(item["loc"])
+    name = str(place[-1]) if place else ""
     if item["type"] == "extra_forbidden":
-        near = nearest(str(item["loc"][-1]), params.model_fields)
-        known = ", ".join(sorted(params.model_fields))
-        return f"unknown parameter {item['loc'][-1]!r}" + (f", nearest {near!r}" if near else f"; known: {known}")
-    return str(item["msg"]).removeprefix("Value error, ")
+        known = sorted(params.model_fields) if len(place) == 1 else []
+        expected = "one of " + ", ".join(known) if known else None
+        return Fault(place, f"unknown parameter {name!r}", name, expected, nearest(name, known))
+    if item["type"] == "missing":
+        return Fault(place, f"missing parameter {name!r}", expected=name)
+    if item["type"] == "literal_error":
+        found = str(item["input"])
+        words = str((item.get("ctx") or {}).get("expected", ""))
+        near = nearest(found, [word.strip("' ") for word in words.replace(" or ", ",").split(",")])
+        return Fault(place, "not one of the words allowed here", repr(found), words, near)
+    return Fault(place, plainly(item))
 
 
 def _at(config: Any, place: tuple[str | int, ...]) -> Any:
@@ -107,3 +120,57 @@ def _at(config: Any, place: tuple[str | int, ...]) -> Any:
         elif isinstance(config, list) and isinstance(part, int) and part < len(config):
             config = config[part]
     return config
+
+
+def uses_of(params: type[BaseModel], config: Config) -> list[Use]:
+    """The connections that parameters marked with ``Connects`` need; a name that a template gives is not judged."""
+    marks = _marks(params)
+    if not marks:
+        return []
+    try:
+        given = dict(params.model_validate(dict(config)))
+    except Exception:  # not filled yet, or wrong, which faults tell; then only names as they are written count
+        given = {name: config[key] for name, keys, _ in marks for key in keys if key in config}
+        whole = False
+    else:
+        whole = True
+    found: list[Use] = []
+    for name, keys, mark in marks:
+        needless = any(given.get(other) for other in mark.unless)
+        if not (needless and mark.before):
+            key = next((key for key in keys if key in config), name)
+            found += _uses(given, name, key, mark, default=mark.default and whole and not needless)
+    return found
+
+
+@cache
+def _marks(params: type[BaseModel]) -> tuple[tuple[str, tuple[str, ...], Connects], ...]:
+    """Each marked parameter with its spellings."""
+    found: list[tuple[str, tuple[str, ...], Connects]] = []
+    for name, field in params.model_fields.items():
+        alias = field.validation_alias
+        spelled = [str(one) for one in alias.choices] if isinstance(alias, AliasChoices) else [str(alias or name)]
+        for mark in field.metadata:
+            if isinstance(mark, Connects):
+                found.append((name, (name, *spelled), mark))
+    return tuple(found)
+
+
+def _uses(given: Mapping[str, Any], name: str, key: str, mark: Connects, *, default: bool) -> Iterator[Use]:
+    value = given.get(name)
+    written: list[tuple[str, tuple[str | int, ...]]] = [(value, (key,))] if isinstance(value, str) else []
+    if isinstance(value, list | tuple):
+        written = [(one, (key, index)) for index, one in enumerate(value) if isinstance(one, str)]
+    option = None
+    if mark.option is not None and isinstance(of := given.get(mark.option[0]), str):
+        option = (of, mark.option[1])
+    for text, place in written:
+        called, marked, _ = text.partition(mark.before) if mark.before else (text, "-", "")
+        if has_template(text):
+            continue
+        if marked:
+            yield Use(mark.types, called, place, option)
+        elif default:
+            yield Use(mark.types)
+    if not written and default:
+        yield Use(mark.types)

@@ -115,3 +115,13 @@ def test_plain_letters_where_the_terminal_has_no_others() -> None:
     Follower(out).feed([OPENED, CHECKED])
     assert b"x errors" in raw.getvalue()
     assert b"-> true" in raw.getvalue()
+
+
+def test_an_alert_is_named_and_not_numbered() -> None:
+    numbered = "default.alertmanager...9c1f"
+    joined = event(2, EventKind.ALERT_JOINED, alert=numbered, name="PoolFull", labels={"pod": "b"}, why="same service")
+    nameless = event(3, EventKind.ALERT_RESOLVED, alert=numbered, why="it says so")
+    shown = text_of(OPENED, joined, nameless)
+    assert "PoolFull pod=b · same service" in shown
+    assert "an alert · it says so" in shown
+    assert numbered not in shown

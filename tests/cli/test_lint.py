@@ -154,3 +154,23 @@ def test_several_runbooks_in_one_file(tmp_path):
 def test_an_empty_directory_is_clean(tmp_path):
     said = quell("lint", tmp_path)
     assert (said.code, said.out) == (0, "0 files, no problems\n")
+
+
+def test_connections_are_held_against_the_configuration_that_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        GOOD.replace(
+            "type: http_check\n  config: {url: 'http://127.0.0.1:8080/health'}",
+            "type: redis\n  config: {connection: cahce}",
+        ).replace("any_unreachable, warning: any_slow > 1s, healthy: all_healthy", "loading, healthy: '!loading'")
+    )
+    assert quell("lint", "a.yaml", cwd=tmp_path).code == 0
+    (tmp_path / "site.yaml").write_text("connections: {cache: {type: redis, url: 'redis://127.0.0.1'}}\n")
+    said = quell("lint", "--config", "site.yaml", "--json", "a.yaml", cwd=tmp_path)
+    assert said.code == 1
+    (problem,) = said.json["problems"]
+    assert (problem["rule"], problem["path"], problem["line"]) == (
+        "unknown-connection",
+        "diagnostics[0].config.connection",
+        7,
+    )
+    assert (problem["found"], problem["nearest"], problem["severity"]) == ("cahce", "cache", "error")

@@ -69,6 +69,23 @@ def test_a_broken_runbook_stands_beside_the_good_ones(tmp_path: Path) -> None:
         assert server.json("reload")["broken"] == []
 
 
+def test_a_step_that_is_defined_nowhere_is_seen_in_the_list(tmp_path: Path) -> None:
+    """It is accepted, since the step pages a person; whoever looks must see it before that."""
+    books = tmp_path / "books"
+    books.mkdir()
+    write_runbook(tmp_path, state="0").rename(books / "fix.json")
+    lost = [{"condition": "level.critical", "then": ["repair", "repiar"]}]
+    write_runbook(tmp_path, state="0", name="lost", decision_tree=lost).rename(books / "lost.json")
+    with served(tmp_path, "--runbooks", "books") as server:
+        shown = server.ask("runbook", "list").stdout
+        states = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.startswith(("fix ", "lost "))}
+        assert states == {"fix": "ok", "lost": "problems"}
+        assert "'repiar'" in shown
+        assert "2 runbooks, 1 with problems, 0 broken" in shown
+        (books / "lost.json").unlink()
+        assert "1 runbook, 0 broken" in server.ask("reload").stdout
+
+
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -47,6 +47,21 @@ def test_an_intent_is_recorded_once_and_spends_its_permits_once(connection: sa.C
     assert ledger.find(connection, "other") is None
 
 
+def test_a_node_that_goes_from_target_to_target_spends_one_permit_of_the_service(connection: sa.Connection) -> None:
+    """A rolling restart of three replicas is one restart of the service, and one of each replica."""
+    two = (Rate(2, 600),)
+    for number in (1, 2, 3):
+        given = ask(f"run/fix/1/r{number}", f"r{number}", rates=two, shared=("service/shop",), batch="run/fix/1/")
+        assert ledger.intend(connection, given, number) is None
+    assert ledger.used(connection, "t", "restart", ["service/shop", "r1", "r3"], 0) == {
+        "service/shop": 1, "r1": 1, "r3": 1
+    }  # fmt: skip
+    again = ask("run/fix/2/r1", "r1", rates=two, shared=("service/shop",), batch="run/fix/2/")
+    assert ledger.intend(connection, again, 4) is None
+    with pytest.raises(Refused, match="service/shop: 2 in the last"):
+        ledger.intend(connection, ask("k", "r9", rates=two, shared=("service/shop",), batch="k/"), 5)
+
+
 def test_a_used_up_rate_says_the_rule_the_value_and_the_limit(connection: sa.Connection) -> None:
     two = (Rate(2, 600),)
     for number in (1, 2):

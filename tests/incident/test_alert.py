@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quell.incident.alert import Severity, fingerprint_of, severity_of
+from quell.incident.alert import Alert, AlertStatus, Severity, called, fingerprint_of, severity_of
 
 LABELS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=6)
 
@@ -35,3 +37,21 @@ def test_other_labels_give_another_fingerprint(one: dict[str, str], other: dict[
 def test_a_value_cannot_pass_for_the_next_label() -> None:
     assert fingerprint_of({"a": "1", "b": "2"}) != fingerprint_of({"a": "1b2"})
     assert fingerprint_of({"a": "1", "b": "2"}, ["b"]) == fingerprint_of({"a": "1"})
+
+
+def alert(**labels: str) -> Alert:
+    return Alert(source="s", name=labels["alertname"], status=AlertStatus.FIRING, fingerprint=fingerprint_of(labels),
+                 labels=labels, received_at=datetime(2026, 3, 1, tzinfo=UTC))  # fmt: skip
+
+
+def test_what_sets_an_alert_apart() -> None:
+    first = alert(alertname="PoolFull", severity="critical", job="db", pod="a")
+    assert alert(alertname="PoolFull", severity="warning", job="db", pod="b").apart_from(first) == {"pod": "b"}
+    assert alert(alertname="Slow", job="db", zone="1").apart_from(first) == {"zone": "1"}
+    assert first.apart_from(None) == first.apart_from(first) == {}
+
+
+def test_an_alert_is_called_by_its_name_and_a_few_labels() -> None:
+    assert called("PoolFull", {}) == "PoolFull"
+    assert called("PoolFull", {"pod": "b", "az": "1"}) == "PoolFull az=1 pod=b"
+    assert len(called("PoolFull", {f"label{n}": "x" * 400 for n in range(50)})) < 140

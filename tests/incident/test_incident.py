@@ -110,10 +110,10 @@ def test_a_closed_incident_takes_only_notes() -> None:
     assert STAYS[S.CLOSED] == {K.NOTED, K.NOTIFIED}
 
 
-@pytest.mark.parametrize("status", sorted(ENDED))
-def test_no_action_begins_in_an_incident_that_has_ended(status: Status) -> None:
+def test_no_action_begins_in_an_incident_that_is_closed() -> None:
+    """In one that is resolved, the frame lets through only what takes back what was kept for now."""
     with pytest.raises(UndeclaredTransition):
-        next_status(status, K.ACTION_INTENDED)
+        next_status(Status.CLOSED, K.ACTION_INTENDED)
 
 
 def test_the_first_event_opens() -> None:

@@ -63,3 +63,20 @@ def test_it_says_why_and_why_not() -> None:
 @given(st.permutations(ALL), st.sampled_from(["Down", "Up"]), st.sampled_from(["eu", "us"]))
 def test_the_order_of_the_runbooks_does_not_matter(plans: list[Plan], name: str, region: str) -> None:
     assert chosen(alert(name, region=region), *plans) == chosen(alert(name, region=region))
+
+
+def test_the_runbook_of_the_alerts_own_service_is_meant() -> None:
+    def of(service: str, name: str, **more: Any) -> Plan:
+        return plan(name, {"alert_name": "Down", **more}).model_copy(update={"service": service})
+
+    def meant(*plans: Plan, about: tuple[str, ...]) -> str | None:
+        found = route(alert(team="money"), plans, about).plan
+        return found.id if found else None
+
+    pay, shop = of("payment", "a-pay"), of("shop", "b-shop")
+    labelled = of("payment", "c-pay", labels={"team": "money"})
+    assert meant(pay, shop, about=("shop",)) == "b-shop"
+    assert meant(pay, shop, about=("payments", "payment")) == "a-pay"
+    assert meant(pay, about=("shop",)) is None
+    assert meant(pay, shop, labelled, about=("shop",)) == "c-pay"  # somebody asked for these labels
+    assert meant(shop, pay, about=()) == "a-pay"  # of no known service: looked at, and never acted on

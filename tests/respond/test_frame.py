@@ -12,7 +12,14 @@ from quell.engine import ledger
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from quell.registry import Registry
+from quell.respond.look import params_of
+from quell.respond.means import Context
+from quell.respond.prepared import Prepared, Request, tightened
+from quell.runbook.plan import Act, Call, Postcondition
 from tests.app import House, do, house, runbook
+from tests.servers.process import RunServer
+from tests.servers.redis import Redis
 
 pytestmark = pytest.mark.anyio
 
@@ -339,3 +346,73 @@ async def test_a_fact_of_any_size_does_not_end_the_run(tmp_path: Path, number: o
     async with house(tmp_path, runbook(FIX, fix()), state=number) as home:
         now = await home.over(await home.fire())
         assert now.outcome in ("resolved", "escalated")
+
+
+# What somebody agreed to, and what lives on meanwhile.
+
+
+@pytest.mark.parametrize(("more", "rules", "left"), [(1, [], 0), (30, ["changed"], 40)])
+async def test_what_was_approved_may_grow_a_little(
+    tmp_path: Path, run_server: RunServer, more: int, rules: list[str], left: int
+) -> None:
+    """A cache does not stand still while somebody reads the question; to more than twice it was not agreed."""
+    server = run_server(Redis())
+    act = "- {id: fix, type: automated, requires_approval: true, action: {type: flush_cache, config: {connection: cache, pattern: 'q:*'}}}\n"
+    with server.client() as client:
+        for number in range(10):
+            client.set(f"q:{number}", number)
+        connections = f"connections: {{cache: {{type: redis, url: '{server.url()}'}}}}\n"
+        async with house(tmp_path, runbook(FIX, act), more=connections) as home:
+            incident = await home.fire()
+            asked = await home.asked(incident)
+            for number in range(more):
+                client.set(f"q:new{number}", 1)
+            await home.app.answer(asked.approval, "approved", "anna")
+            now = await home.over(incident)
+            assert ([one["rule"] for one in now.refusals], client.dbsize()) == (rules, left)
+
+
+@pytest.mark.parametrize(
+    ("guard", "why"), [("script: [nothing]", "does not have"), ("undoSql: [nothing]", "undo_sql must")]
+)
+async def test_a_guard_counts_under_every_spelling_and_one_that_guards_nothing_is_a_no(
+    tmp_path: Path, guard: str, why: str
+) -> None:
+    act = f"- {{id: fix, type: automated, guard: {{{guard}}}, action: {{type: run_script, config: {{script: @/do, undo_sql: x}}}}}}\n"
+    async with house(tmp_path, runbook(FIX, act)) as home:
+        told = await refusal(home, await home.fire())
+        assert told["rule"] == "guard"
+        assert why in told["reason"]
+        assert home.effects == []
+
+
+def test_a_limit_of_the_runbook_never_loosens_what_holds_anyway() -> None:
+    kind = Registry().action("terminate_sessions")
+    config = {"database": "db", "role": "app", "idle_in_transaction_over": "5m"}
+    for given, limit, left in ((None, 500, 20), (None, 5, 5), ("${vars.most}", 500, 7)):
+        written = config | ({"max_sessions": given} if given else {})
+        env = {"vars": {"most": 7}}
+        held = tightened(params_of(kind.params, written, env), written, env, {"max_sessions": limit}, kind)
+        assert held.max_sessions == left
+
+
+async def test_of_a_service_that_is_up_nobody_can_tell_whether_it_was_restarted() -> None:
+    """Only what holds because it was done settles what is unknown."""
+    own = Postcondition(condition="1 == 1")
+    for name, proof in (
+        ("restart_service", None), ("scale_up", None), ("run_script", "1 == 1"),
+        ("rollback", f"({Registry().action('rollback').postcondition}) && (1 == 1)"),
+    ):  # fmt: skip
+        act = Act(id="fix", call=Call(type=name), postcondition=own)
+        request = Request(context=Context(incident="i"), act=act, key="k")
+        prepared = Prepared(request, Registry().action(name), None, {}, None, None)  # type: ignore[arg-type]
+        assert prepared.proof() == proof
+
+
+async def test_a_postcondition_counts_where_the_action_sees_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, fix(rest=", postcondition: {check: '1 == 2', within: 0.1s}"))) as home:
+        incident = await home.fire()
+        await home.over(incident)
+        told = await home.told_of(incident, EventKind.ACTION_FINISHED)
+        assert [one["result"] for one in told] == ["failed"]
+        assert "postcondition does not hold" in told[0]["summary"]

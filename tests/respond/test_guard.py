@@ -122,6 +122,13 @@ def test_an_old_release_is_not_rolled_back_by_itself() -> None:
     assert rule_on(replace(question, facts={"release_age_s": 60}), OPEN).rule is None
 
 
+@pytest.mark.parametrize("facts", [{}, {"release_age_s": None}, {"release_age_s": float("nan")}])
+def test_a_release_of_an_unknown_age_is_not_rolled_back_by_itself(facts: dict[str, Any]) -> None:
+    assert rule_on(asked(action="rollback", facts=facts), OPEN).rule == "max_release_age"
+    unlimited = Guardrails(actions={"rollback": ActionRule(max_release_age=None)})
+    assert rule_on(asked(action="rollback", facts=facts), unlimited).rule is None
+
+
 # The runbook only narrows.
 
 

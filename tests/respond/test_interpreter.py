@@ -124,10 +124,17 @@ async def test_what_cannot_be_told_stays_open_and_pages(tmp_path: Path) -> None:
         assert (now.status, now.verdict, now.ended_at) == (Status.ESCALATED, "cannot_tell", None)
 
 
-async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("require", "said"),
+    [
+        ("load.value > 5", "load.value > 5"),
+        ("{type: shell_command, config: {command: [cat, @/load]}, interpret: {healthy: value > 5}}", "shell_command"),
+    ],
+)
+async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path, require: str, said: str) -> None:
     """Drained: the error rate is zero because nobody asks."""
     load = "{id: load, type: shell_command, config: {command: [cat, @/load]}, interpret: {healthy: value >= 0}}"
-    verify = "verify: {signals: [state], require: 'load.value > 5', stable_for: 0.1s, within: 0.6s, every: 0.05s}"
+    verify = f"verify: {{signals: [state], require: {require}, stable_for: 0.1s, within: 0.6s, every: 0.05s}}"
     book = runbook(FIX, ONE, verify=verify, diagnostics=f"- {STATE}\n- {load}")
     (tmp_path / "load").write_text("0")
     async with house(tmp_path, book) as home:
@@ -136,7 +143,15 @@ async def test_without_traffic_nothing_is_called_recovered(tmp_path: Path) -> No
         assert (now.verdict, now.ended_at) == ("cannot_tell", None)
         told = (await home.told_of(incident, EventKind.VERIFICATION_FINISHED))[0]
         assert told["signals"]["state"]["now"] == "healthy"
-        assert "load.value > 5" in told["reason"]
+        assert f"require does not hold: {said}" in told["reason"]
+
+
+async def test_a_required_check_that_is_healthy_lets_the_verdict_be(tmp_path: Path) -> None:
+    require = "{type: shell_command, command: [echo, '9'], interpret: {healthy: value > 5}}"
+    verify = f"verify: {{signals: [state], require: {require}, stable_for: 0.1s, within: 1.5s, every: 0.05s}}"
+    async with house(tmp_path, runbook(FIX, ONE, verify=verify)) as home:
+        now = await home.over(await home.fire())
+        assert (now.outcome, now.verdict) == ("resolved", "recovered")
 
 
 # Decisions.
@@ -383,3 +398,88 @@ async def test_an_alert_that_fires_while_the_end_is_written_is_not_swallowed(tmp
             assert now.status is Status.ESCALATED
         else:
             assert now.status is Status.RESOLVED
+
+
+# What stands in the way, and what is taken back.
+
+LIMITED = "guardrails: {actions: {set_flag: {allow: false}}}\n"
+FLAG = "- {id: flag, type: automated, action: {type: set_flag, config: {flag: a, value: 1, file: @/flags.json}}}\n"
+
+
+async def test_a_second_step_that_may_not_run_pages_at_once_with_what_is_in_place(tmp_path: Path) -> None:
+    book = runbook(
+        "- {condition: state.critical, then: [one, flag]}", step("one", 5) + FLAG,
+        verify="verify: {signals: [state], stable_for: 10s, within: 60s}",
+    )  # fmt: skip
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    async with house(tmp_path, book, more=LIMITED) as home:
+        now = await home.escalated(await home.fire())
+        assert home.effects == ["one"]
+        assert "set_flag was not done: guardrails do not allow set_flag" in now.reason
+        assert "before it: run_script" in now.reason
+
+
+async def test_the_page_says_what_stood_in_the_way(tmp_path: Path) -> None:
+    book = runbook(
+        "- {condition: state.critical, then: [flag]}\n- {condition: state.value > 20, then: [bad]}",
+        FLAG + step("bad", 50, 0, 3),
+    )
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    async with house(tmp_path, book, more=LIMITED) as home:
+        now = await home.escalated(await home.fire())
+        assert now.reason.startswith("every decision that holds has been tried; set_flag was not done: guardrails")
+        assert "run_script failed" in now.reason
+
+
+@pytest.mark.parametrize(("policy", "verdict"), [("on_unchanged: page", "unchanged"), ("on_worse: page", "worse")])
+async def test_undo_follows_the_verdict_whatever_the_policy(tmp_path: Path, policy: str, verdict: str) -> None:
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    value = 50 if verdict == "unchanged" else 500
+    flag = FLAG.replace("}}}\n", f"}}}}, undo: {{on: {verdict}}}}}\n")
+    book = runbook(
+        "- {condition: state.critical, then: [flag, one]}", flag + step("one", value),
+        verify=f"verify: {{signals: [state], stable_for: 0.1s, within: 0.4s, every: 0.05s, {policy}}}",
+    )  # fmt: skip
+    async with house(tmp_path, book) as home:
+        now = await home.escalated(await home.fire())
+        assert now.verdict == verdict
+        assert json.loads((tmp_path / "flags.json").read_text()) == {"a": 0}
+
+
+async def test_what_nothing_can_tell_is_told_at_once(tmp_path: Path) -> None:
+    book = runbook("- {otherwise: true, then: [one]}", step("one", 0), diagnostics="  []", verify="")
+    async with house(tmp_path, book) as home:
+        started = await home.app.trigger("down")
+        now = await home.escalated(started.incident)
+        assert (now.verdict, home.effects) == ("cannot_tell", ["one"])
+
+
+async def test_an_incident_without_alert_that_is_given_back_is_looked_at_again(tmp_path: Path) -> None:
+    book = runbook(FIX, ONE.replace("type: automated", "type: automated, requires_approval: true"))
+    async with house(tmp_path, book) as home:
+        incident = (await home.app.trigger("down")).incident
+        await home.asked(incident)
+        await home.app.take(incident, "anna")
+        await home.over(incident)
+        await home.app.give_back(incident, "anna")
+        now = await home.until(incident, lambda now: now.run == 2 and now.waiting, "asked again")
+        assert home.effects == []
+        await home.app.answer(now.waiting[0].approval, "approved", "anna")
+        assert (await home.over(incident)).outcome == "resolved"
+
+
+@pytest.mark.parametrize(("stop", "done"), [("unchanged", ["eu"]), ("worse", ["eu", "us"])])
+async def test_what_the_signals_say_between_targets_may_stop_the_rest(
+    tmp_path: Path, stop: str, done: list[str]
+) -> None:
+    one = f"- {{id: fix, type: automated, for_each: {{region: [eu, us], stop_on: {stop}}}, action: {{type: run_script, config: {{command: [@/do, '${{region}}', '50']}}}}}}\n"
+    async with house(tmp_path, runbook(FIX, one)) as home:
+        await home.escalated(await home.fire())
+        assert home.effects == done
+
+
+async def test_a_target_that_failed_stops_the_rest_unless_it_never_should(tmp_path: Path) -> None:
+    one = "- {id: fix, type: automated, for_each: {region: [eu, us], stop_on: worse}, action: {type: run_script, config: {command: [@/do, '${region}', '50', '0', '3']}}}\n"
+    async with house(tmp_path, runbook(FIX, one)) as home:
+        await home.escalated(await home.fire())
+        assert home.effects == ["eu"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quell.runbook.boxes import LINE
 from quell.runbook.compile import compile_text
-from quell.runbook.draw import draw
+from quell.runbook.draw import STYLE, draw
 from quell.runbook.glyphs import width, wrap
 from quell.runbook.layout import lay_out
 from quell.runbook.plan import Plan
@@ -81,6 +81,19 @@ def test_a_strict_page_can_hold_it(plan):
     assert root.get("aria-label")
     assert "<style>" in draw(plan, standalone=True)
     assert ElementTree.fromstring(draw(plan, standalone=True)) is not None
+
+
+def test_what_stands_alone_brings_its_paper_in_both_lights():
+    plan = plan_of(GOOD)
+    alone = draw(plan, standalone=True)
+    assert elements(draw(plan), "rect", "paper") == []
+    (paper,) = elements(alone, "rect", "paper")
+    assert (paper.get("width"), paper.get("height")) == ("100%", "100%")
+    assert alone.index('class="paper"') < alone.index('class="lane')
+    light, dark = re.findall(r"--paper:(#[0-9a-f]+)", STYLE)
+    assert light == "#fff"
+    assert dark != light
+    assert len(alone) - len(draw(plan)) < 4_000
 
 
 def test_states_are_data_and_words():

@@ -83,9 +83,9 @@ NAMES = [
     ("duplicate-id", "{id: page,", "{id: ¦errors,", "remediations[1].id", {}),
     ("unknown-step", "  config: {service: api}\n", "  config: {service: api}\n  needs: [¦errrors]\n", "diagnostics[1].needs[0]", {"nearest": "errors"}),
     ("unknown-step", "signals: [trigger, errors]", "signals: [trigger, ¦error]", "verify.signals[1]", {"nearest": "errors"}),
-    ("unknown-step", "  undo: none", "  undo: none\n  needs: ¦[hold]", "remediations[0].needs", {}),
+    ("unknown-step", "  undo: none", "  undo: none\n  needs: [¦hold]", "remediations[0].needs[0]", {"found": "hold"}),
     ("unknown-guard", "  undo: none", "  undo: none\n  guard: {max_replica: ¦3}", "remediations[0].guard.max_replica", {}),
-    ("unmet-need", "  then: [roll_back]\n- otherwise", "  then: ¦[roll_back]\n- otherwise", "decision_tree[0].then", {}),
+    ("unmet-need", "  then: [roll_back]\n- otherwise", "  then: [¦roll_back]\n- otherwise", "decision_tree[0].then[0]", {}),
 ]  # fmt: skip
 
 MEANING = [
@@ -101,6 +101,27 @@ MEANING = [
     ("condition", "  undo: none", "  undo: {unless: ¦nobody.started}", "remediations[0].undo.unless", {"found": "nobody.started"}),
     ("template", "rollback, config: {service: api}", "rollback, config: {service: api, to: ¦'${deploi.version}'}", "remediations[0].action.config.to", {"nearest": "deploy"}),
     ("parameter", "config: {query: 'sum(rate(api_errors_total[2m]))'}", "config: ¦{}", "diagnostics[0].config.query", {}),
+]  # fmt: skip
+
+REQUIRE = "  within: 5m"
+"""What is required stands behind it."""
+
+REQUIRED = [
+    ("unknown-check", "{type: ¦prometheus_qery, query: up > 0}", ".type", {"found": "prometheus_qery", "nearest": "prometheus_query"}),
+    ("parameter", "¦{type: prometheus_query, unit: percent}", ".config.query", {}),
+    ("parameter", "{type: shell_command, config: ¦{timeout: 3s}, interpret: {healthy: exit_code == 0}}", ".config.command", {}),
+    ("template", "¦'sum(rps{service=\"${alrt.service}\"}) > 5'", "", {"nearest": "alert"}),
+    ("template", "{config: {query: ¦'sum(rps) > ${erors.value}'}}", ".config.query", {"nearest": "errors"}),
+    ("template", "{query: ¦'sum(rps) > ${erors.value}'}", ".query", {"nearest": "errors"}),
+    ("template-in-shell", "{type: shell_command, command: ¦'ab ${alert.service}', interpret: {healthy: exit_code == 0}}", ".command", {}),
+    ("require-unread", "¦{type: shell_command, command: [ab]}", "", {"expected": "interpret: {healthy: CONDITION}"}),
+    ("condition", "{type: shell_command, command: [ab], interpret: {healthy: ¦exitcode == 0}}", ".interpret.healthy", {"nearest": "exit_code"}),
+    ("condition", "'¦erors.value > 5'", "", {"nearest": "errors"}),
+    ("condition", "{condition: ¦erors.value > 5}", ".condition", {"nearest": "errors"}),
+    ("condition-syntax", "errors.value >¦", "", None),
+    ("unknown-key", "{query: up > 0, interpret: {helthy: ¦value > 0}}", ".interpret.helthy", {"nearest": "healthy"}),
+    ("wrong-value", "¦{type: shell_command}", "", {}),
+    ("wrong-value", "¦{condition: errors.value < 5, query: up > 0}", "", {}),
 ]  # fmt: skip
 
 SHAPE = [
@@ -143,6 +164,46 @@ def test_errors(case):
         assert problem.line == place[0]
 
 
+@pytest.mark.parametrize("case", REQUIRED, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_what_a_verification_requires(case):
+    rule, new, path, more = case
+    text, place = broken(REQUIRE, f"{REQUIRE}\n  require: {new}")
+    (problem,) = problems(text)
+    _check(problem, rule, f"verify.require{path}", more)
+    assert problem.severity == "error"
+    assert problem.line == place[0]
+    assert problem.column == place[1] or more is None, str(problem)
+
+
+@pytest.mark.parametrize("config", ["sum(rps)", "{query: sum(rps)}", "{config: {query: sum(rps)}}"])
+def test_a_required_query_that_compares_nothing_is_always_true(config):
+    (problem,) = problems(GOOD.replace(REQUIRE, f"{REQUIRE}\n  require: {config}"))
+    assert (problem.rule, problem.severity, problem.line) == (
+        "hint",
+        "warning",
+        GOOD[: GOOD.index(REQUIRE)].count("\n") + 2,
+    )
+
+
+@pytest.mark.parametrize(
+    "require",
+    [
+        "errors.value < 100", "sum(api:rps) > 5", "'up{instance=\"a.b:90\"} > 0'", "'sum(rps) > ${errors.value}'",
+        "{query: sum(rps) > 0.5}", "{type: shell_command, command: [ab], interpret: {healthy: exit_code == 0}}",
+        "{query: sum(rps), interpret: {healthy: value > 5}}", "{condition: errors.value < 100}",
+    ],
+)  # fmt: skip
+def test_what_may_be_required(require):
+    assert problems(GOOD.replace(REQUIRE, f"{REQUIRE}\n  require: {require}")) == []
+
+
+def test_what_an_undo_inherits_is_told_once():
+    text = GOOD.replace("rollback, config: {service: api}}", "rollback, config: {to: '${deploi.version}'}}")
+    text = text.replace("service: api\n", "", 1).replace("  undo: none", "  undo: {config: {fast: true}}")
+    found = [(problem.rule, problem.path) for problem in problems(text) if problem.rule == "template"]
+    assert found == [("template", "remediations[0].action.config.to")]
+
+
 @pytest.mark.parametrize("case", WARNINGS, ids=_name)
 def test_warnings(case):
     rule, old, new, path, more = case
@@ -166,6 +227,25 @@ def test_a_template_in_a_shell_line():
     assert (problem.line, problem.column) == place
     assert problem.path == "diagnostics[1].config.command"
     assert problem.expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "at"),
+    [
+        ("[sh, -c, 'echo ${alert.service}']", 2),
+        ("[sudo, /bin/bash, -euc, 'echo ${alert.service}', x]", 3),
+        ("[python3.11, -I, -c, 'print(\"${alert.service}\")']", 3),
+        ("[sh, -c, 'echo \"$1\"', x, '${alert.service}']", None),
+        ("[grep, -c, '${alert.service}', file]", None),
+    ],
+)
+def test_a_template_in_the_code_of_an_interpreter(argv, at):
+    """An argv that starts a shell is a shell line; what follows the code is an argument again."""
+    text = GOOD.replace(
+        "  type: deployments\n  config: {service: api}\n", f"  type: shell_command\n  config: {{command: {argv}}}\n"
+    )
+    found = [problem.path for problem in problems(text) if problem.rule == "template-in-shell"]
+    assert found == ([] if at is None else [f"diagnostics[1].config.command[{at}]"])
 
 
 def test_a_template_in_an_argument_list_is_fine():

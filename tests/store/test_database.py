@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from quell.errors import Conflict, Unavailable
 from quell.store.database import Database, normalise_url, now_us
+from tests.servers.postgres import PostgresPair
+from tests.servers.process import wait_until
 
 TABLE = sa.Table("things", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True))
 
@@ -129,6 +131,75 @@ async def test_a_server_that_does_not_listen_is_away(free_port: int) -> None:
             await database.write(lambda c: None)
     finally:
         database.close()
+
+
+FAILS = """do $$ begin raise exception 'not now' using errcode = '{state}'; end $$"""
+
+
+def failing(connection: sa.Connection, state: str) -> None:
+    """The server itself answers with this SQLSTATE."""
+    connection.exec_driver_sql(FAILS.format(state=state))
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["25006", "25P03", "57P01", "57P02", "57P03", "55P03", "40001", "40P01", "53300", "53100", "08006", "58030"],
+)
+async def test_a_server_that_cannot_for_now_is_away(postgres_url: str, state: str) -> None:
+    database = Database(postgres_url)
+    try:
+        database.write_now(lambda c: TABLE.create(c))
+        with pytest.raises(Unavailable, match="not now"):
+            await database.write(lambda c: (put(c, "half"), failing(c, state)))
+        with pytest.raises(Unavailable, match="not now"):
+            await database.read(lambda c: failing(c, state))
+        # Not only for us: whoever shares the engine is told that the connection is of no use any more.
+        with pytest.raises(sa.exc.DBAPIError) as caught, database.engine.begin() as connection:
+            failing(connection, state)
+        assert caught.value.connection_invalidated
+        await database.write(lambda c: put(c, "again"))
+        assert await names(database) == ["again"]
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("state", ["23505", "42P01", "22012", "P0001"])
+async def test_a_statement_that_is_wrong_is_no_outage(postgres_url: str, state: str) -> None:
+    database = Database(postgres_url)
+    try:
+        with pytest.raises(sa.exc.DBAPIError) as caught:
+            await database.write(lambda c: failing(c, state))
+        assert not caught.value.connection_invalidated
+    finally:
+        database.close()
+
+
+async def test_a_standby_in_place_of_the_primary_is_away_until_it_is_promoted(postgres_pair: PostgresPair) -> None:
+    postgres_pair.primary.execute("create table things (name text primary key)")
+    wait_until(postgres_pair.streaming, "the table is on the standby")
+    database = Database(postgres_pair.replica.url())
+    try:
+        assert await names(database) == []
+        with pytest.raises(Unavailable, match="read-only"):
+            await database.write(lambda c: put(c, "one"))
+        postgres_pair.replica.promote()
+        await database.write(lambda c: put(c, "one"))
+        assert await names(database) == ["one"]
+    finally:
+        database.close()
+
+
+async def test_a_full_disk_is_away_until_there_is_room(hasty: Database) -> None:
+    def room(connection: sqlite3.Connection, record: object, proxy: object) -> None:
+        connection.execute(f"pragma max_page_count={pages}")
+
+    sa.event.listen(hasty._writing, "checkout", room)
+    pages = 1
+    with pytest.raises(Unavailable, match="full"):
+        await hasty.write(lambda c: [put(c, f"{n}{'x' * 4000}") for n in range(9)])
+    pages = 1_000_000
+    await hasty.write(lambda c: put(c, "again"))
+    assert await names(hasty) == ["again"]
 
 
 def test_closing_twice_is_harmless(database: Database) -> None:

@@ -211,10 +211,10 @@ def test_the_row_is_always_the_fold(appends: list[list[EventKind]]) -> None:
 
 
 def test_an_event_that_may_not_come_is_not_stored(database: Database) -> None:
-    append(database, new(K.OPENED), new(K.RESOLVED), stream=Stream.INCIDENT, name="i")
+    append(database, new(K.OPENED), new(K.RESOLVED), new(K.CLOSED), stream=Stream.INCIDENT, name="i")
     with pytest.raises(UndeclaredTransition):
         append(database, new(K.NOTED), new(K.ACTION_INTENDED), stream=Stream.INCIDENT, name="i")
-    assert len(stored(database, Stream.INCIDENT, "i")) == 2
+    assert len(stored(database, Stream.INCIDENT, "i")) == 3
 
 
 @given(st.integers(0, 4_000_000_000_000_000))

@@ -26,13 +26,14 @@ Never does: take a message.
 import asyncio
 from quell import ports
 from quell.errors import Permanent, Transient
-from quell.ports import Probe, Reading
+from quell.ports import Connects, Probe, Reading
+from typing import Annotated
 
 FACTS = {"length": "number"}
 
 
 class Params(ports.Params):
-    connection: str = "there"
+    connection: Annotated[str, Connects(("queue",))] = "there"
     max_items: int = 3
 
 
@@ -95,9 +96,9 @@ LEAVES_A_TASK = (
     ("promise", "changes"),
     [
         ("says what it does and never does", [("Never does:", "Does not:")]),
-        ("parameters are frozen and strict", [("    connection: str", '    model_config = {"extra": "ignore"}\n    connection: str')]),
-        ("parameters are frozen and strict", [("    connection: str", '    model_config = {"frozen": False}\n    connection: str')]),
-        ("keys are snake_case or camelCase", [("    connection: str", '    model_config = {"alias_generator": None}\n    connection: str')]),
+        ("parameters are frozen and strict", [("    connection: Annot", '    model_config = {"extra": "ignore"}\n    connection: Annot')]),
+        ("parameters are frozen and strict", [("    connection: Annot", '    model_config = {"frozen": False}\n    connection: Annot')]),
+        ("keys are snake_case or camelCase", [("    connection: Annot", '    model_config = {"alias_generator": None}\n    connection: Annot')]),
         (
             "strange values are told, not tripped over",
             [("max_items: int = 3", "max_items: __import__('typing').Annotated[int, __import__('pydantic').BeforeValidator(lambda v: v + 1)] = 3")],
@@ -118,6 +119,8 @@ LEAVES_A_TASK = (
         ("run: silence is a timeout", [("finally:\n        writer.close()", "finally:\n        KEPT.append(writer)"), ("FACTS =", "KEPT = []\nFACTS =")]),
         ("run: secrets stay secret", [('not a number"', 'not a number: {answer}"')]),
         ("run: secrets stay secret", [("    host, port =", '    __import__("logging").getLogger("good").warning("asking %s", there.password)\n    host, port =')]),
+        ("its connection is declared", [('Annotated[str, Connects(("queue",))]', "str")]),
+        ("its connection is declared", [('Connects(("queue",))', 'Connects(("redis",))')]),
         ("run: an unknown connection is missing", [('probe.connection(params.connection, "queue")', 'ports.Connection("x", "queue", "127.0.0.1:1")')]),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The API: each route once as meant, and as nobody meant it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.web.house import House
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house"))
     (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
+    house.runbook("lost")
+    lost = house.folder / "runbooks" / "lost.yaml"
+    lost.write_text(lost.read_text().replace("then: [back]", "then: [bakc]"))
     for number in range(6):
         house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
     with house:
@@ -113,11 +117,25 @@ def test_a_person_takes_gives_back_acknowledges_and_resolves(house: House) -> No
     other = house.http.post(f"{path}/take", json={"by": "Omar"})
     assert (other.status_code, other.json()["winner"]) == (409, "Ines")
     assert house.http.post(f"{path}/return", json={"by": "Ines"}).json()["assignee"] is None
-    assert house.http.post(f"{path}/ack").json()["acknowledged_by"] == "api"
-    assert house.http.post(f"{path}/resolve", json={"reason": "it was the cable"}).json()["status"] == "resolved"
-    late = house.http.post(f"{path}/take")
+    assert house.http.post(f"{path}/ack", headers={"x-quell-user": "Omar"}).json()["acknowledged_by"] == "Omar"
+    assert (
+        house.http.post(f"{path}/resolve", json={"by": "Ines", "reason": "it was the cable"}).json()["status"]
+        == "resolved"
+    )
+    late = house.http.post(f"{path}/take", json={"by": "Ines"})
     assert late.status_code == 409
     assert "already resolved" in late.json()["error"]
+
+
+@pytest.mark.parametrize("body", [{}, {"by": ""}, {"by": " \t\u200b"}, {"by": None, "reason": "yes"}])
+def test_nobody_in_particular_is_422(house: House, waiting: str, body: dict[str, Any]) -> None:
+    paths = [f"/api/v1/incidents/{waiting}/{deed}" for deed in ("take", "return", "ack", "resolve")]
+    paths += [f"/api/v1/approvals/{waiting}/{word}" for word in ("approve", "deny")]
+    for path in paths:
+        answer = house.http.post(path, json=body, headers={b"x-quell-user": b"\xad"})  # a soft hyphen
+        assert (answer.status_code, answer.json()["problems"][0]["rule"]) == (422, "no-name"), path
+        assert answer.json()["error"] == "say who you are: the log keeps who did it"
+    assert house.incident(waiting)["status"] == "waiting_approval"
 
 
 @pytest.mark.parametrize(
@@ -131,13 +149,18 @@ def test_bad_words_change_nothing(house: House, waiting: str, body: bytes, statu
 
 
 def test_unknown_approvals_are_404(house: House) -> None:
-    assert house.http.post("/api/v1/approvals/none/approve").status_code == 404
+    assert house.http.post("/api/v1/approvals/none/approve", json={"by": "Ines"}).status_code == 404
 
 
 def test_runbooks_with_the_broken_ones(house: House) -> None:
     told = house.http.get("/api/v1/runbooks").json()
-    assert "shop-errors" in [one["id"] for one in told["runbooks"]]
+    runs = {one["id"]: one for one in told["runbooks"]}
+    assert (runs["shop-errors"]["state"], runs["shop-errors"]["problems"]) == ("ok", [])
+    assert runs["lost"]["state"] == "problems"
+    problem = next(one for one in runs["lost"]["problems"] if one["severity"] == "error")
+    assert (problem["rule"], problem["found"], problem["nearest"]) == ("undefined-remediation", "bakc", "back")
     broken = told["broken"][0]
+    assert broken["state"] == "broken"
     assert broken["file"].endswith("broken.yaml")
     assert all(problem["message"] and problem["line"] for problem in broken["problems"])
 

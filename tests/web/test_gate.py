@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from markupsafe import escape
 
 from tests.web.house import House
 
@@ -51,6 +52,32 @@ def test_a_form_without_the_token_of_its_cookie_is_403(house: House) -> None:
     )
     assert good.status_code == 204
     assert house.incident(incident)["assignee"] == "Ines"
+
+
+def test_a_form_without_a_name_is_422_and_leads_back(house: House) -> None:
+    incident = house.alert("Nameless")
+    page = f"{house.url}/incidents/{incident}"
+    cookie = httpx.get(page).cookies["quell_csrf"]
+    sent = {"cookie": f"quell_csrf={cookie}", "accept": "text/html", "referer": page}
+    for form in ({"csrf": cookie}, {"csrf": cookie, "by": " \u200b "}):
+        answer = httpx.post(f"{page}/take", data=form, headers=sent)
+        assert answer.status_code == 422
+        assert "say who you are" in answer.text
+        assert f'href="/incidents/{incident}"' in answer.text
+    elsewhere = httpx.post(f"{page}/take", data={"csrf": cookie}, headers={**sent, "referer": "http://evil.example/x"})
+    assert "evil.example" not in elsewhere.text
+    assert house.incident(incident)["assignee"] is None
+
+
+@pytest.mark.parametrize("name", ["Ines", "Ørjan Æ", "李雷; a=b", "O'\"Brien\\"])
+def test_a_name_is_remembered_letter_by_letter(house: House, name: str) -> None:
+    incident = house.alert(f"For {name.encode().hex()}")
+    page = f"{house.url}/incidents/{incident}"
+    with httpx.Client() as browser:
+        form = {"csrf": browser.get(page).cookies["quell_csrf"], "by": name}
+        assert browser.post(f"{page}/take", data=form).status_code == 204
+        assert house.incident(incident)["assignee"] == name
+        assert f'data-by="{escape(name)}"' in browser.get(page).text
 
 
 def test_the_cookie_cannot_be_read_or_sent_by_others(house: House) -> None:

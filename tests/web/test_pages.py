@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quell.runbook.outline import outline
 from tests.servers.chromium import Chromium, Page
 from tests.servers.process import wait_until
 from tests.web.house import House, alerts
@@ -23,7 +24,7 @@ def house() -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="q") as folder:
         house = House(Path(folder))
         (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
-        for number in range(9):
+        for number in range(12):
             house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
         with house:
             yield house
@@ -74,13 +75,24 @@ def test_the_card_has_what_wins_trust_in_its_order(house: House, chromium: Chrom
         page.open(f"{house.url}/incidents/{name}")
         card = page.text(".ask")
         parts = [approval["hash"][:8], approval["call"], "Targets", "Changes", "Why", "errors.critical → true",
-                 "Error rate critical", "Undo", "cannot be undone", "Silence", "left, then nothing runs"]  # fmt: skip
+                 "Error rate critical", "Before", "done ", "Undo", "cannot be undone", "Silence", "left, then nothing runs"]  # fmt: skip
         places = [card.replace("\n", " ").find(part) for part in parts]
         assert -1 not in places, dict(zip(parts, places, strict=True))
         assert places == sorted(places)
         assert page.text(".buttons").split("\n") == ["Approve", "Deny", "Take over"]
-        assert page.eval("document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight")
+        in_view = "document.querySelector('.buttons').getBoundingClientRect().bottom <= innerHeight"
+        assert page.eval(in_view)
+        name_ends = "document.querySelector('[name=by]').getBoundingClientRect().bottom"
+        assert page.eval(f"{name_ends} <= document.querySelector('.buttons').getBoundingClientRect().top")
+        page.devtools("Emulation.setDeviceMetricsOverride", width=390, height=500, deviceScaleFactor=1, mobile=False)
+        assert page.eval("document.querySelector('.ask').getBoundingClientRect().bottom > innerHeight + 100")
+        assert page.eval(in_view), "they stay in view however long the card is"
         assert fits(page)
+        assert "critical" in page.text(".impact")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        card = page.text(".ask").replace("\n", " ")
+        assert 0 < card.find("Impact Error rate: critical, exit 0") < card.find("Before ") < card.find("Undo ")
 
 
 def test_what_others_do_arrives_without_reload(house: House, chromium: Chromium) -> None:
@@ -102,14 +114,43 @@ def test_a_click_is_answered_in_place_and_the_loser_learns_who_won(house: House,
         page.open(f"{house.url}/incidents/{name}")
         page.eval("window.mark = 1")
         page.eval("document.querySelector('.ask').setAttribute('action', '/approvals/none')")
+        page.type("#asks input[name=by]", "Ines")
         page.click("#asks button.yes")
         page.wait_for("document.querySelector('[role=alert]').textContent.includes('none')")
         page.eval(f"document.querySelector('.ask').setAttribute('action', '/approvals/{approval}')")
-        page.type("#asks input[name=by]", "Ines")
         page.click("#asks button[value=denied]")
         page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")
         assert page.eval("window.mark") == 1
     assert next(iter(house.incident(name)["approvals"].values()))["by"] == "Ines"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_nobody_in_particular_is_asked_for_a_name(house: House, chromium: Chromium, javascript: bool) -> None:
+    name = waiting(house, f"Ask{8 + javascript}")
+    with chromium.page(*PHONE, javascript=javascript) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.type("#asks input[name=by]", "  ")
+        page.click("#asks button.yes")
+        assert page.eval("document.activeElement.name") == "by"
+        assert page.eval("document.activeElement.validity.valid") is False
+        if javascript:
+            assert page.text("#asks [role=alert]").startswith("Your name is needed")
+    assert house.incident(name)["status"] == "waiting_approval"
+
+
+def test_the_name_is_typed_once(house: House, chromium: Chromium) -> None:
+    """Into one form; the next one, which arrives live, has it, and so has the next page."""
+    name, other = waiting(house, "Ask10"), waiting(house, "Ask11")
+    with chromium.page() as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.type("#asks input[name=by]", "Ines")
+        house.http.post(f"/api/v1/incidents/{name}/take", json={"by": "Omar"})
+        page.wait_for("document.querySelector('#asks form.person') !== null")
+        assert page.eval("document.querySelector('#asks input[name=by]').value") == "Ines"
+        page.click("#asks button[formaction$=resolve]")
+        page.wait_for("document.querySelector('h1').textContent.startsWith('Resolved')")
+        page.open(f"{house.url}/incidents/{other}")
+        assert page.eval("document.querySelector('#asks input[name=by]').value") == "Ines"
 
 
 def test_typed_text_focus_and_open_details_survive_an_update(house: House, chromium: Chromium) -> None:
@@ -165,6 +206,7 @@ def test_by_keyboard_alone(house: House, chromium: Chromium) -> None:
         assert order[:5] == ["Skip to content", "Quell", "Incidents", "Runbooks", "Alerts"]
         rest = [one for one in order if one in ("by", "reason", "Approve", "Deny", "Take over")]
         assert rest == ["by", "reason", "Approve", "Deny", "Take over"]
+        page.type("#asks input[name=by]", "Ines")
         page.eval("document.querySelector('#asks button[value=denied]').focus()")
         page.press(ENTER)
         page.wait_for("document.querySelector('h1').textContent.startsWith('A person is needed')")
@@ -199,8 +241,42 @@ def test_runbooks_and_alerts(house: House, chromium: Chromium) -> None:
         wait_until(lambda: "could not be read" in page.text("#notice"), "the notice")
 
 
+def test_a_runbook_says_what_it_does_and_what_is_wrong_with_it(house: House, chromium: Chromium) -> None:
+    lost = house.folder / "runbooks" / "lost.yaml"
+    house.runbook("lost")
+    lost.write_text(lost.read_text().replace("then: [back]", "then: [bakc]"))
+    bad = house.folder / "runbooks" / "bad.yaml"
+    bad.write_text(lost.read_text().replace("id: lost", "id: bad").replace("pool.critical", "pol.critical"))
+    house.http.post("/api/v1/reload")
+    with chromium.page(*PHONE) as page:
+        page.open(house.url)
+        assert "1 runbook runs with problems" in page.text("#notice")
+        page.open(f"{house.url}/runbooks")
+        assert page.text("a[href='/runbooks/lost'] .chip") == "problems"
+        assert "'bakc'" in page.text("a[href='/runbooks/lost']")
+        assert page.text("a[href='/runbooks/shop-errors'] .chip") == "ok"
+        assert fits(page)
+        page.click("a[href='/runbooks/lost']")
+        assert "It runs, with problems" in page.text(".card")
+        assert "did you mean back?" in page.text(".card")
+        plan = house.app.library.plan("lost")
+        assert page.eval("document.querySelector('.outline').textContent") == outline(plan)
+        assert page.eval(LOADED) < FIRST_LOAD * 2, "the drawing, which comes last, is half of it"
+        assert fits(page)
+        page.open(f"{house.url}/runbooks/bad")
+        assert "It cannot run" in page.text(".card")
+        assert "did you mean pool?" in page.text(".card")
+        assert "otherwise" not in page.text(".card")
+        assert fits(page)
+    for file in (lost, bad):
+        file.unlink()
+    house.http.post("/api/v1/reload")
+
+
 def test_what_is_not_there_is_a_page_too(house: House, chromium: Chromium) -> None:
     with chromium.page(*PHONE) as page:
         page.open(f"{house.url}/incidents/none")
         assert page.text("h1") == "no incident 'none'"
+        assert page.count("main a[href='/']") == 1
+        assert page.count("main a[href='/incidents/none']") == 0, "looking again at what is not there helps nobody"
         assert fits(page)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quell.incident.event import SHAPES, Event, EventKind, Stream
 from quell.incident.incident import fold
-from quell.web.words import clock, event_tone, listed, node_of, span, state_of, told
+from quell.web.words import clock, event_tone, listed, node_of, receivers, span, state_of, told
 
 K = EventKind
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -19,6 +19,7 @@ ASKED = (K.APPROVAL_REQUESTED, {"approval": "x", "node": "run:i.1/back/1/", "cal
          "action": "rollback", "expires_at": "2026-11-21T03:10:00+00:00"})  # fmt: skip
 INTENDED = (K.ACTION_INTENDED, {"action": "rollback", "call": "rollback shop", "key": "k"})
 DONE = (K.ACTION_FINISHED, {"action": "rollback", "result": "done", "summary": "rolled back to v1", "key": "k"})
+REFUSED = (K.ACTION_REFUSED, {"action": "rollback", "rule": "rate", "reason": "2 in 10 min, at most 2"})
 WATCHED = (K.VERIFICATION_STARTED, {"signals": ["errors", "trigger"]})
 PROVEN = (K.VERIFICATION_FINISHED, {"verdict": "recovered", "signals": {"errors": {}, "trigger": {}}})
 RESOLVED = (K.RESOLVED, {"reason": "verified"})
@@ -42,7 +43,16 @@ def log(*kinds: tuple[EventKind, dict[str, Any]]) -> list[Event]:
         ([OPENED, RUN, WATCHED], "Verifying that it helped: watching errors and the alert", "busy"),
         ([OPENED, RUN, (K.ESCALATED, {"reason": "nothing holds", "to": ["#ops"]})], "A person is needed: nothing holds",
          "bad"),
+        ([OPENED, RUN, (K.ESCALATED, {"reason": "all tried", "to": ["#ops"]}), REFUSED],
+         "A person is needed; nothing ran: 2 in 10 min, at most 2", "bad"),
+        ([OPENED, RUN, REFUSED, (K.ESCALATED, {"reason": "refused: 2 in 10 min, at most 2", "to": []})],
+         "A person is needed: refused: 2 in 10 min, at most 2", "bad"),
+        ([OPENED, RUN, INTENDED, DONE, REFUSED, (K.ESCALATED, {"reason": "all tried", "to": []})],
+         "A person is needed: all tried", "bad"),
         ([OPENED, RUN, (K.TAKEN, {"by": "Ines"})], "Ines has taken over", "warn"),
+        ([OPENED, RUN, (K.TAKEN, {"by": "Ines", "reason": "I know this one"}),
+          (K.RUN_ENDED, {"number": 1, "outcome": "stopped", "reason": "Ines took over"})],
+         "Ines has taken over: I know this one", "warn"),
         ([OPENED, RUN, (K.MITIGATED, {"reason": "drained"})], "Mitigated, not over: drained", "warn"),
         ([OPENED, RUN, INTENDED, DONE, WATCHED, PROVEN, RESOLVED],
          "Resolved in 6 s: rolled back to v1; verified on errors and the alert", "good"),
@@ -91,6 +101,11 @@ def test_a_span_is_short_and_has_a_unit(seconds: float) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(252, "4:12"), (9, "0:09"), (3723, "1:02:03"), (-1, "0:00")])
 def test_clocks(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_receivers_are_told_once_and_without_an_empty_end() -> None:
+    assert receivers(["log:", "slack:#ops", "log:"]) == "log and slack:#ops"
+    assert told(log((K.ESCALATED, {"reason": "no runbook", "to": ["log:"]}))[0]) == "Escalated to log: no runbook"
 
 
 def test_lists_and_nodes() -> None:

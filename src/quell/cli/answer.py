@@ -44,7 +44,7 @@ def user_name(given: str | None) -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # no such user in a container
-        return "somebody"
+        return f"uid {os.getuid()}"
 
 
 def asks_of(request: Mapping[str, Any]) -> Asks:
@@ -61,7 +61,7 @@ def needs_others(request: Mapping[str, Any]) -> Answer | None:
 
 _SILENT = {
     Asks.APPROVAL: Answer("denied", by=HOUSE), Asks.STEP: Answer("failed", by=HOUSE),
-    Asks.HAPPENED: Answer("withdrawn", by=HOUSE),
+    Asks.HAPPENED: Answer("withdrawn", by=HOUSE), Asks.REVERT: Answer("withdrawn", by=HOUSE),
 }  # fmt: skip
 """What is answered where nobody can answer."""
 
@@ -87,7 +87,7 @@ _ACTION = {"approve": "approved", "deny": "denied", "take over": "taken"}
 _SPOKEN = {"y": "approve", "yes": "approve", "n": "deny", "no": "deny"}
 _STEP = {"done": "done", "failed": "failed", "take over": "taken"}
 _HAPPENED = {"yes": "done", "no": "failed", "take over": "taken"}
-_CHOICES = {Asks.APPROVAL: _ACTION, Asks.STEP: _STEP, Asks.HAPPENED: _HAPPENED}
+_CHOICES = {Asks.APPROVAL: _ACTION, Asks.STEP: _STEP, Asks.HAPPENED: _HAPPENED, Asks.REVERT: _ACTION}
 
 
 class Terminal:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from quell.cli.card import card, change
 from quell.cli.lines import Row, layout, under, write
 from quell.cli.output import coloured, paint
+from quell.incident.alert import called
 from quell.incident.event import Event, EventKind
 from quell.runbook.quantities import spoken
 
@@ -117,8 +118,8 @@ def result_row(label: str, payload: Mapping[str, Any]) -> Row:
 def _opened(event: Event, known: Known) -> list[Row]:
     told = event.payload
     facts = [told["title"], told["severity"], told.get("service") or "no service", f"incident {event.stream_id}"]
-    more = [told.get("runbook_why") if told.get("runbook") else f"no runbook: {told.get('runbook_why') or ''}"]
-    return [Row(" · ".join(facts), "opened", "●", "bold", more=under([str(one or "") for one in more]))]
+    why = told.get("runbook_why") or ("" if told.get("runbook") else "no runbook")
+    return [Row(" · ".join(facts), "opened", "●", "bold", more=under([why]))]
 
 
 def _run_started(event: Event, known: Known) -> list[Row]:
@@ -191,6 +192,17 @@ def _said(label: str, mark: str, style: str, *keys: str) -> Callable[[Event, Kno
     return told
 
 
+def _alert(mark: str, style: str) -> Callable[[Event, Known], list[Row]]:
+    """A row that names an alert as people call it: its id means nothing to them."""
+
+    def told(event: Event, known: Known) -> list[Row]:
+        p = event.payload
+        name = called(p["name"], p.get("labels") or {}) if p.get("name") else "an alert"
+        return [Row(" · ".join(part for part in (name, p.get("why")) if part), "alert", mark, style)]
+
+    return told
+
+
 def _escalated(event: Event, known: Known) -> list[Row]:
     told = event.payload
     return [Row(f"{told['reason']} → {', '.join(told.get('to') or ()) or 'nobody'}", "escalated", "!", "red")]
@@ -206,8 +218,8 @@ def _ended(event: Event, known: Known) -> list[Row]:
 
 _TOLD: dict[EventKind, Callable[[Event, Known], list[Row]]] = {
     EventKind.OPENED: _opened,
-    EventKind.ALERT_JOINED: _said("alert", "●", "yellow", "alert", "why"),
-    EventKind.ALERT_RESOLVED: _said("alert", "✓", "green", "alert", "why"),
+    EventKind.ALERT_JOINED: _alert("●", "yellow"),
+    EventKind.ALERT_RESOLVED: _alert("✓", "green"),
     EventKind.RUN_STARTED: _run_started,
     EventKind.RUN_ENDED: _ended,
     EventKind.CHECK_FINISHED: _checked,

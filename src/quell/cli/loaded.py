@@ -1,4 +1,4 @@
-"""``quell runbook list`` and ``quell reload``: the runbooks of a running server, the broken ones with their problems.
+"""``quell runbook list`` and ``quell reload``: the runbooks of a running server, each with its state and its problems.
 
 Never does: read a runbook here; what counts is what the server has.
 """
@@ -11,11 +11,14 @@ from quell.cli.client import AsJson, Client, Server
 from quell.cli.output import counted, print_json, print_problems, print_table
 from quell.errors import Problem
 
-COLUMNS = ("id", "severity", "service", "checks", "decisions", "mode", "file")
+COLUMNS = ("id", "state", "severity", "service", "checks", "decisions", "mode", "file")
 
 
 def list_loaded(server: Server = None, as_json: AsJson = False) -> None:
-    """The runbooks that a running server has, broken ones too.
+    """The runbooks that a running server has, each with its state.
+
+    ok; warnings; problems: errors that a run survives, such as a step that is defined nowhere and pages a person;
+    broken: it cannot run.
 
     \b
     quell runbook list
@@ -40,11 +43,15 @@ def _print(answer: dict[str, Any], as_json: bool) -> None:
         print_json(answer)
         return
     plans, broken = answer["runbooks"], answer["broken"]
-    if plans:
-        print_table(
-            ("runbook", *COLUMNS[1:]),
-            [[one[name] or "-" for name in COLUMNS] for one in plans],
-        )
-    for one in broken:
+    rows = [[one.get(name) or "-" for name in COLUMNS] for one in [*plans, *broken]]
+    if rows:
+        print_table(("runbook", *COLUMNS[1:]), rows)
+    for one in [*plans, *broken]:
         print_problems(Problem(**problem) for problem in one["problems"])
-    print(f"{counted(len(plans), 'runbook')}, {len(broken)} broken" if plans or broken else "No runbooks are loaded.")
+    print(_summary(len(plans), [one["state"] for one in plans], len(broken)) if rows else "No runbooks are loaded.")
+
+
+def _summary(runs: int, states: list[str], broken: int) -> str:
+    unsound = states.count("problems")
+    said = [counted(runs, "runbook"), f"{unsound} with problems" if unsound else "", f"{broken} broken"]
+    return ", ".join(part for part in said if part)

@@ -49,7 +49,7 @@ class Sheet:
 
 
 def vocabulary(config: Path | None = None) -> Vocabulary:
-    """The words of every installed plug-in, and of the site: its services, variables and scrape interval.
+    """The words of every installed plug-in, and of the site: services, connections, variables, scrape interval.
 
     The site is what ``config`` says, else ``$QUELL_CONFIG`` or ``./quell.yaml``; without any there is none to hold
     runbooks against. Raises ``InvalidInput``.
@@ -66,7 +66,8 @@ def vocabulary(config: Path | None = None) -> Vocabulary:
 
 
 Config = Annotated[
-    Path | None, typer.Option("--config", help="The site's quell.yaml: services, variables, scrape interval.")
+    Path | None,
+    typer.Option("--config", help="The site's quell.yaml: services, connections, variables, scrape interval."),
 ]
 """The option of every command that compiles runbooks."""
 

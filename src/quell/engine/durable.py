@@ -3,26 +3,35 @@
 What callers get: workflows by name, steps whose answers are kept, child workflows with chosen ids, messages to a
 workflow, and a start that commits together with the caller's own rows. Answers are JSON. The traps of DBOS are dealt
 with here: WAL and JSON chosen before anything is stored, one executor id per process, a constant version, recovery of
-dead executors, and waking this process's own queue and waits instead of polling for them.
-Never does: retry a step by itself, know what a workflow is about.
+dead executors and of work that was lost in a living one, and waking this process's own queue and waits instead of
+polling for them. Never does: retry a step by itself, know what a workflow is about.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID, _sys_db
+from dbos._context import current_owner_xid
 from dbos._core import execute_dequeued_workflow
+from dbos._error import DBOSWorkflowConflictIDError
 from dbos._queue import Queue
 from dbos._serialization import Serializer
+from dbos._utils import INTERNAL_QUEUE_NAME
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from quell.engine.aside import aside
+from quell.engine.claims import Claims, GivenBack
 from quell.errors import Unavailable
 
 T = TypeVar("T")
@@ -34,6 +43,8 @@ VERSION = "1"
 """Of the workflow protocol, not of Quell: an upgrade must find the approvals that wait."""
 QUEUE = "runs"
 LONGEST_PAUSE_S = 5.0
+CLOSE_S = 3.0
+"""How long letting go may take: a database that is away is not waited for."""
 MAX_RECOVERIES = 1_000_000
 """Waits are recovered as often as processes restart."""
 
@@ -90,6 +101,26 @@ async def patiently(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> 
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
+class _Pauses:
+    """``time`` as the library's database module sees it: between two tries it waits no longer than we would, and not at
+    all once we end. On its own it waits up to a minute and a half, and a process waits for its threads.
+    """
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        pause = min(seconds, LONGEST_PAUSE_S)
+        if not threading.current_thread().name.startswith("dbos-executor"):
+            time.sleep(pause)  # not of the pool that Python waits for; these look by themselves whether it is over
+        elif self.over.wait(pause):
+            # No ``Exception``, which the library would keep as the workflow's outcome.
+            raise asyncio.CancelledError
+
+
 class Durable:
     """One per process: DBOS is a singleton. Register workflows, then ``launch`` inside the event loop."""
 
@@ -102,6 +133,9 @@ class Durable:
         self._queue: Queue | None = None
         self._client: DBOSClient | None = None
         self._closing = False
+        self._claims = Claims()
+        self._pauses = _Pauses()
+        setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
         config: DBOSConfig = {
             "name": APPLICATION,
@@ -123,7 +157,12 @@ class Durable:
         """Register a workflow under a name that stays the same across releases."""
 
         async def run(request: Json) -> Json:
-            return await body(request)
+            workflow_id = str(DBOS.workflow_id)
+            try:
+                async with self._claims.held(workflow_id, current_owner_xid(workflow_id)):
+                    return await body(request)
+            except GivenBack:
+                raise DBOSWorkflowConflictIDError(workflow_id) from None
 
         run.__name__ = run.__qualname__ = name
         self._workflows[name] = DBOS.workflow(name=name, max_recovery_attempts=MAX_RECOVERIES)(run)
@@ -139,9 +178,12 @@ class Durable:
     async def shutdown(self) -> None:
         """Stop taking work and let go. Runs that wait are found again at the next start."""
         self._closing = True
+        self._pauses.over.set()
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
+        let_go = partial(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
+        if not await aside(let_go, CLOSE_S):
+            logging.getLogger("quell").warning("the engine still waits for the database; it is left behind")
         # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
 
@@ -165,11 +207,16 @@ class Durable:
     def _dequeue(self, queue: Queue) -> None:
         # The same claim and start as DBOS's own queue thread: atomic, so both may run at once.
         owner = str(uuid4())
-        database = self._dbos._sys_db
-        claimed, _ = database.start_queued_workflows(
+        self._begin(self._claim(queue, owner), owner)
+
+    def _claim(self, queue: Queue, owner: str) -> list[str]:
+        claimed, _ = self._dbos._sys_db.start_queued_workflows(
             queue, self.executor_id, VERSION, None, 0, owner_xid=owner, is_latest_version=None
         )
-        for status in database.get_workflow_statuses(claimed) if claimed else ():
+        return claimed
+
+    def _begin(self, claimed: list[str], owner: str) -> None:
+        for status in self._dbos._sys_db.get_workflow_statuses(claimed) if claimed else ():
             execute_dequeued_workflow(self._dbos, status, owner)
 
     async def send(self, workflow_id: str, message: Json, *, topic: str, key: str) -> None:
@@ -186,6 +233,41 @@ class Durable:
         """Put the unfinished work of a dead executor back in the queue. Harmless when done twice."""
         return len(DBOS._recover_pending_workflows([executor_id]))
 
+    async def pick_up(self) -> list[str]:
+        """Put back in the queue what the database says runs here, and does not. Returns the workflows.
+
+        To be called at every beat: what ended without an outcome goes on after two. Harmless when done twice.
+        """
+        if self._closing or self._client is None:
+            return []
+        claimed = await asyncio.to_thread(self._claimed)
+        lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
+        again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
+        if again:
+            await self.kick()
+        return again
+
+    def _claimed(self) -> dict[str, str | None]:
+        """What this process has claimed and not ended, each with its claim."""
+        table = self._dbos._sys_db.tables.workflow_status
+        query = sa.select(table.c.workflow_uuid, table.c.owner_xid).where(
+            table.c.status == "PENDING", table.c.executor_id == self.executor_id
+        )
+        with self._dbos._sys_db.engine.connect() as connection:
+            return {row.workflow_uuid: row.owner_xid for row in connection.execute(query)}
+
+    def _give_back(self, workflow_id: str, claim: str | None) -> bool:
+        """As the recovery of a dead executor does it, but for one claim and no later one of this process."""
+        table = self._dbos._sys_db.tables.workflow_status
+        where = (
+            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
+            table.c.executor_id == self.executor_id, table.c.owner_xid.is_not_distinct_from(claim),
+        )  # fmt: skip
+        queue = sa.func.coalesce(table.c.queue_name, INTERNAL_QUEUE_NAME)
+        values = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None, "queue_name": queue}
+        with self._dbos._sys_db.engine.begin() as connection:
+            return connection.execute(sa.update(table).where(*where).values(values)).rowcount > 0
+
     async def status(self, workflow_id: str) -> str | None:
         """``PENDING``, ``SUCCESS``, ``ERROR``, …; None when there is no such workflow."""
         found = await DBOS.get_workflow_status_async(workflow_id)
@@ -195,12 +277,22 @@ class Durable:
 
     async def step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
-        return await self._unless_closing(DBOS.run_step_async({"name": name}, patiently, work, *args))
+        return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
 
-    async def _unless_closing(self, step: Coroutine[Any, Any, T]) -> T:
-        """A step that ends after the engine has closed was not kept: for this process it is cancelled, not failed."""
+    async def _kept(self, asked: Coroutine[Any, Any, T]) -> T:
+        """What could not be kept has not failed: for this process it is cancelled, and it is done again later.
+
+        So ends what the database would not take, and what came after the engine had closed.
+        """
         try:
-            return await step
+            return await asked
+        except (DBAPIError, sa.exc.TimeoutError) as error:
+            if isinstance(error, DBAPIError) and not (
+                error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+            ):
+                raise
+            logging.getLogger("quell").warning("a workflow is put off, since the database did not keep it: %s", error)
+            raise asyncio.CancelledError from None
         except RuntimeError:
             if self._closing:
                 raise asyncio.CancelledError from None
@@ -209,20 +301,20 @@ class Durable:
     async def child(self, workflow: str, workflow_id: str, request: Json) -> Any:
         """Start a child workflow; await ``get_result`` of what is returned, or let it go on alone."""
         with SetWorkflowID(workflow_id):
-            return await DBOS.start_workflow_async(self._workflows[workflow], request)
+            return await self._kept(DBOS.start_workflow_async(self._workflows[workflow], request))
 
     async def call(self, workflow: str, workflow_id: str, request: Json) -> Json:
         """Run a child workflow to its end."""
         handle = await self.child(workflow, workflow_id, request)
-        return await handle.get_result(polling_interval_sec=self._poll_s)
+        return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
 
     async def receive(self, topic: str, timeout_s: float) -> Json | None:
         """Wait for a message; the deadline survives restarts. None when it passed."""
-        return await DBOS.recv_async(topic, timeout_seconds=timeout_s)
+        return await self._kept(DBOS.recv_async(topic, timeout_seconds=timeout_s))
 
     async def sleep(self, seconds: float) -> None:
         """A sleep whose end survives restarts."""
-        await DBOS.sleep_async(seconds)
+        await self._kept(DBOS.sleep_async(seconds))
 
     def workflows(self) -> Mapping[str, Any]:
         return self._workflows

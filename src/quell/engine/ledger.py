@@ -53,7 +53,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What somebody wants to do. ``targets`` each cost one permit."""
+    """What somebody wants to do. ``targets`` each cost one permit; ``shared`` cost one for all asks of a ``batch``."""
 
     key: str
     tenant: str
@@ -64,6 +64,8 @@ class Ask:
     executor: str
     magnitude: float | None = None
     rates: tuple[Rate, ...] = ()
+    shared: tuple[str, ...] = ()
+    batch: str = ""
     environment: str = ""
     region: str = ""
 
@@ -79,12 +81,14 @@ def find(connection: sa.Connection, key: str) -> Intent | None:
     )  # fmt: skip
 
 
-def used(connection: sa.Connection, tenant: str, action: str, targets: Sequence[str], since_us: int) -> dict[str, int]:
-    """Permits spent per target since a moment."""
+def used(
+    connection: sa.Connection, tenant: str, action: str, targets: Sequence[str], since_us: int, batch: str = ""
+) -> dict[str, int]:
+    """Permits spent per target since a moment, but for those of a ``batch``."""
     query = (
         sa.select(permits.c.target, sa.func.count())
         .where(permits.c.tenant == tenant, permits.c.action == action, permits.c.target.in_(list(targets)))
-        .where(permits.c.at > since_us)
+        .where(permits.c.at > since_us, permits.c.key != batch)
         .group_by(permits.c.target)
     )
     counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
@@ -105,7 +109,8 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     if known is not None:
         return known
     for rate in ask.rates:
-        spent = used(connection, ask.tenant, ask.action, ask.targets, now_us - int(rate.per_s * 1_000_000))
+        since = now_us - int(rate.per_s * 1_000_000)
+        spent = used(connection, ask.tenant, ask.action, [*ask.targets, *ask.shared], since, ask.batch)
         for target, count in spent.items():
             if count >= rate.count:
                 raise Refused(
@@ -119,14 +124,20 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
             intended_at=now_us, state=INTENDED, schema_version=LEDGER_SCHEMA,
         )
     )  # fmt: skip
+    _spend(connection, ask, now_us)
+    return None
+
+
+def _spend(connection: sa.Connection, ask: Ask, now_us: int) -> None:
+    held = connection.execute(sa.select(permits.c.target).where(permits.c.key == ask.batch)).scalars().all()
+    keys = dict.fromkeys(ask.targets, ask.key) | {one: ask.batch for one in ask.shared if one not in held}
     rows = [
-        {"key": ask.key, "target": target, "tenant": ask.tenant, "action": ask.action, "at": now_us,
+        {"key": key, "target": target, "tenant": ask.tenant, "action": ask.action, "at": now_us,
          "magnitude": ask.magnitude}
-        for target in dict.fromkeys(ask.targets)
+        for target, key in keys.items()
     ]  # fmt: skip
     if rows:
         connection.execute(sa.insert(permits), rows)
-    return None
 
 
 def settle(connection: sa.Connection, key: str, state: str, outcome: dict[str, Any], now_us: int) -> bool:

@@ -48,6 +48,7 @@ class Asks(StrEnum):
     APPROVAL = "approval"  # may this be done?
     STEP = "step"  # do this by hand
     HAPPENED = "happened"  # was this done?
+    REVERT = "revert"  # it was kept for now: is it taken back?
 
 
 class _Word(BaseModel):

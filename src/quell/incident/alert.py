@@ -11,6 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 ALERT_SCHEMA = 1
+MOST_LABELS, MOST_SIGNS = 3, 40
+"""Of what sets an alert apart, as much as a line has room for."""
+_SAID_ALREADY = frozenset({"alertname", "severity"})
 
 
 class AlertStatus(StrEnum):
@@ -50,6 +53,12 @@ def fingerprint_of(labels: Mapping[str, str], leave_out: Iterable[str] = ()) -> 
     return digest.hexdigest()
 
 
+def called(name: str, labels: Mapping[str, str]) -> str:
+    """An alert as people call it: ``PoolFull pod=b``."""
+    shown = [f"{label}={value}"[:MOST_SIGNS] for label, value in sorted(labels.items())[:MOST_LABELS]]
+    return " ".join([name, *shown])
+
+
 class Alert(BaseModel):
     """One alert at one moment. Times are UTC."""
 
@@ -77,3 +86,10 @@ class Alert(BaseModel):
     def summary(self) -> str:
         """One line for people."""
         return self.annotations.get("summary") or self.annotations.get("description") or self.name
+
+    def apart_from(self, other: Alert | None) -> dict[str, str]:
+        """The labels in which it differs from another alert; none when there is no other."""
+        if other is None:
+            return {}
+        differ = {name: value for name, value in self.labels.items() if other.labels.get(name) != value}
+        return {name: value for name, value in differ.items() if name not in _SAID_ALREADY}

@@ -71,9 +71,9 @@ def _shape(needs: str, may: str = "") -> Shape:
 
 
 SHAPES: dict[EventKind, Shape] = {
-    EventKind.OPENED: _shape("title severity", "service service_why runbook runbook_why alert source context"),
-    EventKind.ALERT_JOINED: _shape("alert", "why severity"),
-    EventKind.ALERT_RESOLVED: _shape("alert", "why remaining"),
+    EventKind.OPENED: _shape("title severity", "service service_why runbook runbook_why alert name source context"),
+    EventKind.ALERT_JOINED: _shape("alert", "name labels why severity"),
+    EventKind.ALERT_RESOLVED: _shape("alert", "name labels why remaining"),
     EventKind.RUN_STARTED: _shape("number plan reason", "runbook mode predecessor"),
     EventKind.RUN_ENDED: _shape("number outcome", "reason"),
     EventKind.CHECK_FINISHED: _shape("finding", "visit"),

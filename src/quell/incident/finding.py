@@ -37,10 +37,15 @@ def worst(statuses: list[Health]) -> Health:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why a fact that was asked for is not there. With an ``error_class`` the finding is an error, else no data."""
+    """Why a fact that was asked for is not there. With an ``error_class`` the finding is an error, else no data.
+
+    ``at_least``: of a number that was counted in part, what is sure all the same. It proves ``>=`` and disproves
+    ``<``; whatever it does neither of stays unknown.
+    """
 
     reason: str
     error_class: str | None = None
+    at_least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,10 @@ class TargetFinding(_Word):
 
 
 class Finding(_Word):
-    """The judgement on a check: worst target first, with the evidence. Durations in milliseconds."""
+    """The judgement on a check: worst target first, with the evidence. Durations in milliseconds.
+
+    ``at_least``: of the missing facts that were counted in part, how far.
+    """
 
     schema_version: int = FINDING_SCHEMA
     check: str
@@ -98,6 +106,7 @@ class Finding(_Word):
     clause: str = ""
     facts: dict[str, Any] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
+    at_least: dict[str, float] = Field(default_factory=dict)
     targets: tuple[TargetFinding, ...] = ()
     duration_ms: float = 0.0
     observed_at: datetime | None = None

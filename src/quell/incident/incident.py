@@ -73,7 +73,9 @@ STAYS: dict[Status, frozenset[EventKind]] = {
         {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.NOTIFIED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED,
          _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED,
          _K.ACKNOWLEDGED, _K.ACTION_REFUSED,
-         # Somebody ended it while a step of its run was on the way; an intent alone is never let through.
+         # What was kept for now is taken back some day; no other intent gets past the frame.
+         _K.ACTION_INTENDED,
+         # Somebody ended it while a step of its run was on the way.
          _K.DECIDED, _K.APPROVAL_REQUESTED, _K.VERIFICATION_STARTED, _K.ESCALATED, _K.RESOLVED, _K.MITIGATED}
     ),
     _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED}),
@@ -168,10 +170,9 @@ class Incident(BaseModel):
 
     @property
     def waiting(self) -> tuple[Approval, ...]:
-        """Approvals nobody has answered yet, while the incident still runs."""
-        if self.status in ENDED:
-            return ()
-        return tuple(approval for approval in self.approvals.values() if approval.answer is None)
+        """What nobody has answered yet; after the end only whether to take back what was kept for now."""
+        left = (approval for approval in self.approvals.values() if approval.answer is None)
+        return tuple(one for one in left if self.status not in ENDED or one.asks is Asks.REVERT)
 
     @property
     def acted(self) -> bool:
@@ -201,11 +202,20 @@ def apply(incident: Incident | None, event: Event) -> Incident:
             seq=event.seq, firing=(payload["alert"],) if payload.get("alert") else (),
         )  # fmt: skip
     status = next_status(incident.status, event.kind)
+    if _asks_afterwards(incident, event):
+        status = incident.status
     change: dict[str, Any] = {"status": status, "seq": event.seq, "updated_at": event.at}
     if status in ENDED and incident.status not in ENDED:
         change["ended_at"] = event.at
     change |= _CHANGES.get(event.kind, _nothing)(incident, event)
     return incident.model_copy(update=change)
+
+
+def _asks_afterwards(incident: Incident, event: Event) -> bool:
+    """What is asked about a change that was kept, and its answer, say nothing about the incident."""
+    known = incident.approvals.get(event.payload.get("approval", ""))
+    about = event.payload.get("asks") or (known.asks if known else None)
+    return event.kind in (EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_ANSWERED) and about == Asks.REVERT
 
 
 def _nothing(incident: Incident, event: Event) -> dict[str, Any]:

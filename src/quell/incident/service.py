@@ -62,6 +62,11 @@ def resolve_service(
     return None, f"{other!r} is not a service of environment {environment!r}" if other else why
 
 
+def names_of(services: Iterable[Service], name: str | None) -> tuple[str, ...]:
+    """Every name of a service, its own first; none when it is not known."""
+    return next(((one.name, *one.aliases) for one in services if one.name == name), ())
+
+
 def _is_in(service: Service, environment: str) -> bool:
     return not (service.environment and environment) or service.environment == environment
 

@@ -15,7 +15,7 @@ from quell.errors import NotFound
 from quell.incident.alert import ALERT_SCHEMA, Alert, AlertStatus
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import Incident
-from quell.incident.service import Service, resolve_service
+from quell.incident.service import Service, names_of, resolve_service
 from quell.intake.correlate import Join, Known, Meaning, Nothing, Open, Resolve, alert_id, correlate, group_key
 from quell.intake.route import Route, route
 from quell.runbook.plan import Plan
@@ -48,7 +48,7 @@ def in_turn(connection: sa.Connection, tenant: str) -> None:
 def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
     """Find out what an alert means and store it. Its incident is written by ``belongs``, once it is known."""
     service, service_why = resolve_service(services, alert.labels, alert.service, alert.environment)
-    routed = route(alert, plans)
+    routed = route(alert, plans, names_of(services, service))
     named = alert.service or alert.labels.get("service")
     if service is None and not named and routed.plan is not None and routed.plan.service:
         # The runbook's own service is a mapping that somebody wrote down; an alert that names another one is not its.

@@ -19,6 +19,7 @@ from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.respond.means import Context, Means
+from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
 from quell.store import queries
 from quell.store.database import now_us
@@ -29,14 +30,9 @@ TOPIC = "answer"
 ANSWERS = frozenset({"approved", "denied", "withdrawn", "expired", "done", "failed"})
 
 
-def action_hash(action: str, params: Mapping[str, Any], preview: Preview) -> str:
-    """SHA-256 of the exact rendered action: the call, its targets and its parameters."""
-    shown = {
-        "action": action,
-        "call": preview.call,
-        "targets": list(preview.targets),
-        "params": orjson.loads(dumps(params)),
-    }
+def action_hash(action: str, params: Mapping[str, Any], targets: Sequence[str]) -> str:
+    """SHA-256 of what somebody agrees to: the action, its targets, its parameters. How much it is may move a little."""
+    shown = {"action": action, "targets": list(targets), "params": orjson.loads(dumps(params))}
     return hashlib.sha256(rfc8785.dumps(shown)).hexdigest()
 
 
@@ -66,7 +62,7 @@ async def ask(
         "after": preview.after, "why": "; ".join([why, *clauses]), "undo": preview.undo,
         "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
         "people": node.approval.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
-        "asks": asks.value,
+        "asks": asks.value, **await stakes(means, context, node, asks),
     }  # fmt: skip
 
     def store(connection: sa.Connection) -> None:

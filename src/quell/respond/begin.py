@@ -68,7 +68,8 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
     opened = {
         "title": beginning.title, "severity": beginning.severity, "service": beginning.service,
         "service_why": beginning.service_why, "runbook": plan.id if plan else None, "runbook_why": beginning.why,
-        "alert": beginning.alert_id, "source": beginning.source,
+        "alert": beginning.alert_id, "name": beginning.alert.name if beginning.alert else None,
+        "source": beginning.source,
     }  # fmt: skip
     new = [NewEvent(kind=EventKind.OPENED, payload=opened, actor=beginning.actor, key="opened")]
     if plan is not None:
@@ -78,7 +79,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
         place=(context.environment, context.region), group_key=beginning.group_key,
     )  # fmt: skip
     if plan is None:
-        page = escalate.Page(context=context, escalation=Escalation(), reason=f"No runbook: {beginning.why}")
+        page = escalate.Page(context=context, escalation=Escalation(), reason=beginning.why)
         means.durable.start_in(connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
     return context, told
 

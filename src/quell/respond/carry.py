@@ -11,14 +11,16 @@ from typing import Any
 
 from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
-from quell.respond import approve, frame
-from quell.respond.means import Means
+from quell.respond import approve, frame, oblige
+from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
 from quell.runbook.expr import ExprError, compile
-from quell.runbook.plan import Act, Approve, Decision, Node, Notify, Undo, Wait
+from quell.runbook.plan import Act, Approve, Decision, Notify, Undo, Wait
+from quell.runbook.quantities import spoken
 from quell.runbook.scope import decision_scope
 from quell.runbook.template import fill
+from quell.runbook.window import parse_window
 
 BY_HAND = {"approved": Result.DONE, "done": Result.DONE, "failed": Result.FAILED}
 STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
@@ -44,6 +46,9 @@ class Carrier:
         paged = False
         stopped = ""
         for name in _order(run, decision):
+            if name in run.kept:
+                states[name] = "done"
+                continue
             node = run.plan.by_id[name]
             if not self._ready(run, decision, name, states):
                 states[name] = "skipped"
@@ -56,8 +61,13 @@ class Carrier:
             elif isinstance(node, Approve):
                 outcomes.append(await self._manual(run, node))
                 states[name] = STATE_OF.get(outcomes[-1].result, "failed")
+            elif isinstance(node, Wait) and await self._waited(run, node):
+                # Hours may have passed: what was done before stays done, everything else is looked at anew.
+                run.kept |= {one for one, state in states.items() if state == "done"}
+                return Carried(tuple(outcomes), paged, stopped, waited=decision.id)
             else:
-                await self._other(run, node)
+                if isinstance(node, Notify):
+                    await self.means.durable.step("notify", self._noted, run, node)
                 states[name] = "done"
                 paged = paged or (isinstance(node, Notify) and node.escalate)
         return Carried(tuple(outcomes), paged, stopped)
@@ -71,11 +81,26 @@ class Carrier:
 
     # Nodes that are not actions.
 
-    async def _other(self, run: Run, node: Node) -> None:
-        if isinstance(node, Wait):
-            await self.means.durable.sleep(node.seconds)
-        elif isinstance(node, Notify):
-            await self.means.durable.step("notify", self._noted, run, node)
+    async def _waited(self, run: Run, node: Wait) -> bool:
+        """Wait, if it must. False: the window is open, or the time has passed."""
+        if run.context.mode == "dry_run" or (node.id in run.waited and not node.window):
+            return False
+        left = await self.means.durable.step("until", self._until, run, node)
+        if left <= 0:
+            return False
+        run.waited.add(node.id)
+        await self.means.durable.sleep(left)
+        return True
+
+    async def _until(self, run: Run, node: Wait) -> float:
+        """How long, in seconds; written down, so that whoever looks knows what it waits for."""
+        left = parse_window(node.window).wait_s(self.means.world.clock()) if node.window else node.seconds
+        if left > 0:
+            text = f"{node.name}: waits {spoken(round(left))}" + (f" for {node.window}" if node.window else "")
+            key = f"{run.key(node.id)}/waits"
+            told = NewEvent(kind=EventKind.MITIGATED, payload={"reason": text}, node=run.key(node.id), key=key)
+            await self.means.record(run.context, told)
+        return left
 
     async def _noted(self, run: Run, node: Notify) -> None:
         """Write it down and, where the runbook names somebody and this is no page, tell them."""
@@ -94,6 +119,9 @@ class Carrier:
         if run.context.mode == "dry_run":
             return step.model_copy(update={"summary": f"would ask somebody to do: {node.name or node.id}"})
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
+        telling = {"context": run.context.model_dump(mode="json"), "text": f"To do by hand: {node.name or node.id}",
+                   "key": f"{key}/tell", "approval": asked["approval"]}  # fmt: skip
+        await self.means.durable.child(TELL, telling["key"], telling)
         answer = await approve.wait(self.means, run.context, asked)
         result = BY_HAND.get(answer["answer"], Result.REFUSED)
         rule = answer["answer"] if result is Result.REFUSED else None
@@ -117,18 +145,22 @@ class Carrier:
             return [_not_run(run, node, values)], values
         outcomes: list[ActionOutcome] = []
         for number, batch in enumerate(_batches(values, node.for_each.batch)):
-            if number and "worse" in node.for_each.stop_on and await self._worse(run, node, number):
-                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals got worse"
+            if number and (said := await self._stops(run, node, number)):
+                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals are {said}"
             for target, extra in batch:
                 outcomes.append(await self._frame(run, node, target, extra, clauses))
             failed = any(one.result not in (Result.DONE, Result.DRY_RUN) for one in outcomes)
-            if failed and "failed" in node.for_each.stop_on:
+            if failed and "never" not in node.for_each.stop_on:
                 return outcomes, f"stopped after {len(outcomes)} of {len(values)}: {outcomes[-1].summary}"
         return outcomes, ""
 
-    async def _worse(self, run: Run, node: Act, number: int) -> bool:
+    async def _stops(self, run: Run, node: Act, number: int) -> str:
+        """What the signals say between batches, if the runbook stops on it."""
+        assert node.for_each is not None
+        if not {Verdict.WORSE.value, Verdict.UNCHANGED.value} & set(node.for_each.stop_on):
+            return ""
         said = await self.means.durable.step("pulse", self._pulse, run, run.key(node.id, f"pulse{number}"))
-        return bool(said == Verdict.WORSE.value)
+        return str(said) if said in node.for_each.stop_on else ""
 
     async def _frame(
         self, run: Run, node: Act, target: str, extra: Mapping[str, Any], clauses: Sequence[str]
@@ -158,7 +190,28 @@ class Carrier:
             raw = await self.means.durable.call(frame.WORKFLOW, back.key, back.model_dump(mode="json"))
             undone.append(ActionOutcome.model_validate(raw))
             run.done.remove(done)
+            if done.request.act.revert is not None and undone[-1].result is Result.DONE:
+                ending = (self.means, run.context, done.outcome.key, f"undone: {verdict}", "quell")
+                await self.means.durable.step("unoblige", oblige.end, *ending)
         return undone
+
+    async def oblige(self, run: Run, carried: Carried) -> None:
+        """What was just done and is only kept for now has a day on which somebody is asked about it."""
+        mine = {one.key for one in carried.outcomes}
+        for done in run.done:
+            revert, outcome = done.request.act.revert, done.outcome
+            if revert is None or outcome.key not in mine or outcome.result is not Result.DONE:
+                continue
+            back = undo_of(done)
+            if back is not None:
+                back = back.model_copy(update={"late": True, "key": _undo_key(outcome, "revert")})
+            kept = oblige.Kept(
+                context=run.context, act=done.request.act, key=outcome.key, what=outcome.summary[:500],
+                targets=(outcome.target,) if outcome.target else (), after_s=revert.after_s, owner=revert.ask,
+                back=back,
+            )  # fmt: skip
+            await self.means.durable.step("oblige", oblige.oblige, self.means, kept)
+            await self.means.durable.child(oblige.WORKFLOW, kept.workflow, kept.model_dump(mode="json"))
 
 
 def undo_of(done: Done) -> Request | None:
@@ -188,10 +241,10 @@ def _ruled_out(run: Run, undo: Undo) -> bool:
         return True
 
 
-def _undo_key(outcome: ActionOutcome) -> str:
+def _undo_key(outcome: ActionOutcome, how: str = "undo") -> str:
     """The execution it takes back, with another node: what was done in two rounds is undone twice."""
     run, node, visit, target = outcome.key.split("/", 3)
-    return f"{run}/{node}.undo/{visit}/{target}"
+    return f"{run}/{node}.{how}/{visit}/{target}"
 
 
 def _order(run: Run, decision: Decision) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.incident import Incident
 from quell.respond import approve, escalate
@@ -36,10 +37,22 @@ class Change:
 
     def tell(self, incident: str, kind: EventKind, payload: dict[str, Any], actor: str = "quell") -> None:
         """Append one event to an incident. Raises ``NotFound``."""
-        known = self.incident(incident)
+        self._tell(self.incident(incident), kind, payload, actor)
+
+    def _tell(self, known: Incident, kind: EventKind, payload: dict[str, Any], actor: str = "quell") -> None:
         context = Context(incident=known.id, tenant=known.tenant)
         new = NewEvent(kind=kind, payload=payload, actor=actor)
         self.told += self.means.append(self.connection, context, [new])
+
+    def tell_alert(self, incident: str, kind: EventKind, alert_id: str, alert: Alert, why: str) -> None:
+        """That an alert joined or resolved: by its name, and by what sets it apart from another of the incident."""
+        known = self.incident(incident)
+        other = next((one for one in (*known.firing, *known.resolved_alerts) if one != alert_id), None)
+        labels = alert.apart_from(queries.alert_of(self.connection, other) if other else None)
+        told = {"alert": alert_id, "name": alert.name, "labels": labels, "why": why}
+        if kind is EventKind.ALERT_JOINED and alert.severity:
+            told["severity"] = alert.severity.value
+        self._tell(known, kind, told)
 
     def answered(self, row: Mapping[str, Any], state: str, by: str, reason: str) -> None:
         """Tell that an approval has its answer, or one of several; the run hears of it after the commit."""

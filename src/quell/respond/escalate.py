@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import NotFound, Permanent, Transient
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
+from quell.respond.asked import asked_of
 from quell.respond.look import bounded
-from quell.respond.means import Context, Means, NotifierChoice
+from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation
+from quell.store import queries
+from quell.store.events import when
 
 WORKFLOW = "page"
 TOPIC = "acknowledged"
@@ -66,7 +71,10 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 
 
 class Telling(BaseModel):
-    """A message on the way: ``kind`` as in ``Message``."""
+    """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything.
+
+    ``whom``: who is meant, told as well where that leads somewhere (of an approval, whom it names).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,6 +82,8 @@ class Telling(BaseModel):
     text: str
     kind: str = "approval"
     key: str
+    approval: str = ""
+    whom: str = ""
 
 
 class Pager:
@@ -102,11 +112,20 @@ class Pager:
         return {"delivered": await self.means.durable.step("send", self._send, telling)}
 
     async def _send(self, telling: Telling) -> bool:
-        context = telling.context
+        """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
+        context, whom = telling.context, telling.whom
         plan = await self.means.plan(context.plan)
-        to = plan.escalation.primary or self.means.default_escalation or "log:"
-        message = evidence(await self.means.incident(context), telling.text, self.means.base_url, telling.kind)
-        return await deliver(self.means, context, to, message, telling.key)
+        primary = plan.escalation.primary or self.means.default_escalation or "log:"
+        incident = await self.means.incident(context)
+        message = evidence(incident, telling.text, self.means.base_url, telling.kind, but=telling.approval)
+        if telling.approval:
+            row = await self.means.database.read(lambda connection: queries.approval(connection, telling.approval))
+            asked = asked_of(orjson.loads(row["request"]), when(row["requested_at"]), message.url)
+            message, whom = replace(message, asked=asked), asked.whom
+        sending = [deliver(self.means, context, primary, message, telling.key)]
+        if whom != primary and leads_somewhere(self.means, whom):
+            sending.append(deliver(self.means, context, whom, message, f"{telling.key}/{whom}"))
+        return (await asyncio.gather(*sending))[0]
 
     async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
         """Tell everybody of a level. Returns why it is not needed any more, if so, and whether anybody was reached."""
@@ -159,7 +178,7 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
 
-    A name comes first; then the prefix says the type, whose configured notifier gives the rest of the parameters.
+    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier.
     Raises ``NotFound`` or ``Permanent``.
     """
     registry = means.world.registry
@@ -169,10 +188,38 @@ def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
     for kind in registry.notifiers.values():
         prefix = next((prefix for prefix in kind.prefixes if to.startswith(prefix)), None)
         if prefix is not None:
-            configured = [one for one in means.notifiers.values() if one.type == kind.name]
-            base = configured[0] if configured else NotifierChoice(kind.name)
-            return _checked(kind, {**base.params, "target": to})
+            return _checked(kind, {**_rest(means, kind, to.removeprefix(prefix)), "target": to})
     raise NotFound("notifier", to)
+
+
+def _rest(means: Means, kind: NotifierType, name: str) -> Mapping[str, Any]:
+    """The parameters beside the target: those of the notifier of that name, none if a connection has it, or the only.
+
+    Raises ``Permanent`` where several would do: the wrong people must not be told instead of the right ones.
+    """
+    configured = {
+        own: {key: value for key, value in choice.params.items() if key not in ("target", "channel")}
+        for own, choice in means.notifiers.items()
+        if choice.type == kind.name
+    }
+    if name in configured:
+        return configured[name]
+    found = means.world.connections.get(name)
+    if found is not None and found.type in kind.connections:
+        return {}
+    different: list[Mapping[str, Any]] = []
+    for params in configured.values():
+        different += [params] if params not in different else []
+    if len(different) > 1 and kind.connections:
+        names = ", ".join(sorted(configured))
+        raise Permanent(f"{len(different)} notifiers of type {kind.name}; name one of {names}", "missing")
+    return different[0] if different else {}
+
+
+def leads_somewhere(means: Means, to: str) -> bool:
+    """Whether it is a configured name or an address of a known kind, and no role that only people know."""
+    prefixes = (prefix for kind in means.world.registry.notifiers.values() for prefix in kind.prefixes)
+    return to in means.notifiers or any(to.startswith(prefix) for prefix in prefixes)
 
 
 def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierType, Any]:
@@ -183,8 +230,8 @@ def _checked(kind: NotifierType, params: Mapping[str, Any]) -> tuple[NotifierTyp
         raise Permanent(f"notifier {kind.name}: {'; '.join(parts)}", "invalid") from None
 
 
-def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page") -> Message:
-    """All that a person needs to take over: why, what was found, what was tried, what waits."""
+def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page", *, but: str = "") -> Message:
+    """All that a person needs to take over: why, what was found, what was tried, what waits ``but`` what is asked."""
     findings = tuple(
         {
             "check": one["check"],
@@ -198,7 +245,7 @@ def evidence(incident: Incident, reason: str, base_url: str, kind: str = "page")
         f"{deed.call or deed.action}: {deed.result or 'running'} {deed.summary}" for deed in incident.deeds.values()
     ]
     refused = [f"{one['action']} not run: {one['reason']}" for one in incident.refusals]
-    waiting = [f"{one.call} (approve {one.approval})" for one in incident.waiting]
+    waiting = [f"{one.call} (approve {one.approval})" for one in incident.waiting if one.approval != but]
     sections = tuple(
         (title, tuple(lines))
         for title, lines in (("Tried", tried), ("Refused", refused), ("Waiting for approval", waiting))

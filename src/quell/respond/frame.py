@@ -12,19 +12,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from quell.engine import leases, ledger
+from quell.engine import ledger
 from quell.errors import MAY_HAVE_HAPPENED, NotFound, Permanent, QuellError, Refused, Transient, Unavailable
 from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED
-from quell.respond import approve, unknown
+from quell.ports import spellings
+from quell.respond import approve, permit, unknown
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
-from quell.respond.look import bounded
+from quell.respond.look import Quit, bounded
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
@@ -32,7 +34,8 @@ from quell.store.database import now_us
 WORKFLOW = "act"
 LEASE_POLL_S = 1.0
 LEASE_WAIT_S = 300.0
-POSTCONDITION_S = 60.0
+GROWTH = 2.0
+"""How much larger an action may have become since somebody agreed to it: queues and caches do not stand still."""
 
 
 class Frame:
@@ -52,7 +55,7 @@ class Frame:
         approved: dict[str, Any] = {}
         if ready["ask"]:
             asked = await step("ask", self._ask, request, ready)
-            await self._tell(request, f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}")
+            await self._tell(request, f"{request.key}/tell", f"Approval needed: {ready['preview']['call']}", asked)
             approved = await approve.wait(self.means, request.context, asked)
             if approved["answer"] != "approved":
                 return await step("not_approved", self._not_approved, request, approved)
@@ -65,13 +68,14 @@ class Frame:
         if ended["result"] != Result.UNKNOWN.value or request.act.on_unknown != "ask":
             return ended
         asked = await step("ask_whether", unknown.ask, self.means, request, ready, ended)
-        await self._tell(request, f"{request.key}/tell_unknown", f"Did it happen? {ready['preview']['call']}")
+        await self._tell(request, f"{request.key}/tell_unknown", f"Did it happen? {ready['preview']['call']}", asked)
         said = await approve.wait(self.means, request.context, asked)
         return await step("settle", unknown.settle, self.means, request, ended, said)
 
-    async def _tell(self, request: Request, key: str, text: str) -> None:
+    async def _tell(self, request: Request, key: str, text: str, asked: Mapping[str, Any]) -> None:
         """Beside the action: whoever cannot be reached delays nothing."""
-        telling = {"context": request.context.model_dump(mode="json"), "text": text, "key": key}
+        context = request.context.model_dump(mode="json")
+        telling = {"context": context, "text": text, "key": key, "approval": asked["approval"]}
         await self.means.durable.child(TELL, key, telling)
 
     # The steps. Each may run again after a crash; each records under keys that append once.
@@ -90,7 +94,7 @@ class Frame:
         ruling = rule_on(await self._question(request, prepared, preview), self.means.rails)
         if ruling.rule:
             return {"ends": True, "outcome": await self._refuse(request, ruling, preview)}
-        digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
+        digest = action_hash(prepared, preview)
         return {"ends": False, "ask": ruling.ask, "why": ruling.reason, "hash": digest,
                 "preview": preview.model_dump(mode="json"), "risk": prepared.kind.risk.value}  # fmt: skip
 
@@ -111,14 +115,10 @@ class Frame:
         await self.means.record(request.context, event)
         deadline = time.monotonic() + LEASE_WAIT_S
         while time.monotonic() < deadline:
-            if not await self.means.database.read(lambda c: self._held(c, request, list(busy))):
+            if not await self.means.database.read(lambda c: permit.held(self.means, c, request, list(busy))):
                 return True
             await asyncio.sleep(LEASE_POLL_S)
         return False
-
-    def _held(self, connection: sa.Connection, request: Request, targets: list[str]) -> dict[str, str]:
-        clock = self.means.database.now_us(connection)
-        return leases.held(connection, request.context.tenant, targets, request.key, clock)
 
     async def _busy(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
         return await self._refuse(request, Ruling("target_busy", f"the target stayed leased: {done['busy']}"))
@@ -130,52 +130,71 @@ class Frame:
                 known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
                 if known is not None and (told := self._told(request, known)) is not None:
                     return told
-                return await self._do(request, ready, approved)
+                return await self._do(request, ready, approved, known)
             except (Unavailable, asyncio.CancelledError):
                 raise
             except Exception as error:  # a fault of ours or of a plug-in before the intent: nothing was done
-                await self._release(request)
+                await self.means.database.write(lambda connection: permit.release(connection, request))
                 return await self._refuse(request, _cannot_prepare(error))
 
     def _told(self, request: Request, known: ledger.Intent) -> dict[str, Any] | None:
         """What an intent that is there already says: its outcome, or that nobody knows. None: it may be repeated."""
         if known.outcome is not None:
             return known.outcome
-        if known.idempotent:
-            return None
-        return self._outcome(request, Result.UNKNOWN, _UNKNOWN).model_dump(mode="json")
+        return None if known.idempotent else self._unknown(request, _UNKNOWN)
 
-    async def _do(self, request: Request, ready: Mapping[str, Any], approved: bool) -> dict[str, Any]:
+    def _unknown(self, request: Request, why: str) -> dict[str, Any]:
+        return self._outcome(request, Result.UNKNOWN, why).model_dump(mode="json")
+
+    async def _do(
+        self, request: Request, ready: Mapping[str, Any], approved: bool, begun: ledger.Intent | None
+    ) -> dict[str, Any]:
+        """``begun``: the intent of an attempt that did not come to its end, of an action that may be repeated."""
         started = time.monotonic()
         prepared = await prepare(self.means, request)
         preview = await prepared.preview()
-        digest = approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview)
-        if approved and digest != ready["hash"]:
-            return await self._refuse(request, Ruling("changed", "the action changed after it was approved"), preview)
-        question = await self._question(request, prepared, preview, approved=approved or not ready["ask"])
-        ruling = rule_on(question, self.means.rails)
-        if ruling.rule:
-            return await self._refuse(request, ruling, preview)
-        if busy := await self._lease(request, prepared, preview):
+        no = await self._still_no(request, prepared, preview, ready, approved=approved)
+        if no is not None and begun is not None:
+            return self._unknown(request, f"it was begun, and may not be repeated: {no.reason}")
+        if no is not None:
+            return await self._refuse(request, no, preview)
+        take = partial(permit.lease, self.means, request=request, prepared=prepared, preview=preview)
+        if busy := await self.means.database.write(take):
             return {"busy": busy, "result": "busy"}
-        no = await self._not_now(request, prepared)
+        # Of what was begun, the world may be the result already: conditions and values are those of the first attempt.
+        no = await self._not_now(prepared) if begun is None else None
         if no is None:
             try:
-                captured = await prepared.captured()
-                known = await self._intend(request, prepared, preview, captured)
+                captured = begun.request["captured"] if begun else await prepared.captured()
+                known = await permit.intend(self.means, request, prepared, preview, captured)
             except Refused as refused:
                 no = Ruling(refused.rule, str(refused), refused.value, refused.limit)
             except (Transient, Permanent) as error:
                 no = Ruling("capture", str(error))
         if no is not None:
-            await self._release(request)
+            await self.means.database.write(lambda connection: permit.release(connection, request))
             return await self._refuse(request, no, preview)
         if known is not None and (told := self._told(request, known)) is not None:
             return told  # somebody else carries out this very execution, or has
         outcome, state = await self._execute(request, prepared, captured, started)
         return await self._settle(request, outcome, state)
 
-    async def _not_now(self, request: Request, prepared: Prepared) -> Ruling | None:
+    async def _still_no(
+        self, request: Request, prepared: Prepared, preview: Preview, ready: Mapping[str, Any], *, approved: bool
+    ) -> Ruling | None:
+        """The guard again, right before acting; and what somebody agreed to must still be what would be done."""
+        if approved and action_hash(prepared, preview) != ready["hash"]:
+            return Ruling("changed", "the action changed after it was approved")
+        agreed = Preview.model_validate(ready["preview"]).magnitude
+        if approved and agreed is not None and (preview.magnitude or 0) > GROWTH * agreed:
+            why = f"it grew from {agreed:g} to {preview.magnitude:g} after it was approved"
+            return Ruling("changed", why, preview.magnitude, GROWTH * agreed)
+        ruling = rule_on(await self._question(request, prepared, preview, approved=approved), self.means.rails)
+        if ruling.ask:
+            return Ruling("approval_needed", f"{ruling.reason} by now, and nobody was asked")
+        return ruling if ruling.rule else None
+
+    async def _not_now(self, prepared: Prepared) -> Ruling | None:
         broken = await prepared.broken_precondition()
         if broken is None:
             return None
@@ -200,7 +219,7 @@ class Frame:
             final = outcome.model_dump(mode="json")
             ledger.settle(connection, request.key, outcome.result.value, final, now_us())
             if outcome.result is not Result.UNKNOWN:
-                leases.release(connection, request.context.tenant, request.key)
+                permit.release(connection, request)
 
         await self.means.transact(request.context, close, event)
         return outcome.model_dump(mode="json")
@@ -231,60 +250,12 @@ class Frame:
             targets=preview.targets, magnitude=preview.magnitude, facts=preview.facts,
             # An incident whose own service is not known acts on none, whatever the runbook names.
             service=request.context.service and (prepared.kind.service_of(prepared.params) or request.context.service),
-            asks_approval=request.act.requires_approval, approved=approved, guard=request.act.guard,
-            mode=request.context.mode, taken_by=incident.assignee, trigger_gone=gone,
-            undoing=request.undoes is not None, own_undo=request.is_own_undo, ended=incident.status in ENDED,
+            asks_approval=request.act.requires_approval, approved=approved,
+            guard=request.act.guard.spelled(spellings(prepared.kind.params)),
+            mode=request.context.mode, taken_by=None if request.late else incident.assignee, trigger_gone=gone,
+            undoing=request.undoes is not None, own_undo=request.is_own_undo,
+            ended=incident.status in ENDED and not request.late,
         )  # fmt: skip
-
-    async def _lease(self, request: Request, prepared: Prepared, preview: Preview) -> dict[str, str]:
-        """For as long as acting and its postcondition may take; what stays unknown keeps it until it runs out."""
-        within_s = request.act.postcondition.within_s if request.act.postcondition else POSTCONDITION_S
-        lease_us = int((request.act.timeout_s + max(within_s, prepared.kind.postcondition_within_s) + 60) * 1_000_000)
-
-        def take(connection: sa.Connection) -> dict[str, str]:
-            clock, context = self.means.database.now_us(connection), request.context
-            targets = prepared.touches(preview)
-            return leases.take(connection, context.tenant, targets, request.key, context.incident, clock, lease_us)
-
-        return await self.means.database.write(take)
-
-    async def _release(self, request: Request) -> None:
-        await self.means.database.write(lambda c: leases.release(c, request.context.tenant, request.key))
-
-    async def _intend(
-        self, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
-    ) -> ledger.Intent | None:
-        """The intent, its permits and its event in one transaction; what was there already is returned.
-
-        Raises ``Refused`` when a rate is used up.
-        """
-        rule, guard = self.means.rails.rule(prepared.kind.name), request.act.guard
-        rates = []
-        if rule.limit and request.undoes is None:
-            rates.append(ledger.Rate(*rule.limit))
-        if guard.rate_count and guard.rate_per_s and request.undoes is None:
-            rates.append(ledger.Rate(guard.rate_count, guard.rate_per_s, "runbook_rate"))
-        context = request.context
-        ask = ledger.Ask(
-            key=request.key, tenant=context.tenant, environment=context.environment, region=context.region,
-            action=prepared.kind.name, targets=prepared.touches(preview), idempotent=prepared.kind.idempotent,
-            magnitude=preview.magnitude, rates=tuple(rates), executor=self.means.durable.executor_id,
-            request={"call": preview.call, "targets": list(preview.targets), "captured": captured,
-                     "params": prepared.params.model_dump(mode="json")},
-        )  # fmt: skip
-        event = NewEvent(
-            kind=EventKind.ACTION_INTENDED, node=request.key, key=f"{request.key}/intended",
-            payload={"action": prepared.kind.name, "call": preview.call, "key": request.key,
-                     "targets": list(preview.targets), "before": preview.before, "after": preview.after,
-                     "magnitude": preview.magnitude, "node": request.key, "undo": preview.undo},
-        )  # fmt: skip
-        found: list[ledger.Intent | None] = []
-
-        def intend(connection: sa.Connection) -> None:
-            found.append(ledger.intend(connection, ask, self.means.database.now_us(connection)))
-
-        await self.means.transact(context, intend, event)
-        return found[-1]
 
     async def _execute(
         self, request: Request, prepared: Prepared, captured: Mapping[str, Any], started: float
@@ -303,7 +274,8 @@ class Frame:
                 work = kind.execute(prepared.params, prepared.probe)
             effect = await bounded(work, request.act.timeout_s)
         except (Transient, Permanent) as error:
-            if error.error_class in MAY_HAVE_HAPPENED and not kind.idempotent:
+            lost = error.error_class in MAY_HAVE_HAPPENED or isinstance(error, Quit)
+            if lost and not kind.idempotent:
                 return ended(Result.UNKNOWN, str(error), error_class=error.error_class), ledger.UNKNOWN
             return ended(Result.FAILED, str(error), error_class=error.error_class), ledger.FAILED
         except Exception as error:
@@ -343,6 +315,10 @@ class Frame:
 
 
 _UNKNOWN = "the intent was recorded and no outcome: it may or may not have been done"
+
+
+def action_hash(prepared: Prepared, preview: Preview) -> str:
+    return approve.action_hash(prepared.kind.name, prepared.params.model_dump(mode="json"), preview.targets)
 
 
 def _cannot_prepare(error: Exception) -> Ruling:

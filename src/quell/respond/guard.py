@@ -73,7 +73,7 @@ class ActionRule(_Rule):
     """How much of it at once: replicas added, sessions ended."""
     rate: str | None = None
     max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
-    """An older release is not rolled back by itself."""
+    """A release that was deployed longer ago, or nobody knows when, is not rolled back by itself."""
     parameters: dict[str, ParameterRule] = Field(default_factory=dict)
     """What values each parameter may have."""
 
@@ -98,6 +98,18 @@ DEFAULT_ACTIONS: dict[str, ActionRule] = {
 """What holds unless the configuration says otherwise for that action."""
 
 
+@dataclass(frozen=True, slots=True)
+class ActionWords:
+    """An action's own name, and its parameters by every name they may be written under.
+
+    ``open``: it has parameters that hold values under names of the author's (``identifiers``, ``params``).
+    """
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    open: bool = False
+
+
 class Guardrails(_Rule):
     """The outer limits. ``default_allow`` False: only actions that are named may run."""
 
@@ -107,15 +119,21 @@ class Guardrails(_Rule):
     actions: dict[str, ActionRule] = Field(default_factory=dict)
     """Limits by action."""
 
-    def named_by(self, names: Mapping[str, str], known: Sequence[str] = ()) -> Guardrails:
-        """The same rules under the actions' own names, ``names`` being what was written → name.
+    def named_by(self, words: Mapping[str, ActionWords], known: Sequence[str] = ()) -> Guardrails:
+        """The same rules under the actions' and parameters' own names; ``words`` by what was written.
 
         Raises ``InvalidInput``: a rule under a misspelt name would guard nothing, and nobody would see it.
         """
-        unknown = [name for name in self.actions if name not in names]
-        if unknown:
-            raise InvalidInput(_misspelt(name, {*names, *known}) for name in unknown)
-        return self.model_copy(update={"actions": {names[name]: rule for name, rule in self.actions.items()}})
+        problems = [_misspelt("action type", name, {*words, *known}) for name in self.actions if name not in words]
+        for name, rule in self.actions.items():
+            spelled = words[name].parameters if name in words else {}
+            if name in words and not words[name].open:
+                wrong = (parameter for parameter in rule.parameters if parameter not in spelled)
+                problems += [_misspelt("parameter", one, spelled, f"{name}.parameters.") for one in wrong]
+        if problems:
+            raise InvalidInput(problems)
+        own = {words[name].name: _spelled(rule, words[name]) for name, rule in self.actions.items()}
+        return self.model_copy(update={"actions": own})
 
     def rule(self, action: str) -> ActionRule:
         """What was configured over what holds anyway: naming an action loosens only what it names."""
@@ -125,10 +143,16 @@ class Guardrails(_Rule):
         return shipped.model_copy(update={name: getattr(named, name) for name in named.model_fields_set})
 
 
-def _misspelt(name: str, names: Iterable[str]) -> Problem:
+def _spelled(rule: ActionRule, words: ActionWords) -> ActionRule:
+    names = words.parameters
+    return rule.model_copy(update={"parameters": {names.get(name, name): one for name, one in rule.parameters.items()}})
+
+
+def _misspelt(what: str, name: str, names: Iterable[str], below: str = "") -> Problem:
     near = nearest(name, names)
     hint = f"; did you mean {near!r}?" if near else ""
-    return Problem(f"no action type {name!r}{hint}", "unknown-action", path=f"guardrails.actions.{name}", nearest=near)
+    rule = f"unknown-{what.split(maxsplit=1)[0]}"
+    return Problem(f"no {what} {name!r}{hint}", rule, path=f"guardrails.actions.{below}{name}", nearest=near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +215,20 @@ def _refusals(question: Question, rule: ActionRule) -> Iterator[Ruling]:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
+    yield from _age(question, rule.max_release_age)
+
+
+def _age(question: Question, limit: float | None) -> Iterator[Ruling]:
+    """How old what is current may be. Where there is a limit, not knowing the age is over it."""
+    if limit is None:
+        return
     age = question.facts.get("release_age_s")
-    if rule.max_release_age is not None and isinstance(age, int | float) and age > rule.max_release_age:
+    if not isinstance(age, int | float) or isinstance(age, bool):
+        yield Ruling("max_release_age", "nobody says when the current release was deployed", None, limit)
+    elif not age <= limit:
         yield Ruling(
-            "max_release_age", f"the current release is {age:.0f} s old; only younger than {rule.max_release_age:g} s "
-            "may be rolled back by itself", age, rule.max_release_age,
+            "max_release_age", f"the current release is {age:.0f} s old; only younger than {limit:g} s "
+            "may be rolled back by itself", age, limit,
         )  # fmt: skip
 
 
@@ -228,6 +261,12 @@ def _surroundings(question: Question) -> Iterator[Ruling]:
 
 
 def _parameters(question: Question, rule: ActionRule) -> Iterator[Ruling]:
+    known = {name for name, _ in _flat(question.params)}
+    for name in question.guard.allow:
+        if name not in known:  # guarding nothing, it must not look like a guard
+            yield Ruling(
+                "guard", f"the runbook guards {name!r}, which this call of {question.action} does not have", name
+            )
     for name, value in _flat(question.params):
         if name in rule.parameters and (broken := rule.parameters[name].broken_by(value)):
             yield Ruling("parameter", f"{name} {broken} (guardrails)", value, name)

@@ -7,7 +7,7 @@ Never does: ask which plug-in; know a dialect.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,8 +30,7 @@ from quell.respond.view import trigger_finding
 from quell.runbook.plan import DECIDE, Act, Approve, Check
 from quell.store import queries
 from quell.store.database import now_us
-from quell.store.events import when
-from quell.store.schema import obligations, runs
+from quell.store.schema import runs
 
 WORKFLOW = "run"
 
@@ -76,7 +75,7 @@ class Interpreter:
             if choice["observe"]:
                 return await self._escalated(run, f"observe only; recommended: {', '.join(choice['steps'])}")
             carried = await self._carry_out(run, choice)
-            run.tried += choice["chosen"]
+            run.tried += [one for one in choice["chosen"] if one != carried.waited]
             ended = await self._after(run, carried)
             if ended is not None:
                 return ended
@@ -118,10 +117,16 @@ class Interpreter:
         return Carried(
             tuple(outcome for part in parts for outcome in part.outcomes), any(part.paged for part in parts),
             next((part.stopped for part in parts if part.stopped), ""),
+            next((part.waited for part in parts if part.waited), ""),
         )  # fmt: skip
 
     async def _after(self, run: Run, carried: Carried) -> dict[str, str] | None:
         """What follows from what was done; None to go round again."""
+        if carried.waited:
+            await self.carrier.oblige(run, carried)
+            run.visit += 1
+            await self._diagnose(run)
+            return None
         if carried.any(Result.DRY_RUN):
             return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
         if carried.paged and not carried.any(Result.DONE):
@@ -131,12 +136,18 @@ class Interpreter:
         refused = carried.any(Result.REFUSED)
         if refused and not carried.any(Result.DONE):
             return await self._refused(run, refused)
+        if refused and refused.rule in ("taken", "incident_ended"):
+            return {"outcome": "stopped", "reason": refused.summary}
         if (unknown := carried.any(Result.UNKNOWN)) is not None:
             return await self._escalated(run, f"{unknown.action} may or may not have been done: {unknown.summary}")
         if (failed := carried.any(Result.FAILED)) is not None:
             return await self._failed(run, failed, paged=carried.paged)
-        if any(getattr(run.plan.by_id.get(one.node), "revert", None) for one in carried.outcomes):
-            await self.means.durable.step("obligations", self._oblige, run, carried)
+        if refused and run.plan.decision_mode == "first":
+            # Half of what was decided on is in place: nobody but a person can tell whether that is good for anything.
+            undone = await self.carrier.undo(run, "failed")
+            why = f"{refused.action} was not done: {refused.summary}; before it: {_named(carried, Result.DONE)}"
+            return await self._escalated(run, why + _back(undone))
+        await self.carrier.oblige(run, carried)
         return await self._verify(run, carried)
 
     def _step_reason(self, run: Run) -> str:
@@ -158,10 +169,11 @@ class Interpreter:
             return None
         if refused.rule in ("taken", "incident_ended", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
-        if refused.rule == "expired" and not self._pages_on_silence(run, refused):
-            return None  # silence is a no, as the runbook says: the next decision may still be tried
-        if refused.rule in ("denied", "expired", "unknown_action"):
-            return await self._escalated(run, f"{refused.action}: {refused.summary}")
+        run.trouble.append(f"{refused.action} was not done: {refused.summary}")
+        # Silence may count as a no, if the runbook says so: then the next decision may still be tried.
+        silent = refused.rule == "expired" and self._pages_on_silence(run, refused)
+        if silent or refused.rule in ("denied", "unknown_action"):
+            return await self._escalated(run, run.trouble.pop())
         return None
 
     def _pages_on_silence(self, run: Run, refused: ActionOutcome) -> bool:
@@ -182,8 +194,9 @@ class Interpreter:
     async def _failed(self, run: Run, failed: ActionOutcome, *, paged: bool) -> dict[str, str] | None:
         """Stop, take back what says so, look again; the next decision may still help."""
         await self.carrier.undo(run, "failed")
+        run.trouble.append(f"{failed.action} failed: {failed.summary}")
         if paged:
-            return await self._escalated(run, f"{failed.action} failed: {failed.summary}")
+            return await self._escalated(run, run.trouble.pop())
         run.visit += 1
         await self._diagnose(run)
         return None
@@ -212,17 +225,10 @@ class Interpreter:
             return {"outcome": "mitigated", "reason": reason}
         if policy == "undo_and_page":
             undone = await self.carrier.undo(run, verdict)
-            back = "; ".join(f"undone {one.node}: {one.result.value}" for one in undone)
-            return await self._escalated(
-                run, f"{verdict} after {_named(carried)}: {reason}" + (f"; {back}" if back else "")
-            )
-        no = next((one for one in carried.outcomes if one.rule in ("denied", "expired")), None)
-        if no is not None and (no.rule == "denied" or self._pages_on_silence(run, no)):
-            return await self._escalated(run, f"{verdict}, and {no.action}: {no.summary}")
+            return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}{_back(undone)}")
+        undone = await self.carrier.undo(run, verdict) if carried.outcomes else []
         if policy == "page" or carried.paged:
-            return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}")
-        if verdict != "improved" and carried.outcomes:
-            await self.carrier.undo(run, verdict)
+            return await self._escalated(run, f"{verdict} after {_named(carried)}: {reason}{_back(undone)}")
         if policy == "diagnose":
             run.visit += 1
             await self._diagnose(run)
@@ -274,6 +280,8 @@ class Interpreter:
         return list((await self.means.incident(run.context)).firing)
 
     async def _escalated(self, run: Run, reason: str) -> dict[str, str]:
+        reason = "; ".join((reason, *run.trouble))
+        run.trouble.clear()
         if run.context.mode == "dry_run":
             return {"outcome": "dry_run", "reason": f"would page {run.plan.escalation.primary or 'somebody'}: {reason}"}
         await self._page(run, reason)
@@ -289,27 +297,6 @@ class Interpreter:
         )
         run.paged = True
         await self.means.durable.child(escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
-
-    async def _oblige(self, run: Run, carried: Carried) -> None:
-        """What is kept for now must be taken back some day, by somebody."""
-        for outcome in carried.outcomes:
-            node = run.plan.by_id.get(outcome.node)
-            revert = getattr(node, "revert", None)
-            if revert is None or outcome.result is not Result.DONE:
-                continue
-            due = now_us() + int(revert.after_s * 1_000_000)
-            payload = {"obligation": outcome.key, "what": outcome.summary, "owner": revert.ask, "ask": revert.ask,
-                       "revert_at": when(due).isoformat()}  # fmt: skip
-            row = {"id": outcome.key, "tenant": run.context.tenant, "environment": run.context.environment,
-                   "region": run.context.region, "incident": run.context.incident, "what": outcome.summary,
-                   "owner": revert.ask, "revert_at": due}  # fmt: skip
-
-            def store(connection: Any, row: Mapping[str, Any] = row) -> None:
-                if connection.execute(obligations.select().where(obligations.c.id == row["id"])).first() is None:
-                    connection.execute(obligations.insert().values(row))
-
-            event = NewEvent(kind=EventKind.OBLIGATION_MADE, payload=payload, key=f"{outcome.key}/obliged")
-            await self.means.transact(run.context, store, event)
 
     async def _end(self, run: Run, ended: Mapping[str, str]) -> bool:
         """Record the end. False: it cannot be resolved, for an alert that is one of its signals fires now."""
@@ -348,6 +335,10 @@ def _to(run: Run, step: str) -> str:
     return getattr(node, "to", "") if getattr(node, "escalate", False) else ""
 
 
-def _named(carried: Carried) -> str:
-    names = list(dict.fromkeys(one.action for one in carried.outcomes))
+def _back(undone: Sequence[ActionOutcome]) -> str:
+    return "".join(f"; undone {one.node}: {one.result.value}" for one in undone)
+
+
+def _named(carried: Carried, *results: Result) -> str:
+    names = list(dict.fromkeys(one.action for one in carried.outcomes if not results or one.result in results))
     return ", ".join(names) or "nothing was done"

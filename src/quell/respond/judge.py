@@ -64,7 +64,10 @@ def _about_targets(programs: list[tuple[Health, Program]], reading: Reading) -> 
 
 
 def _facts(facts: Mapping[str, Any], missing: Mapping[str, Missing]) -> dict[str, Any]:
-    return {**{name: Absent(why.reason, why.error_class) for name, why in missing.items()}, **facts}
+    return {
+        **{name: Absent(why.reason, why.error_class, at_least=why.at_least) for name, why in missing.items()},
+        **facts,
+    }
 
 
 def _decide(programs: list[tuple[Health, Program]], env: Mapping[str, Any]) -> Judgement:
@@ -109,6 +112,7 @@ def _finding(
         check=check.id, name=check.name, type=check.call.type, status=judgement.status, message=message[:2000],
         error_class=judgement.error_class, clause=judgement.clause[:2000], facts=dict(reading.facts),
         missing={name: why.reason for name, why in reading.missing.items()}, targets=targets,
+        at_least={name: why.at_least for name, why in reading.missing.items() if why.at_least is not None},
         observed_at=reading.observed_at, evidence=dict(reading.evidence), **times,
     )  # fmt: skip
 

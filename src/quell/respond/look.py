@@ -16,6 +16,7 @@ from quell.errors import NotFound, Permanent, Problem, QuellError, Transient
 from quell.incident.finding import Finding, Reading
 from quell.probe import World
 from quell.respond.judge import failed, judge
+from quell.runbook.places import url_places
 from quell.runbook.plan import Check, Plan
 from quell.runbook.scope import interpret_scope
 from quell.runbook.template import fill
@@ -31,7 +32,7 @@ class Unfilled(QuellError):
 
 def params_of(model: type[BaseModel], config: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
     """The plug-in's parameters with every template filled. Raises ``Unfilled`` naming all that is wrong."""
-    filled = fill(dict(config), env)
+    filled = fill(dict(config), env, is_url=url_places(model, config))
     if filled.problems:
         raise Unfilled("; ".join(_say(problem) for problem in filled.problems))
     try:
@@ -45,14 +46,26 @@ def _say(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
+class Quit(Permanent):
+    """A plug-in cancelled itself: it ended without an answer, and nobody can tell how far it had come."""
+
+    def __init__(self) -> None:
+        super().__init__("it cancelled itself without an answer", "cancelled")
+
+
 async def bounded(work: Awaitable[T], timeout_s: float) -> T:
-    """``work`` within its time. Raises ``Transient`` (timeout); a plug-in that ignores it is left behind."""
+    """``work`` within its time. Raises ``Transient`` (timeout); a plug-in that ignores it is left behind.
+
+    ``CancelledError`` only when somebody cancels us; a plug-in's own one is ``Quit``, since it would end the run.
+    """
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=timeout_s)
     except asyncio.CancelledError:
         task.cancel()
         raise
+    if task.cancelled():
+        raise Quit
     if done:
         return task.result()
     task.cancel()

@@ -1,6 +1,7 @@
 """What people do to an incident: answer, take over, give back, acknowledge, resolve by hand.
 
-Each works inside an open ``Change``; of two who do the same at once, one gets it and the other learns who.
+Each works inside an open ``Change`` and in somebody's name: without one it raises ``InvalidInput``. Of two who do the
+same at once, one gets it and the other learns who.
 Never does: ask anybody, commit.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quell.errors import Conflict, NotFound
+from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.event import EventKind
 from quell.incident.incident import ENDED, Incident
 from quell.respond import approve
@@ -22,9 +23,16 @@ def answer(change: Change, approval: str, said: str, by: str, reason: str) -> di
 
     Raises ``NotFound``, ``InvalidInput``, and ``Conflict`` with the winner.
     """
+    _named(by)
     row, state = approve.settle(change.connection, _one_waiting(change, approval), said, by, reason)
     change.answered(row, state, by, reason)
     return {"approval": row["id"], "incident": row["incident"], "answer": state, "by": by}
+
+
+def _named(by: str) -> None:
+    """Whoever answers for it must be known: "web" or "api" in the log would tell nobody whom to ask."""
+    if not by.strip():
+        raise InvalidInput([Problem("say who you are: the log keeps who did it", "no-name", expected="a name as by")])
 
 
 def _one_waiting(change: Change, name: str) -> str:
@@ -50,6 +58,7 @@ def _open(change: Change, incident: str) -> Incident:
 
 def take(change: Change, incident: str, by: str, reason: str) -> str:
     """No new action of this incident starts; approvals that wait are withdrawn. Raises ``Conflict`` with who has it."""
+    _named(by)
     known = _open(change, incident)
     if known.assignee and known.assignee != by:
         raise Conflict(f"already taken by {known.assignee}", winner=known.assignee)
@@ -60,17 +69,19 @@ def take(change: Change, incident: str, by: str, reason: str) -> str:
 
 
 def give_back(change: Change, incident: str, by: str, reason: str) -> str:
-    """Back to Quell: what still fires is looked at again, by a run of its own."""
+    """Back to Quell: it is looked at again, by a run of its own."""
+    _named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
-    if known.outcome is not None and known.firing:
-        alert = queries.alert_of(change.connection, known.firing[0])
+    if known.outcome is not None:
+        alert = queries.alert_of(change.connection, known.firing[0]) if known.firing else None
         change.told += next_run(change.means, change.connection, known, alert, f"given back by {by}")
     return known.id
 
 
 def acknowledge(change: Change, incident: str, by: str) -> str:
     """Somebody is on it: the secondary is not paged."""
+    _named(by)
     known = change.incident(incident)
     change.tell(known.id, EventKind.ACKNOWLEDGED, {"by": by}, by)
     change.seen_by(known, by)
@@ -79,6 +90,7 @@ def acknowledge(change: Change, incident: str, by: str) -> str:
 
 def resolve(change: Change, incident: str, by: str, reason: str) -> str:
     """By hand: nothing more is done by itself. Raises ``Conflict`` when it has ended already."""
+    _named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RESOLVED, {"reason": reason or f"resolved by {by}", "by": by}, by)
     change.withdraw(known.id, f"{by} resolved the incident")

@@ -18,7 +18,7 @@ from quell.engine.ledger import Intent
 from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
-from quell.ports import ActionType, Probe
+from quell.ports import ActionType, Probe, spellings
 from quell.respond.look import bounded, params_of
 from quell.respond.means import Context, Means
 from quell.respond.view import environment
@@ -30,7 +30,10 @@ CONFIRM_POLL_S = 0.25
 
 
 class Request(BaseModel):
-    """What the interpreter asks of the frame. ``undoes``: the effect this pass takes back, ``undone`` whose it was."""
+    """What the interpreter asks of the frame. ``undoes``: the effect this pass takes back, ``undone`` whose it was.
+
+    ``late``: somebody asked for it after the incident.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +47,7 @@ class Request(BaseModel):
     clauses: tuple[str, ...] = ()
     undoes: Effect | None = None
     undone: str = ""
+    late: bool = False
 
     @property
     def is_own_undo(self) -> bool:
@@ -63,10 +67,15 @@ class Prepared:
     scope: Scope | None
     intent: Intent | None = None
 
-    def touches(self, preview: Preview) -> tuple[str, ...]:
-        """What is leased and what permits are counted on: the targets, and the service as a whole."""
+    @property
+    def service(self) -> tuple[str, ...]:
+        """The service as a whole, as a target; none when it is not known."""
         service = self.kind.service_of(self.params) or self.request.context.service
-        return (*preview.targets, *((f"service/{service}",) if service else ()))
+        return (f"service/{service}",) if service else ()
+
+    def touches(self, preview: Preview) -> tuple[str, ...]:
+        """What is leased: the targets, and the service as a whole."""
+        return (*preview.targets, *self.service)
 
     async def preview(self) -> Preview:
         """The dry run, with the undo that the runbook says. Raises ``Transient`` or ``Permanent``.
@@ -105,7 +114,9 @@ class Prepared:
         """
         own = self.request.act.postcondition
         text = own.condition if own else self.kind.postcondition
-        if text is None or self.request.undoes is not None or self.kind.observe is None:
+        if outcome.result is Result.UNKNOWN:
+            text = self.proof()
+        if text is None or self.request.undoes is not None:
             return outcome, ""
         within_s = own.within_s if own else self.kind.postcondition_within_s
         program = self._program(text)
@@ -124,13 +135,20 @@ class Prepared:
                     settled = {"result": Result.DONE, "summary": f"it did happen: {why}"}
                     outcome = outcome.model_copy(update=settled)
                 return outcome, why
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self.kind.observe is None:
                 break
             await asyncio.sleep(CONFIRM_POLL_S)
         if outcome.result is Result.UNKNOWN:
             return outcome, why
         summary = f"{outcome.summary}; postcondition does not hold after {within_s:g} s: {why}"
         return outcome.model_copy(update={"result": Result.FAILED, "summary": summary[:2000]}), why
+
+    def proof(self) -> str | None:
+        """What holds only if it was done: of a service that is up nobody can tell whether it was restarted."""
+        own = self.request.act.postcondition
+        if self.kind.settles and self.kind.postcondition:
+            return f"({self.kind.postcondition})" + (f" && ({own.condition})" if own else "")
+        return own.condition if own and self.kind.postcondition is None else None
 
     async def captured(self) -> dict[str, Any]:
         """Values to remember before acting. Raises ``Transient`` or ``Permanent``."""
@@ -152,7 +170,9 @@ class Prepared:
             reading = await bounded(self.kind.observe(self.params, self.probe), self.request.act.timeout_s)
         except (Transient, Permanent) as error:
             return dict.fromkeys(self.kind.facts, Absent(str(error), error.error_class))
-        missing = {name: Absent(why.reason, why.error_class) for name, why in reading.missing.items()}
+        missing = {
+            name: Absent(why.reason, why.error_class, at_least=why.at_least) for name, why in reading.missing.items()
+        }
         return {**missing, **reading.facts}
 
     def _program(self, text: str) -> Program:
@@ -172,8 +192,8 @@ async def prepare(means: Means, request: Request) -> Prepared:
         plan, request.findings, alert=request.context.alert, incident=request.context.view, outcomes=request.outcomes,
         variables=request.context.variables, extra=request.extra,
     )  # fmt: skip
-    config = _tightened(_complete(dict(request.act.call.config), kind, request), request.act.guard.limits, kind)
-    params = params_of(kind.params, config, env)
+    config = _complete(dict(request.act.call.config), kind, request)
+    params = tightened(params_of(kind.params, config, env), config, env, _limits(request, kind), kind)
     probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
     intent = None
     if request.undone:
@@ -193,16 +213,24 @@ def _complete(config: dict[str, Any], kind: ActionType, request: Request) -> dic
     return config
 
 
-def _tightened(config: dict[str, Any], limits: Mapping[str, Any], kind: ActionType) -> dict[str, Any]:
+def _limits(request: Request, kind: ActionType) -> Mapping[str, Any]:
+    return request.act.guard.spelled(spellings(kind.params)).limits
+
+
+def tightened(
+    params: Any, config: Mapping[str, Any], env: Mapping[str, Any], limits: Mapping[str, Any], kind: ActionType
+) -> Any:
     """The runbook's guard over the parameters that are limits: the lower number, the longer list, never looser."""
+    tighter: dict[str, Any] = {}
     for name, limit in limits.items():
         if name not in kind.params.model_fields:
             continue
-        given = config.get(name)
-        if isinstance(given, int | float) and isinstance(limit, int | float):
-            config[name] = min(given, limit)
-        elif isinstance(given, list) and isinstance(limit, list):
-            config[name] = [*given, *(one for one in limit if one not in given)]
+        # Read as the plug-in reads it, so that 5m and 300 are compared as the same.
+        given, asked = getattr(params, name), getattr(params_of(kind.params, {**config, name: limit}, env), name)
+        if isinstance(given, int | float) and isinstance(asked, int | float):
+            tighter[name] = min(given, asked)
+        elif isinstance(given, list | tuple) and isinstance(asked, list | tuple):
+            tighter[name] = type(given)([*given, *(one for one in asked if one not in given)])
         else:
-            config[name] = limit
-    return config
+            tighter[name] = asked
+    return params.model_copy(update=tighter)

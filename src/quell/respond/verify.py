@@ -141,10 +141,8 @@ class Watch:
             except ExprError:
                 return False
         assert require.check is not None
-        # A PromQL comparison gives a series when it holds, and nothing when it does not.
-        check = Check(
-            id="require", call=require.check, interpret=Interpret(healthy="series_count >= 1"), facts={"...": "any"}
-        )
+        read = require.interpret or Interpret(healthy="series_count >= 1")
+        check = Check(id="require", call=require.check, interpret=read, facts={"...": "any"})
         finding = await look(self.means.world, self.plan, check, self._environment(), f"{self.question.key}/require")
         return finding.status is Health.HEALTHY
 

@@ -24,7 +24,7 @@ def finding_view(finding: Finding) -> dict[str, Any]:
         (finding.looked_at - finding.observed_at).total_seconds() if finding.looked_at and finding.observed_at else None
     )
     view: dict[str, Any] = {
-        **{name: Absent(reason) for name, reason in finding.missing.items()},
+        **{name: Absent(reason, at_least=finding.at_least.get(name)) for name, reason in finding.missing.items()},
         **finding.facts,
         "status": finding.status.value,
         "error_class": finding.error_class or finding.facts.get("error_class") or "",

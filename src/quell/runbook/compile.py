@@ -19,9 +19,9 @@ from quell.runbook.plan import Plan
 from quell.runbook.source import Document, load
 from quell.runbook.vocabulary import Vocabulary
 
-RUNNABLE = frozenset({"undefined-remediation", "unreachable", "verify-too-short"})
-"""Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, and a window
-that is too short ends in a page."""
+RUNNABLE = frozenset({"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection"})
+"""Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, a window that is
+too short ends in a page, and without its connection a check finds an error and an action is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,15 +32,16 @@ def draw(
     """The drawing. ``states``: node id (or ``start``, ``verify``, ``resolved``, ``escalated``) → one word.
 
     ``chosen`` holds the ids of the decisions that were taken: the others step back, and steps that several decisions
-    share show their state only there. ``standalone`` puts the stylesheet inside.
+    share show their state only there. ``standalone`` puts the stylesheet inside, and paper behind: a viewer has its own
+    colour there, and it is not the one that the stylesheet reckons with.
     """
     page = lay_out(plan)
     states = states or {}
-    style = f"<style>{STYLE}</style>" if standalone else ""
+    alone = f'<style>{STYLE}</style><rect class="paper" width="100%" height="100%" rx="10"/>' if standalone else ""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plan" role="img" aria-label="{_quoted(_label(plan))}" '
         f'viewBox="0 0 {_n(page.width)} {_n(page.height)}" width="{_n(page.width)}" height="{_n(page.height)}">',
-        f"<title>{escape(plan.name)}</title>{style}",
+        f"<title>{escape(plan.name)}</title>{alone}",
         *(_lane(lane, chosen) for lane in page.lanes),
         *(_line(line, chosen) for line in page.lines),
         *(_box(box, states, chosen) for box in page.boxes),

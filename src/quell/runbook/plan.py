@@ -84,6 +84,15 @@ class Guard(Word):
     rate_count: int | None = None
     rate_per_s: float | None = None
 
+    def spelled(self, names: Mapping[str, str]) -> Guard:
+        """The same guard with each parameter under the name that the action itself has for it."""
+        return self.model_copy(
+            update={
+                "allow": {names.get(name, name): values for name, values in self.allow.items()},
+                "limits": {names.get(name, name): limit for name, limit in self.limits.items()},
+            }
+        )
+
 
 class Postcondition(Word):
     condition: str
@@ -162,10 +171,11 @@ class Set(_Node):
 
 
 class Wait(_Node):
-    """Wait for a time to pass."""
+    """Wait for a time to pass, or for a time of day (``runbook.window``); then everything is looked at anew."""
 
     kind: Literal["wait"] = "wait"
-    seconds: float
+    seconds: float = 0.0
+    window: str = ""
 
 
 class Notify(_Node):
@@ -206,10 +216,15 @@ class Decision(Word):
 
 
 class Require(Word):
-    """What must be true for a verdict to mean anything (enough traffic): a condition, or a check of its own."""
+    """What must be true for a verdict to mean anything (enough traffic): a condition, or a check of its own.
+
+    ``interpret`` says when the check is healthy; without it, when it gives a series: a PromQL comparison gives one when
+    it holds, and nothing when it does not.
+    """
 
     condition: str | None = None
     check: Call | None = None
+    interpret: Interpret | None = None
     text: str = ""
 
 

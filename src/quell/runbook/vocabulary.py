@@ -8,14 +8,49 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 Config = Mapping[str, Any]
-Fault = tuple[tuple[str | int, ...], str]
-"""A place inside a config and what is wrong there."""
+
+
+class Fault(NamedTuple):
+    """A place inside a config and what is wrong there."""
+
+    place: tuple[str | int, ...]
+    message: str
+    found: str | None = None
+    expected: str | None = None
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A connection that a call needs: ``name`` as written at ``place``, None for the only one of these ``types``.
+
+    ``option``: (connection, option) that may hold the name as well.
+    """
+
+    types: tuple[str, ...]
+    name: str | None = None
+    place: tuple[str | int, ...] = ()
+    option: tuple[str, str] | None = None
+
+
+class Way(Protocol):
+    """What lint must know of a configured connection."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]: ...
 
 
 def _no_faults(config: Config) -> list[Fault]:
+    return []
+
+
+def _no_uses(config: Config) -> list[Use]:
     return []
 
 
@@ -23,8 +58,9 @@ def _no_faults(config: Config) -> list[Fault]:
 class CheckWord:
     """A check type: the facts it publishes with this config, what is wrong with it, how late its evidence is.
 
-    ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell reads when
-    they are one string.
+    ``hint``: what may not be meant where its ``value`` is read; ``gate``: where a verification requires it to give a
+    series. ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell
+    reads when they are one string.
     """
 
     name: str
@@ -32,8 +68,10 @@ class CheckWord:
     faults: Callable[[Config], list[Fault]] = _no_faults
     lag_s: Callable[[Config], float] = lambda config: 0.0
     hint: Callable[[Config], str | None] = lambda config: None
+    gate: Callable[[Config], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
+    uses: Callable[[Config], list[Use]] = _no_uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +85,17 @@ class ActionWord:
     postcondition: str | None = None
     postcondition_within_s: float = 60.0
     has_undo: bool = False
+    can_capture: bool = True
     risk: str = "medium"
     limits: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
+    uses: Callable[[Config], list[Use]] = _no_uses
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
+    ``connections``: those configured, None when there is no configuration.
 
     ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is
     in a sample (scrape + evaluation), seconds.
@@ -63,7 +104,7 @@ class Vocabulary:
     checks: Mapping[str, CheckWord] = field(default_factory=dict)
     actions: Mapping[str, ActionWord] = field(default_factory=dict)
     services: frozenset[str] | None = None
-    connections: frozenset[str] | None = None
+    connections: Mapping[str, Way] | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     scrape_s: float = 15.0
 

@@ -2,7 +2,8 @@
 
 ``write(work)`` runs ``work(connection)`` in a transaction and returns when it is on disk. On SQLite one thread does all
 our writing and commits whatever has arrived together, each piece inside its own savepoint, so that a piece that fails
-takes nobody with it. Never does: know what is written.
+takes nobody with it. A database that cannot take part for now (a failover, a full disk) is away, for everybody who uses
+the engine: its connections are replaced, and what was asked is asked again. Never does: know what is written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from quell.errors import Unavailable
 
@@ -32,6 +35,19 @@ PATIENCE = {
     "tcp_user_timeout": 10_000, "options": "-c statement_timeout=30s -c lock_timeout=10s",
 }  # fmt: skip
 """A PostgreSQL that hangs (a failover, a network that drops packets) is away, not slow."""
+AWAY_STATES = (
+    "08",  # the connection
+    "25006",  # read-only: after a failover the old address is a standby for a while
+    "25P03",  # idle in a transaction for too long
+    "40001", "40P01",  # serialization, deadlock: rolled back, and right when asked again
+    "53",  # out of connections, memory or disk
+    "55P03",  # a lock was not to be had in time
+    "57",  # shutting down, starting up, cancelled
+    "58",  # input and output
+)  # fmt: skip
+"""SQLSTATEs, or how they begin, that say nothing about the statement: later it may well do."""
+AWAY_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN})
+"""The same for SQLite. Not a lock: whoever meets one tries again on the connection that it has."""
 
 
 def now_us() -> int:
@@ -56,10 +72,13 @@ def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
     """
     url = normalise_url(url)
     if not url.startswith("sqlite"):
-        return sa.create_engine(
+        engine = sa.create_engine(
             url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10, connect_args=PATIENCE
         )
+        sa.event.listen(engine, "handle_error", _let_go)
+        return engine
     engine = sa.create_engine(url, pool_size=20, max_overflow=20, pool_timeout=30)
+    sa.event.listen(engine, "handle_error", _let_go)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, record: Any) -> None:
@@ -70,6 +89,30 @@ def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def _let_go(context: ExceptionContext) -> None:
+    """A connection that met such an error counts as lost, as one that broke: whoever shares the engine asks again.
+
+    The durable library asks again only what a broken connection kept from it; of a read-only database it would make
+    a run that failed.
+    """
+    error = context.original_exception
+    code = getattr(error, "sqlite_errorcode", None)
+    away = code & 0xFF in AWAY_CODES if code is not None else _state_of(error).startswith(AWAY_STATES)
+    if away or (context.connection is None and isinstance(context.sqlalchemy_exception, OperationalError)):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+
+
+def _state_of(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, OperationalError | InterfaceError | sa.exc.TimeoutError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _unavailable(error: Exception) -> Unavailable:
@@ -96,7 +139,9 @@ class Database:
         """What must be done once before anything else. Raises ``Unavailable``."""
         try:
             work(self.engine)
-        except (OperationalError, InterfaceError) as error:
+        except SQLAlchemyError as error:
+            if not _is_away(error):
+                raise
             self.close()
             raise _unavailable(error) from error
 
@@ -131,7 +176,9 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError, sa.exc.TimeoutError) as error:
+        except SQLAlchemyError as error:
+            if not _is_away(error):
+                raise
             raise _unavailable(error) from error
 
     def write_now(self, work: Work[T]) -> T:
@@ -141,7 +188,9 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError, sa.exc.TimeoutError) as error:
+        except SQLAlchemyError as error:
+            if not _is_away(error):
+                raise
             raise _unavailable(error) from error
 
     def _enqueue(self, work: Work[T]) -> concurrent.futures.Future[T]:
@@ -186,9 +235,9 @@ class Database:
                     connection.exec_driver_sql("SAVEPOINT piece")
                     try:
                         done.append((future, work(connection)))
-                    except (OperationalError, InterfaceError):
-                        raise
                     except BaseException as error:
+                        if _is_away(error):
+                            raise
                         connection.exec_driver_sql("ROLLBACK TO piece")
                         future.set_exception(error)
                     connection.exec_driver_sql("RELEASE piece")

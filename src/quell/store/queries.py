@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
+from quell.engine.ledger import DONE
+from quell.engine.tables import intents
 from quell.errors import NotFound
 from quell.incident.alert import Alert
-from quell.incident.event import Event, Stream
+from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import Incident
 from quell.runbook.plan import Plan
 from quell.store.events import read, when
@@ -133,3 +136,61 @@ def run_of(connection: sa.Connection, incident_id: str, number: int) -> Mapping[
     row = connection.execute(sa.select(runs).where(runs.c.incident == incident_id, runs.c.number == number)).mappings()
     found = row.first()
     return dict(found) if found else None
+
+
+# How it went before.
+
+MOST_PAST = 500
+"""So many newest runs of a runbook are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """In how many earlier runs a step was done, by how the run ended (empty: not yet), and in how many it was not."""
+
+    done: Mapping[str, int] = field(default_factory=dict)
+    not_done: int = 0
+
+
+def past_of(
+    connection: sa.Connection, tenant: str, environment: str, runbook: str, node: str, *, but: str = ""
+) -> Past:
+    """Of the same runbook and node, whatever its version then. ``but``: the run that asks, which is no past."""
+    run = sa.literal("run:") + runs.c.incident + "." + sa.cast(runs.c.number, sa.Text)
+    mine = (
+        sa.select(run.label("run"), sa.func.coalesce(runs.c.outcome, "").label("outcome"))
+        .join(plans, plans.c.hash == runs.c.plan)
+        .where(runs.c.tenant == tenant, runs.c.environment == environment, plans.c.runbook == runbook, run != but)
+        .order_by(runs.c.started_at.desc())
+        .limit(MOST_PAST)
+        .subquery()
+    )
+    # A key is ``<run>/<node>/<visit>/<target>``: what is before the first slash joins by equality, not by search.
+    key = intents.c.key
+    of = sa.func.split_part(key, "/", 1)
+    if connection.dialect.name == "sqlite":
+        of = sa.func.substr(key, 1, sa.func.instr(key, "/") - 1)
+    acts = (
+        sa.select(of.label("run"), sa.func.max(sa.case((intents.c.state == DONE, 1), else_=0)).label("done"))
+        .where(intents.c.tenant == tenant)
+        .where(sa.func.substr(key, sa.func.length(of) + 1, len(node) + 2) == f"/{node}/")
+        .group_by(sa.literal_column("run"))  # the label: parameters of two equal expressions are not equal
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(mine.c.outcome, acts.c.done, sa.func.count())
+        .join(acts, acts.c.run == mine.c.run)
+        .group_by(mine.c.outcome, acts.c.done)
+    ).all()
+    return Past({row[0]: row[2] for row in rows if row[1]}, sum(row[2] for row in rows if not row[1]))
+
+
+def newest_verification(connection: sa.Connection, tenant: str, incident_id: str) -> Event | None:
+    """What the last finished verification of an incident told."""
+    last = (
+        sa.select(sa.func.max(events.c.seq))
+        .where(events.c.tenant == tenant, events.c.stream == Stream.INCIDENT.value, events.c.stream_id == incident_id)
+        .where(events.c.kind == EventKind.VERIFICATION_FINISHED.value)
+    )
+    seq = connection.execute(last).scalar()
+    return next(iter(read(connection, tenant, Stream.INCIDENT, incident_id, seq - 1, 1)), None) if seq else None

@@ -118,12 +118,13 @@ def facts_are_types(kind: CheckType) -> None:
 
 
 def lag_and_hint_are_quiet(kind: CheckType) -> None:
-    """``lag`` and ``hint`` never raise; a lag is a finite number of seconds, a hint is text or None."""
+    """``lag``, ``hint`` and ``gate`` never raise; a lag is a finite number of seconds, the others are text or None."""
     for config in strange_configs(kind.params):
         lag = _quiet("lag", config, kind.lag, config, 15.0)
         expect(isinstance(lag, int | float) and math.isfinite(lag) and lag >= 0, f"lag({_short(config)}) is {lag!r}")
-        hint = _quiet("hint", config, kind.hint, config)
-        expect(hint is None or (isinstance(hint, str) and hint), f"hint({_short(config)}) is {hint!r}")
+        for name, ask in (("hint", kind.hint), ("gate", kind.gate)):
+            said = _quiet(name, config, ask, config)
+            expect(said is None or (isinstance(said, str) and said), f"{name}({_short(config)}) is {said!r}")
 
 
 def _quiet(what: str, config: Mapping[str, Any], ask: Callable[..., Any], *given: Any) -> Any:
@@ -200,7 +201,7 @@ def example_is_right(name: str, module: ModuleType, params: type[BaseModel], fac
         raise Broken(f"the example cannot be read: {error}") from error
     expect(found, f"the docstring has no example of {name!r}")
     for entry, config in found:
-        faults = [f"{'.'.join(map(str, place))}: {message}" for place, message in faults_of(params, config)]
+        faults = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in faults_of(params, config)]
         expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
         for level, text in _interpreted(entry) if facts is not None else ():
             _compiles(text, _scope(facts(config)), level)

@@ -19,6 +19,7 @@ from quell.respond.look import bounded
 from quell.testing import hostile
 from quell.testing.promise import expect
 from quell.testing.stage import Outcome, Play, Scene, Stage, outcome_of, probe_of, scene_at, settled, spellings
+from quell.vocabulary_of import uses_of
 
 TIMEOUT_S = 0.5
 """How long a call gets when nobody answers."""
@@ -118,6 +119,16 @@ async def unknown_connection_is_missing(call: Call, play: Play) -> None:
     error = outcome.error
     expect(isinstance(error, Permanent), f"{call.name} without its connection: {_told(outcome)}")
     expect(getattr(error, "error_class", "") == "missing", f"{call.name} without its connection: {_told(outcome)}")
+
+
+def connection_is_declared(call: Call, play: Play) -> None:
+    """Lint knows which connection it will ask for: the parameter is marked with ``ports.Connects``."""
+    with scene_at(1) as scene:
+        given = play(scene)
+    uses = uses_of(call.params, given.config)
+    for one in given.connections:
+        fits = [use for use in uses if use.name in (None, one.name) and one.type in use.types]
+        expect(fits, f"no parameter is marked as naming the connection {one.name!r} of type {one.type!r}")
 
 
 async def dry_run_changes_nothing(call: Call, play: Play) -> None:

@@ -119,6 +119,8 @@ def _played(call: played.Call, play: Play) -> Iterator[Row]:
         needs_connection = bool(play(scene).connections)
     if needs_connection:
         yield f"{call.name}: an unknown connection is missing", lambda: played.unknown_connection_is_missing(call, play)
+        if call.name in ("run", "dry_run"):
+            yield "its connection is declared", lambda: played.connection_is_declared(call, play)
     if call.name == "dry_run":
         yield f"{call.name}: changes nothing", lambda: played.dry_run_changes_nothing(call, play)
 

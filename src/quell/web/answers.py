@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import structlog
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
@@ -132,9 +134,17 @@ def answer_to(scope: Scope, error: Exception) -> Response:
     if not wants_page(scope):
         return Json(body, status, headers_of(error))
     sign_in = isinstance(error, Refused) and error.rule == "token"
-    back = scope["path"] if scope["method"] == "GET" else "/"
+    back = scope["path"] if scope["method"] == "GET" else _came_from(scope)
     page = render("error.html", status=status, body=body, sign_in=sign_in, back=back)
     return HTMLResponse(page, status, headers_of(error))
+
+
+def _came_from(scope: Scope) -> str:
+    """The page of ours whose form was posted: going back there keeps the incident in sight."""
+    headers = Headers(scope=scope)
+    page = urlsplit(headers.get("referer", ""))
+    ours = page.netloc == headers.get("host") and page.path.startswith("/") and not page.path.startswith("//")
+    return page.path if ours else "/"
 
 
 def wants_page(scope: Scope) -> bool:

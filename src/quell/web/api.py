@@ -15,7 +15,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.incident.incident import Incident, Status
-from quell.library import Broken
+from quell.library import Entry
 from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
 from quell.web.answers import Json, problem_json
@@ -140,21 +140,21 @@ async def _plan(app: App, known: Incident) -> Plan:
 async def take(request: Request, app: Hub, incident: Name) -> Json:
     """A person takes over: no new action starts, approvals that wait are withdrawn."""
     word = await json_body(request, Word)
-    return Json(await app.take(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.take(incident, spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/incidents/{incident}/return", tags=["people"], response_model=Incident, openapi_extra=takes(Word))
 async def give_back(request: Request, app: Hub, incident: Name) -> Json:
     """The opposite of taking over."""
     word = await json_body(request, Word)
-    return Json(await app.give_back(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.give_back(incident, spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/incidents/{incident}/ack", tags=["people"], response_model=Incident, openapi_extra=takes(Word))
 async def acknowledge(request: Request, app: Hub, incident: Name) -> Json:
     """Somebody is on it: nobody else is paged."""
     word = await json_body(request, Word)
-    return Json(await app.acknowledge(incident, spoken_by(request, word.by, "api")))
+    return Json(await app.acknowledge(incident, spoken_by(request, word.by)))
 
 
 @router.post(
@@ -163,7 +163,7 @@ async def acknowledge(request: Request, app: Hub, incident: Name) -> Json:
 async def resolve(request: Request, app: Hub, incident: Name) -> Json:
     """By hand."""
     word = await json_body(request, Word)
-    return Json(await app.resolve(incident, spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.resolve(incident, spoken_by(request, word.by), word.reason))
 
 
 # Approvals.
@@ -175,13 +175,13 @@ async def resolve(request: Request, app: Hub, incident: Name) -> Json:
 async def approve(request: Request, app: Hub, approval: Name) -> Json:
     """By its id, its hash, or its incident when only one waits. 409 names the winner when somebody was faster."""
     word = await json_body(request, Word)
-    return Json(await app.answer(approval, "approved", spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.answer(approval, "approved", spoken_by(request, word.by), word.reason))
 
 
 @router.post("/api/v1/approvals/{approval}/deny", tags=["people"], response_model=Answered, openapi_extra=takes(Word))
 async def deny(request: Request, app: Hub, approval: Name) -> Json:
     word = await json_body(request, Word)
-    return Json(await app.answer(approval, "denied", spoken_by(request, word.by, "api"), word.reason))
+    return Json(await app.answer(approval, "denied", spoken_by(request, word.by), word.reason))
 
 
 # Runbooks and alerts.
@@ -189,16 +189,15 @@ async def deny(request: Request, app: Hub, approval: Name) -> Json:
 
 @router.get("/api/v1/runbooks", tags=["runbooks"])
 async def runbooks(app: Hub) -> Json:
-    """Those that run, and those that do not with every problem."""
+    """Those that run and those that do not, each with its state and every problem."""
     return Json(_library(app))
 
 
 def _library(app: App) -> dict[str, Any]:
     library = app.library
     return {
-        "runbooks": [brief(plan) for plan in library.plans.values()],
-        "broken": [_broken(one) for one in library.broken],
-        "warnings": [problem_json(problem) for problem in library.warnings],
+        "runbooks": [brief(one.plan) | _soundness(one) for one in library.entries if one.runs and one.plan],
+        "broken": [{"id": one.runbook, "file": one.file} | _soundness(one) for one in library.broken],
     }
 
 
@@ -211,8 +210,9 @@ def brief(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _broken(one: Broken) -> dict[str, Any]:
-    return {"id": one.runbook, "file": one.file, "problems": [problem_json(problem) for problem in one.problems]}
+def _soundness(one: Entry) -> dict[str, Any]:
+    """``ok``, ``warnings``, ``problems`` (errors that a run survives) or ``broken`` (it does not run), and why."""
+    return {"state": one.state, "problems": [problem_json(problem) for problem in one.problems]}
 
 
 @router.get("/api/v1/runbooks/{runbook}", tags=["runbooks"], response_model=Plan)
@@ -228,11 +228,10 @@ async def runbook_drawn(app: Hub, runbook: Name) -> Response:
 
 def runnable(app: App, runbook: str) -> Plan:
     """Raises ``NotFound``, and ``InvalidInput`` when it is there and broken."""
-    if runbook not in app.library.plans:
-        for one in app.library.broken:
-            if one.runbook == runbook:
-                raise InvalidInput(one.problems or [Problem("the runbook does not load", file=one.file)])
-    return app.library.plan(runbook)
+    entry = app.library.entry(runbook)
+    if entry.plan is None or not entry.runs:
+        raise InvalidInput(entry.problems or [Problem("the runbook does not load", file=entry.file)])
+    return entry.plan
 
 
 @router.get("/api/v1/alerts", tags=["alerts"])

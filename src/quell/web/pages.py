@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
@@ -17,8 +18,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from quell.app import App
 from quell.errors import NotFound, Refused
 from quell.incident.incident import ENDED, Incident
+from quell.library import State
+from quell.runbook.outline import outline
 from quell.web.answers import wants_page
-from quell.web.api import After, Name, after_of, app_of, live_of, runnable, stream
+from quell.web.api import After, Name, after_of, app_of, live_of, stream
 from quell.web.gate import SESSION, same_token, session_of
 from quell.web.live import LIST, Regions
 from quell.web.reading import form_body, spoken_by
@@ -69,7 +72,7 @@ async def list_regions(app: App, address: str = "", *, everything: bool = False)
     rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
     more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")
     return newest, {
-        "notice": render("_notice.html", broken=app.library.broken, aside=len(aside), loaded=len(app.library.plans)),
+        "notice": render("_notice.html", states=[one.state for one in app.library.entries], aside=len(aside)),
         "list": render("_list.html", rows=rows, more=more, address=address),
     }
 
@@ -93,20 +96,24 @@ async def incidents(request: Request, all: bool = False) -> Response:
 @router.get("/incidents/{incident}")
 async def incident(request: Request, incident: Name, all: bool = False) -> Response:
     view = await look(app_of(request), incident, everything=all)
-    regions = incident_regions(view, _token(request), request.cookies.get(BY, ""))
+    regions = incident_regions(view, _token(request), _name(request))
     live = f"/incidents/{view.incident.id}/live"
     return _page(request, "incident.html", view=view, regions=_safe(regions), seq=view.incident.seq, live=live)
 
 
 @router.get("/runbooks")
 async def runbooks(request: Request) -> Response:
-    library = app_of(request).library
-    return _page(request, "runbooks.html", library=library)
+    worst = list(State)[::-1]
+    entries = sorted(app_of(request).library.entries, key=lambda entry: worst.index(entry.state))
+    return _page(request, "runbooks.html", entries=entries)
 
 
 @router.get("/runbooks/{runbook}")
 async def runbook(request: Request, runbook: Name) -> Response:
-    return _page(request, "runbook.html", plan=runnable(app_of(request), runbook))
+    """One that does not run has a page too: its problems are what somebody looks for."""
+    entry = app_of(request).library.entry(runbook)
+    text = outline(entry.plan) if entry.plan else ""
+    return _page(request, "runbook.html", entry=entry, plan=entry.plan, outline=text)
 
 
 @router.get("/alerts")
@@ -120,6 +127,11 @@ def _safe(regions: Regions) -> dict[str, Markup]:
     return {name: Markup(html) for name, html in regions.items()}  # noqa: S704
 
 
+def _name(request: Request) -> str:
+    """As a proxy vouches for it, else as the viewer gave it last."""
+    return spoken_by(request, unquote(request.cookies.get(BY, "")))
+
+
 def _token(request: Request) -> str:
     """The viewer's own CSRF token: whoever posts must show the cookie and repeat it in the form."""
     token: str = getattr(request.state, "csrf", "") or request.cookies.get(CSRF, "") or secrets.token_urlsafe(18)
@@ -129,7 +141,7 @@ def _token(request: Request) -> str:
 
 def _page(request: Request, template: str, **values: Any) -> Response:
     token = _token(request)
-    response = HTMLResponse(render(template, token=token, **values))
+    response = HTMLResponse(render(template, token=token, by=_name(request), **values))
     if request.cookies.get(CSRF) != token:
         _keep(request, response, CSRF, token)
     return response
@@ -195,12 +207,11 @@ async def _acted(request: Request, act: Callable[[App, dict[str, str], str], Awa
     """303 back to the incident; 204 for the page's own JavaScript, which sees the change arrive by itself."""
     form = await form_body(request)
     _not_forged(request, form)
-    by = spoken_by(request, form.get("by"), "web")
+    by = spoken_by(request, form.get("by"))
     incident = await act(app_of(request), form, by)
     alone = wants_page(request.scope)
     response = RedirectResponse(f"/incidents/{incident}", 303) if alone else Response(status_code=204)
-    if form.get("by"):
-        _keep(request, response, BY, by)
+    _keep(request, response, BY, quote(by))  # a cookie holds no letters beyond Latin-1
     return response
 
 

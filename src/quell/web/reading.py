@@ -26,7 +26,7 @@ class Body(BaseModel):
 
 
 class Word(Body):
-    """Who says so, and why. ``by`` loses against the header X-Quell-User."""
+    """Who says so, and why. ``by`` loses against the header X-Quell-User; without either it is 422."""
 
     by: str | None = Field(default=None, max_length=MAX_NAME)
     reason: str = Field(default="", max_length=2000)
@@ -90,10 +90,13 @@ async def form_body(request: Request) -> dict[str, str]:
         raise InvalidInput([Problem(f"not a form: {error}", "encoding")]) from None
 
 
-def spoken_by(request: Request, given: str | None, default: str) -> str:
-    """Who acts: the header X-Quell-User, else what was given, else ``default``. One printable line."""
-    name = request.headers.get("x-quell-user") or given or ""
-    return "".join(sign for sign in name if sign.isprintable()).strip()[:MAX_NAME] or default
+def spoken_by(request: Request, given: str | None = None) -> str:
+    """Who acts: the header X-Quell-User, else what was given, else empty. One printable line."""
+    return _printable(request.headers.get("x-quell-user")) or _printable(given)
+
+
+def _printable(name: str | None) -> str:
+    return "".join(sign for sign in name or "" if sign.isprintable()).strip()[:MAX_NAME].strip()
 
 
 def takes(model: type[BaseModel], *, required: bool = False) -> dict[str, Any]:

@@ -47,7 +47,7 @@ async def trigger(request: Request) -> Response:
     try:
         context = await app.trigger(
             body.runbook_id, alert_name=body.alert_name or "", variables=body.context,
-            service=body.service, actor=spoken_by(request, None, "api"),
+            service=body.service, actor=spoken_by(request) or "api",
         )  # fmt: skip
     except NotFound as error:
         return _unknown(app, body.runbook_id, error)

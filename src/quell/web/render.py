@@ -28,8 +28,8 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.globals |= {"version": __version__, "static": static}
     environment.filters |= {
-        "span": words.span, "clock": words.clock, "tone": words.tone, "listed": words.listed, "iso": iso,
-        "utc": utc, "shown": shown,
+        "span": words.span, "clock": words.clock, "tone": words.tone, "listed": words.listed,
+        "labels": words.labels_of, "receivers": words.receivers, "iso": iso, "utc": utc, "shown": shown,
     }  # fmt: skip
     return environment
 

@@ -5,6 +5,7 @@ Pure: an incident, its events and its Plan in, plain rows out. Never does: HTML,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from quell.incident.event import Event, EventKind
 from quell.incident.finding import WORST_FIRST, Health
 from quell.incident.incident import ENDED, Incident
 from quell.runbook.plan import Plan
-from quell.web.words import State, event_tone, node_of, signal_name, span, state_of, told
+from quell.web.words import State, alert_name, event_tone, listed, node_of, signal_name, span, state_of, told
 
 _K = EventKind
 EVIDENCE_CHARS = 800
@@ -25,6 +26,8 @@ EVIDENCE_CHARS = 800
 TIMELINE_ROWS = 14
 TIMELINE_CHARS = 140
 TARGET_ROWS = 12
+ALERT_NAMES = 3
+_ALERTS = (_K.OPENED, _K.ALERT_JOINED, _K.ALERT_RESOLVED)
 HASH_SIGNS = 8
 
 
@@ -148,11 +151,11 @@ def _short(text: str) -> str:
 
 def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> Iterator[Signal]:
     """What the users feel, as far as the signals tell: the alert, and the checks that verification watches."""
-    count = len(incident.firing)
-    if count:
-        yield Signal("Alert", "firing", message="" if count == 1 else f"{count} alerts")
-    elif incident.resolved_alerts:
-        yield Signal("Alert", "resolved")
+    alerts = incident.firing or incident.resolved_alerts
+    if alerts:
+        status = "firing" if incident.firing else "resolved"
+        late = " (not reported as resolved yet)" if incident.firing and incident.status in ENDED else ""
+        yield Signal("Alert", status, message=_named(alerts, events) + late)
     newest: dict[str, Any] = next(
         (e.payload["signals"] for e in reversed(events) if e.kind is _K.VERIFICATION_FINISHED), {}
     )
@@ -162,6 +165,18 @@ def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> I
             yield Signal(signal_name(name, plan), newest[name]["now"], "", newest[name].get("message", ""))
         elif finding is not None:
             yield Signal(signal_name(name, plan), finding["status"], "", finding["message"])
+
+
+def _named(alerts: Sequence[str], events: Sequence[Event]) -> str:
+    """A few alerts one by one, many by their name and number: ``28 × PoolFull and Slow``."""
+    told = {e.payload["alert"]: e.payload for e in events if e.kind in _ALERTS and e.payload.get("name")}
+    known = [told[alert] for alert in alerts if alert in told]
+    if len(known) <= ALERT_NAMES:
+        return listed(alert_name(one) for one in known)
+    counts = Counter(one["name"] for one in known).most_common()
+    names = [f"{count} × {name}" if count > 1 else name for name, count in counts[:ALERT_NAMES]]
+    more = sum(count for _, count in counts[ALERT_NAMES:])
+    return listed([*names, f"{more} more" if more else ""])
 
 
 # What is asked of people.

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from quell.incident.action import Asks
+from quell.incident.alert import called
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
 from quell.runbook.plan import Plan
@@ -73,6 +74,11 @@ def signal_name(name: str, plan: Plan | None) -> str:
 # Events.
 
 
+def receivers(names: Iterable[str]) -> str:
+    """Who was told; ``log:`` alone, which is the server's log, without its colon."""
+    return listed(dict.fromkeys(name.removesuffix(":") for name in names))
+
+
 def told(event: Event) -> str:
     """One event as one line."""
     teller = _TOLD.get(event.kind)
@@ -85,6 +91,19 @@ def _why(text: str, reason: Any) -> str:
 
 def _opened(p: Mapping[str, Any]) -> str:
     return f"Opened: {p['title']}" + (f" · runbook {p['runbook']}" if p.get("runbook") else "")
+
+
+def alert_name(p: Mapping[str, Any], otherwise: str = "") -> str:
+    """The alert that an event is about, as people call it. Its id means nothing to them."""
+    return called(p["name"], p.get("labels") or {}) if p.get("name") else otherwise
+
+
+def labels_of(alert: Mapping[str, Any]) -> str:
+    """What a stored alert carries besides its name, severity and service."""
+    labels = {
+        name: value for name, value in alert["labels"].items() if name not in ("alertname", "severity", "service")
+    }
+    return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def _checked(p: Mapping[str, Any]) -> str:
@@ -118,13 +137,15 @@ def _watching(p: Mapping[str, Any]) -> str:
 
 def _notified(p: Mapping[str, Any]) -> str:
     delivered = p.get("delivered", True)
-    return _why(f"{'Told' if delivered else 'Could not tell'} {p['to']}", "" if delivered else p.get("detail"))
+    return _why(
+        f"{'Told' if delivered else 'Could not tell'} {receivers([p['to']])}", "" if delivered else p.get("detail")
+    )
 
 
 _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.OPENED: _opened,
-    _K.ALERT_JOINED: lambda p: _why("Another alert joined", p.get("why")),
-    _K.ALERT_RESOLVED: lambda p: _why("Alert resolved", p.get("why")),
+    _K.ALERT_JOINED: lambda p: _why(f"{alert_name(p, 'Another alert')} joined", p.get("why")),
+    _K.ALERT_RESOLVED: lambda p: _why(f"{alert_name(p, 'An alert')} resolved", p.get("why")),
     _K.RUN_STARTED: lambda p: _why(f"Run {p['number']} started", p.get("reason")),
     _K.RUN_ENDED: lambda p: _why(f"Run {p['number']} ended {p['outcome']}", p.get("reason")),
     _K.CHECK_FINISHED: _checked,
@@ -137,7 +158,7 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.VERIFICATION_STARTED: _watching,
     _K.VERIFICATION_FINISHED: lambda p: _why(f"Verified: {p['verdict'].replace('_', ' ')}", p.get("reason")),
     _K.NOTIFIED: _notified,
-    _K.ESCALATED: lambda p: _why(f"Escalated to {listed(p.get('to', ())) or 'nobody'}", p["reason"]),
+    _K.ESCALATED: lambda p: _why(f"Escalated to {receivers(p.get('to', ())) or 'nobody'}", p["reason"]),
     _K.ACKNOWLEDGED: lambda p: f"Acknowledged by {p['by']}",
     _K.TAKEN: lambda p: _why(f"Taken over by {p['by']}", p.get("reason")),
     _K.RETURNED: lambda p: _why(f"Given back by {p['by']}", p.get("reason")),
@@ -158,6 +179,7 @@ _STATUS_TONES = {
     "healthy": "good", "recovered": "good", "done": "good", "resolved": "good", "approved": "good",
     "warning": "warn", "improved": "warn", "no_data": "warn", "unknown": "warn", "mitigated": "warn",
     "critical": "bad", "error": "bad", "failed": "bad", "worse": "bad", "denied": "bad", "escalated": "bad",
+    "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad",
     "refused": "bad", "unchanged": "warn", "cannot_tell": "warn", "waiting_approval": "warn", "waiting": "warn",
     "firing": "bad", "diagnosing": "busy", "acting": "busy", "verifying": "busy", "open": "busy", "running": "busy",
 }  # fmt: skip
@@ -196,7 +218,8 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
     if incident.waiting:
         return _waiting(incident.waiting, plan)
     if incident.assignee:
-        return State(_why(f"{incident.assignee} has taken over", incident.reason), "warn")
+        why = next((event.payload.get("reason") for event in reversed(events) if event.kind is _K.TAKEN), "")
+        return State(_why(f"{incident.assignee} has taken over", why), "warn")
     match incident.status:
         case Status.DIAGNOSING:
             return State(_diagnosing(incident, plan), "busy")
@@ -212,7 +235,12 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
     return State("Opened; nothing has started yet", "busy")
 
 
-_VERBS = {Asks.APPROVAL: "approve", Asks.STEP: "do", Asks.HAPPENED: "say whether it happened:"}
+_VERBS = {
+    Asks.APPROVAL: "approve",
+    Asks.STEP: "do",
+    Asks.HAPPENED: "say whether it happened:",
+    Asks.REVERT: "take it back, or keep it:",
+}
 
 
 def _waiting(waiting: Sequence[Approval], plan: Plan | None) -> State:
@@ -243,6 +271,9 @@ def _verifying(events: Sequence[Event], plan: Plan | None) -> State:
 
 def _escalated(incident: Incident) -> str:
     who = f"{incident.acknowledged_by} is on it" if incident.acknowledged_by else "A person is needed"
+    refused = str(incident.refusals[-1]["reason"]) if incident.refusals and not incident.deeds else ""
+    if refused and refused not in incident.reason:  # "all has been tried" hides that nothing was done
+        return f"{who}; nothing ran: {refused}"
     return _why(who, incident.reason)
 
 

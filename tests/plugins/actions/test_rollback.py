@@ -55,6 +55,22 @@ async def test_without_a_release_before_there_is_nothing_to_go_back_to() -> None
         assert service.events == []
 
 
+async def test_going_back_twice_needs_the_name_of_the_release() -> None:
+    """v3 to v2 makes v2 neither young nor the last good one: v1 is for a person to ask for."""
+    with running(1, releases_=RELEASES, current="v3") as service:
+        async with probe_for(service) as probe:
+            await rollback.execute(Params(service="payment"), probe)
+            done = list(service.events)
+            for call in (rollback.dry_run, rollback.execute):
+                with pytest.raises(Permanent, match="v2 is current and is older than v3") as caught:
+                    await call(Params(service="payment"), probe)
+                assert caught.value.error_class == "refused"
+            assert service.events == done
+            preview = await rollback.dry_run(Params(service="payment", to="v1"), probe)
+    age = datetime.now(UTC) - (BEGIN + timedelta(days=RELEASES.index("v2")))
+    assert preview.facts["release_age_s"] == pytest.approx(age.total_seconds(), abs=60)
+
+
 async def test_an_unknown_release_is_refused_with_those_there_are() -> None:
     with running(1, releases_=RELEASES, current="v3") as service:
         async with probe_for(service) as probe:

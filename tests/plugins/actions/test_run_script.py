@@ -1,6 +1,7 @@
 """The author's own remedy: SQL on real servers, programs as real processes."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import sys
@@ -106,6 +107,43 @@ async def test_capture_act_undo_restores_a_roles_limit(postgres_server: Postgres
     assert preview.call == 'alter role "leaky" connection limit 20  -- on payments'
     assert preview.targets == ("payments/leaky",)
     assert preview.undo == 'alter role "leaky" connection limit {captured.limit}'
+
+
+EXACT = {
+    "numeric": ["12.50", "0.1", "123456789012345678901234567890.000000000000000001", "-0.0000001"],
+    "bigint": ["9223372036854775807"], "text": [f"'{'x' * 5000}'", r"E'a\\b''c'", "'12'", "null"],
+    "timestamptz": ["'2025-07-20 08:00:00.123456+00'"], "uuid": ["'00000000-0000-0000-0000-00000000000a'"],
+    "double precision": ["0.1", "1e300"], "boolean": ["true"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "literal"), [(kind, literal) for kind, all_ in EXACT.items() for literal in all_])
+async def test_what_was_captured_is_written_back_as_it_was(postgres_url: str, kind: str, literal: str) -> None:
+    here = pg(postgres_url)
+    await run({"sql": [f"create table t (v {kind}, w {kind})", f"insert into t values ({literal}, {literal})"]}, here)
+    params = Params(sql=("update t set v = null",), undo_sql=("update t set v = {captured.before}",))
+    async with probe_over(here) as probe:
+        captured = json.loads(json.dumps(await run_script.capture(params, {"before": "select v, 7 from t"}, probe)))
+        effect = await run_script.execute(params, probe)
+        await run_script.undo(params, effect.model_copy(update={"undo": {"captured": captured}}), probe)
+    same = await run({"sql": "select v is not distinct from w as same, v::text = w::text as spelled from t"}, here)
+    assert same.output["rows"][0]["same"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("select repeat('x', 70000)", "too_large"), ("select '\\xff00'::bytea", "invalid"),
+        ("select array[1, 2]", "invalid"), ("select interval '1 month'", "invalid"),
+        ("select 'nan'::numeric", "invalid"), ("select 'nan'::float8", "invalid"),
+        ("""select '{"a": 1}'::jsonb""", "invalid"), ("""select '{"decimal": "1; drop"}'::jsonb""", "invalid"),
+    ],
+)  # fmt: skip
+async def test_what_could_not_be_written_back_is_not_captured(postgres_url: str, query: str, kind: str) -> None:
+    async with probe_over(pg(postgres_url)) as probe:
+        with pytest.raises(Permanent, match="capture before:") as caught:
+            await run_script.capture(Params(sql=("select 1",)), {"before": query}, probe)
+    assert caught.value.error_class == kind
 
 
 async def test_a_capture_can_only_read(postgres_url: str) -> None:
@@ -337,7 +375,67 @@ async def test_the_dry_run_shows_the_command_and_starts_nothing(tmp_path: Path) 
     async with probe_over() as probe:
         preview = await run_script.dry_run(Params(command=("touch",), args=(str(made),)), probe)
     assert preview.call == f"touch {made}"
+    assert preview.targets == ("touch",)
     assert not made.exists()
+
+
+# -- what it acts on: two runs of one script have the same target, two scripts do not
+
+
+async def targets(written: dict[str, Any], *connections: Connection) -> tuple[str, ...]:
+    async with probe_over(*connections) as probe:
+        return (await run_script.dry_run(Params.model_validate(written), probe)).targets
+
+
+SCRIPTS = [
+    ("/opt/a.py", "python /opt/a.py", {}),
+    ("/opt/a.py", "/usr/bin/python3.11 -u -W ignore -Xdev /opt/b/../a.py --now", {}),
+    ("/opt/a.py", "/opt/a.py all", {}),
+    ("/opt/a.py", "python3 a.py", {"cwd": "/opt"}),
+    ("/opt/a.py", "./a.py", {"cwd": "/opt"}),
+    ("a.py", "python a.py b.py", {}),
+    ("b.py", "python", {"args": ["b.py"]}),
+    ("/opt/fix.sh", "bash -eu -o pipefail /opt/fix.sh x", {}),
+    ("/opt/fix.sh", "sh -euo pipefail /opt/fix.sh", {}),
+    ("/opt/fix.rb", "ruby /opt/fix.rb", {}),
+    ("python -m shop.repair", "python3 -m shop.repair all", {}),
+    ("/opt/rotate", "/opt/rotate /var/log", {}),
+    ("systemctl", "systemctl reload nginx", {}),
+    # What cannot be told is the program: too wide.
+    ("python", "python -c pass", {}),
+    ("python", "python --unheard-of x a.py", {}),
+    ("node", "node -r x a.js", {}),
+    ("bash", "bash -c a.sh", {}),
+    ("env", "env python a.py", {}),
+    ("python", "python", {}),
+    ("vip", "python a.py", {"target": "vip"}),
+]
+
+
+@pytest.mark.parametrize(("target", "command", "more"), SCRIPTS)
+async def test_a_script_is_its_own_target(target: str, command: str, more: dict[str, Any]) -> None:
+    options = [word for word in command.split() if word.startswith("-")]
+    assert await targets({"command": command.split(), "options": options, **more}) == (target,)
+
+
+async def test_sql_is_about_what_it_names_else_about_itself() -> None:
+    here = pg("postgresql://127.0.0.1/never_asked")
+    named = {"sql": "alter role {role} connection limit 5", "identifiers": {"role": "leaky"}}
+    assert await targets(named, here) == ("payments/leaky",)
+    assert await targets({**named, "target": "payments/roles"}, here) == ("payments/roles",)
+
+
+async def test_sql_that_names_nothing_is_the_same_target_whatever_its_values() -> None:
+    async def target(sql: str, **params: Any) -> str:
+        (one,) = await targets({"sql": sql, "params": params}, pg("postgresql://127.0.0.1/never_asked"))
+        return one
+
+    one = await target("update jobs set state = 'new' where id = 7")
+    assert one.startswith("payments/sql-")
+    assert await target("UPDATE jobs  SET state = 'o''k' where id = 81 ;") == one
+    assert await target("update jobs set state = 'new' where owner = 7") != one
+    bound = "delete from jobs where id = :id"
+    assert await target(bound, id=1) == await target(bound, id=2) != one
 
 
 @pytest.mark.parametrize(

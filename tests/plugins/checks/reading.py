@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from quell.errors import ERROR_CLASSES
-from quell.incident.finding import Finding
+from quell.incident.finding import Finding, Health
 from quell.ports import Connection, FactSpec, Reading
 from quell.respond.judge import judge
 from quell.runbook.expr.types import parse_type
@@ -72,6 +72,12 @@ def keep_promises(check: ModuleType, config: dict[str, Any], reading: Reading) -
     assert set(reading.facts) | set(reading.missing) == set(kinds)
     shown = [reading.facts, reading.evidence, *(one.facts for one in reading.targets)]
     json.dumps(shown, allow_nan=False)
+
+
+def health(reading: Reading, **interpret: str) -> Health:
+    """What a runbook with these conditions would say of the reading."""
+    check = Check(id="c", call=Call(type="t"), interpret=Interpret(**interpret), facts={"...": "any"})
+    return judge(check, None, reading, {}).status
 
 
 def at(seconds: float) -> datetime:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
+from quell.incident.finding import Health
 from quell.plugins.checks import database_query
 from quell.plugins.checks._sql import bound, plain
 from quell.plugins.checks.database_query import Params
 from quell.ports import Connection
-from tests.plugins.checks.reading import read, read_async
+from tests.plugins.checks.reading import health, read, read_async
 from tests.servers.mariadb import MariaDB
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.postgres import Postgres
@@ -99,8 +100,10 @@ def test_null_and_several_are_no_value(server):
 
 def test_a_huge_result_is_cut(server):
     reading = ask(server, NUMBERS if server.type != "mariadb" else "select seq from seq_1_to_10000000")
-    assert reading.facts["row_count"] == 100
     assert reading.facts["truncated"] is True
+    assert reading.missing["row_count"].at_least == 101
+    assert reading.missing["rows"].reason == reading.missing["row_count"].reason
+    assert reading.facts["first"]
     wide = ask(
         server,
         "select hex(zeroblob(3000)) union all select hex(zeroblob(3001))"
@@ -108,7 +111,18 @@ def test_a_huge_result_is_cut(server):
         else "select repeat('x', 3000) as a union all select repeat('y', 3000)",
         max_bytes=5000,
     )
-    assert (wide.facts["row_count"], wide.facts["truncated"]) in {(0, True), (1, True)}
+    assert (wide.missing["row_count"].at_least, wide.facts["truncated"]) in {(1, True), (2, True)}
+
+
+def test_an_answer_that_was_cut_is_not_healthy(sqlite):
+    """500 rows, of which the check reads 100: fewer than 500 it could not say."""
+    cut = ask(sqlite, "select id from t")
+    assert health(cut, healthy="row_count < 500", critical="row_count >= 500") is Health.NO_DATA
+    assert health(cut, healthy="row_count < 10", critical="row_count >= 10") is Health.CRITICAL
+    assert health(cut, healthy="row_count == 0", warning="row_count != 0") is Health.WARNING
+    assert health(cut, healthy="size(rows) < 500") is Health.NO_DATA
+    whole = ask(sqlite, "select id from t", max_rows=500)
+    assert health(whole, healthy="row_count < 501", critical="row_count >= 501") is Health.HEALTHY
 
 
 @pytest.mark.parametrize("statement", ["create table evil (a int)", "select 1; create table evil (a int)"])

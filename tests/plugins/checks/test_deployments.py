@@ -73,11 +73,12 @@ def test_the_window_is_the_author_s(tmp_path: Path) -> None:
     assert (narrow["count_recent"], narrow["no_recent_deploy"]) == (0, True)
 
 
-def test_after_a_rollback_the_age_is_new_and_the_previous_is_not_the_bad_one(tmp_path: Path) -> None:
+def test_after_a_rollback_the_age_is_new_and_there_is_no_previous(tmp_path: Path) -> None:
     config = folders(tmp_path)
     link(tmp_path, "v2", 30)
     facts = look(config).facts
-    assert (facts["version"], facts["previous"]["version"]) == ("v2", "v1")
+    assert (facts["version"], facts["previous"]["exists"]) == ("v2", False)
+    assert "older than v3: it was rolled back to already" in facts["previous"]["note"]
     assert facts["age"] == pytest.approx(30)
     assert facts["deploy_within_5m"] is True
     assert facts["count_recent"] == 2
@@ -87,7 +88,7 @@ def test_the_first_release_has_none_before_it(tmp_path: Path) -> None:
     config = folders(tmp_path)
     link(tmp_path, "v1", 30)
     reading = look(config)
-    assert reading.facts["previous"] == {"exists": False}
+    assert reading.facts["previous"]["exists"] is False
     assert reading.missing["migrations_reversible"].reason == "release v1 does not say"
 
 
@@ -124,7 +125,7 @@ def test_kubernetes() -> None:
         reading = look({"service": "payment"}, services=[service], clock=lambda: datetime.now(UTC))
     assert (reading.facts["version"], reading.facts["rolling"]) == ("shop/payment:1", False)
     assert 0 <= reading.facts["age"] < 300
-    assert reading.facts["previous"] == {"exists": False}
+    assert reading.facts["previous"]["exists"] is False
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_a_row_that_brings_back_an_old_version_is_a_rollback(table: Connection) 
             "insert into deployments values (?, ?, ?, ?)", ("payment", "v2", at(NOW - 60).isoformat(), "cat")
         )
     facts = look({"database": "deploys", "where": "payment"}, table).facts
-    assert (facts["version"], facts["by"], facts["previous"]["version"]) == ("v2", "cat", "v1")
+    assert (facts["version"], facts["by"], facts["previous"]["exists"]) == ("v2", "cat", False)
     assert facts["age"] == pytest.approx(60)
     assert facts["count_recent"] == 3
     assert [(one["version"], NOW - one["at"]) for one in facts["releases"]] == [

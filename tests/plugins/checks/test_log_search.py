@@ -7,12 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent, Transient
+from quell.incident.finding import Health
 from quell.plugins.checks import log_search
 from quell.plugins.checks.log_search import Params
 from quell.ports import Connection
 from tests.fakes.loki import FakeLoki
 from tests.fakes.serving import Fault
-from tests.plugins.checks.reading import at, read, read_async
+from tests.plugins.checks.reading import at, health, read, read_async
 from tests.plugins.world import probe_over
 
 NOW = 1_753_000_000.0
@@ -118,10 +119,11 @@ def test_a_large_file_is_read_from_its_end(tmp_path):
     assert reading.facts["lines"] < 20_000
     cut = search(log, pattern="ERROR", lookback="100h", max_bytes="1MiB")
     assert cut.facts["truncated"] is True
-    assert 5_000 < cut.facts["count"] < 20_000
-    assert cut.facts["last_at"] == NOW - 1
+    assert 5_000 < cut.missing["count"].at_least < 20_000
+    assert cut.missing["last_at"].at_least == NOW - 1
     few = search(log, pattern="ERROR", lookback="100h", max_lines=100)
-    assert (few.facts["count"], few.facts["truncated"], few.facts["last_at"]) == (100, True, NOW - 1)
+    assert (few.missing["count"].at_least, few.facts["truncated"]) == (100, True)
+    assert few.missing["last_at"].at_least == NOW - 1
 
 
 def test_binary_and_endless_lines(tmp_path):
@@ -145,6 +147,40 @@ def test_a_missing_file_is_an_error_and_not_a_quiet_log(tmp_path):
         clock=lambda: at(NOW),
     )
     assert both.facts["truncated"] is True
+    assert both.missing["count"].at_least == 1
+
+
+LEVELS = {"healthy": "count < 100", "critical": "count >= 100"}
+
+
+def test_a_search_that_was_cut_is_not_healthy(tmp_path):
+    """900 errors, of which the budget reaches some sixty."""
+    log = write(tmp_path / "a.log", [f"{stamp(9)} ERROR {number}" for number in range(900)])
+    cut = search(log, pattern="ERROR", max_bytes=2048)
+    assert cut.missing["count"].at_least < 100
+    assert health(cut, **LEVELS) is Health.NO_DATA
+    assert health(cut, healthy="rate_per_minute < 10") is Health.NO_DATA
+    assert health(cut, healthy="count < 5", critical="count >= 5") is Health.CRITICAL
+    assert health(search(log, pattern="ERROR"), **LEVELS) is Health.CRITICAL
+
+
+@pytest.mark.parametrize("other", ["gone.log", "folder.log", "old.log.gz", "nothing-*.log", "bro*.log"])
+def test_a_file_that_was_not_read_is_not_a_quiet_one(tmp_path, other):
+    (tmp_path / "folder.log").mkdir()
+    (tmp_path / "broken.log").symlink_to(tmp_path / "nowhere")
+    write(tmp_path / "old.log.gz", [])
+    quiet = write(tmp_path / "a.log", [f"{stamp(10)} fine"])
+    reading = read(
+        log_search, {"files": [str(quiet), str(tmp_path / other)], "pattern": "ERROR"}, clock=lambda: at(NOW)
+    )
+    assert reading.facts["truncated"] is True
+    assert health(reading, **LEVELS) is Health.NO_DATA
+
+
+def test_what_a_glob_finds_beside_files_was_not_asked_for(tmp_path):
+    (tmp_path / "folder.log").mkdir()
+    write(tmp_path / "a.log", [f"{stamp(10)} fine"])
+    assert health(search(tmp_path / "*.log", pattern="ERROR"), **LEVELS) is Health.HEALTHY
 
 
 def test_a_named_pipe_does_not_hang_the_search(tmp_path):

@@ -14,8 +14,9 @@ import pytest
 from pydantic import ValidationError
 
 from quell.errors import Permanent
+from quell.incident.finding import Health
 from quell.plugins.checks import _proc, process
-from tests.plugins.checks.reading import read
+from tests.plugins.checks.reading import health, read
 from tests.servers.ports import free_port
 from tests.servers.process import wait_until
 
@@ -177,3 +178,9 @@ def test_what_is_not_ours_is_missing_and_not_zero(workers: Workers) -> None:
 def test_wrong_parameters_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         process.Params.model_validate(wrong)
+
+
+def test_processes_beyond_those_shown_do_not_pass_for_healthy() -> None:
+    many = [process.Observation(str(pid), {"rss": 1}) for pid in range(201)]
+    assert health(process.Reading({}, process._bounded(many)), healthy="rss < 5") is Health.ERROR
+    assert health(process.Reading({}, process._bounded(many[:200])), healthy="rss < 5") is Health.HEALTHY

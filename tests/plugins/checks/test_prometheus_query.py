@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from quell.errors import Permanent
 from quell.incident.finding import Health
 from quell.plugins.checks import prometheus_query
-from quell.plugins.checks.prometheus_query import Params, facts, hint, lag
+from quell.plugins.checks.prometheus_query import Params, facts, gate, hint, lag
 from quell.ports import Connection
 from tests.fakes.serving import FakeServer, Reply, Request
 from tests.plugins.checks.reading import judged, read
@@ -247,6 +247,28 @@ def test_lag_is_the_longest_look_back_and_a_scrape(query, seconds):
 def test_hints(query, words):
     found = hint({"query": query})
     assert (found is None) if words is None else (words in found)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sum(payment:rps)", "compares nothing"),
+        ("sum(rate(requests_total[1m])) > bool 5", "compares nothing"),
+        ("scalar(sum(rps))", "compares nothing"),
+        ("errors_total / requests_total > 0.1", "a ratio without aggregation"),
+        ("sum(payment:rps) > 5", None),
+        ("payment:rps > 5", None),
+        ("up and on (job) rps", None),
+        ("up unless down", None),
+        ("absent(down)", None),
+        ("${vars.query}", None),
+        ("not a query (", None),
+        (7, None),
+    ],
+)
+def test_what_a_required_query_must_do(query, words):
+    found = gate({"query": query})
+    assert words is None if found is None else words in found
 
 
 def test_hints_are_quiet_when_the_author_said_how():

@@ -142,15 +142,16 @@ def test_rollback_leaves_what_kubectl_undo_leaves(cluster: FakeKubernetes, to: s
     assert by_kubectl == by_driver
 
 
-def test_after_a_rollback_the_one_before_is_older_and_never_the_bad_one(cluster: FakeKubernetes) -> None:
+def test_after_a_rollback_no_release_is_the_previous_one(cluster: FakeKubernetes) -> None:
     for age, one in zip((3000, 2000, 1000), _by_revision(cluster), strict=True):
         cluster.backdate("replicasets", one["metadata"]["name"], age)
     drive(cluster, lambda driver: Fleet("payment", [driver]).rollback("2", ready_within_s=30))
-    previous = drive(cluster, lambda driver: Fleet("payment", [driver]).previous())
-    assert previous.version == "shop/payment:1"
+    with pytest.raises(Permanent, match="rolled back to already"):
+        drive(cluster, lambda driver: Fleet("payment", [driver]).previous())
     current = next(one for one in drive(cluster, lambda driver: driver.releases()) if one.current)
     assert current.version == "shop/payment:2"
     assert current.live_since is not None
+    assert current.came_back
     assert current.at is not None
     # It is 2000 s old and live since a moment ago.
     assert (current.live_since - current.at).total_seconds() > 1000

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from quell.plugins.notifiers import log
-from quell.ports import Message
+from quell.ports import Asked, Message
 from tests.plugins.world import probe_over
 
 pytestmark = pytest.mark.anyio
@@ -32,3 +32,16 @@ async def test_the_message_is_one_event_at_the_level_of_its_kind(kind: str, leve
     assert len(event["text"]) == 2000
     assert len(event["sections"]["Tried"]) == 50
     assert event["findings"] == ["db: critical"]
+
+
+async def test_what_is_asked_stands_in_it_line_by_line() -> None:
+    asked = Asked(
+        approval="a1", asks="approval", call="do it", targets=("payment", "ledger"), answer=("quell approve a1",)
+    )
+    message = Message(
+        kind="approval", incident="i", title="t", text="Approval needed: do it", severity="P1", service="s", asked=asked
+    )
+    async with probe_over() as probe:
+        with capture_logs() as events:
+            await log.send(message, log.Params(), probe)
+    assert events[0]["asked"] == {"Call": "do it", "Targets": "payment\nledger", "Answer": "quell approve a1"}

@@ -7,7 +7,7 @@ import pytest
 
 from quell.errors import Permanent, Transient
 from quell.plugins.notifiers import pagerduty
-from quell.ports import Connection, Message
+from quell.ports import Asked, Connection, Message
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.serving import Fault
 from tests.plugins.world import probe_over
@@ -71,6 +71,19 @@ async def test_long_texts_are_cut_to_the_limits() -> None:
     with FakePagerDuty() as fake:
         await page(fake, big)
         assert len(fake.events) == 1
+
+
+async def test_what_is_asked_stands_in_the_details_before_the_evidence() -> None:
+    asked = Asked(
+        approval="a1", asks="approval", call="do " + "x" * 9000, targets=("payment", "ledger"), undo="cannot be undone"
+    )
+    with FakePagerDuty() as fake:
+        await page(fake, dataclasses.replace(PAGE, kind="approval", asked=asked))
+        (event,) = fake.events
+    details = event["payload"]["custom_details"]
+    assert list(details)[3:] == ["Call", "Targets", "Undo", "diagnostics", "Tried"]
+    assert (details["Targets"], details["Undo"]) == ("payment\nledger", "cannot be undone")
+    assert len(details["Call"]) == 4000
 
 
 async def test_a_given_dedup_key_wins() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quell.errors import Permanent, Transient
 from quell.plugins.notifiers import slack
 from quell.plugins.notifiers._post import retry_after
-from quell.ports import Connection, Message
+from quell.ports import Asked, Connection, Message
 from quell.registry import Registry
 from tests.fakes.blockkit import problems
 from tests.fakes.serving import Fault
@@ -82,12 +82,13 @@ async def test_the_kind_shows_at_once(kind: str, emoji: str) -> None:
     assert slack.fallback(dataclasses.replace(PAGE, kind=kind)).startswith(emoji)
 
 
-async def test_a_named_connection_is_used() -> None:
+@pytest.mark.parametrize("target", ["slack:sre", "#sre"])
+async def test_the_connection_that_is_called_like_the_target_is_used(target: str) -> None:
     with FakeSlack(secret="first") as first, FakeSlack(secret="second") as second:
         async with probe_over(connection(first, "ops"), connection(second, "sre")) as probe:
-            await slack.send(PAGE, slack.Params(target="slack:sre"), probe)
+            await slack.send(PAGE, slack.Params(target=target), probe)
         assert (len(first.messages), len(second.messages)) == (0, 1)
-        assert "channel" not in second.messages[0].payload
+        assert second.messages[0].payload.get("channel") == (target if target == "#sre" else None)
 
 
 async def test_the_address_may_be_a_secret_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,3 +189,37 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
 
 def test_the_registry_finds_it_with_its_prefixes() -> None:
     assert Registry().notifier("slack").prefixes == ("#", "slack:")
+
+
+ASKED = Asked(
+    approval="a1b2c3d4e5f6", asks="approval", call="kubectl rollout undo ```<!here>```", targets=("payment", "ledger"),
+    before="v42", after="v41", clauses=("errors.critical → true",), impact="Errors: critical", history="never done before",
+    undo="cannot be undone", silence="expires at noon", whom="dba", answer=("quell approve a1b2c3d4e5f6",),
+)  # fmt: skip
+
+
+async def test_what_is_asked_comes_before_the_evidence_and_nothing_ends_its_block() -> None:
+    with FakeSlack() as fake:
+        assert await post(fake, dataclasses.replace(PAGE, kind="approval", asked=ASKED)) == "ok"
+        (message,) = fake.messages
+    texts = [block["text"]["text"] for block in message.blocks if block["type"] == "section" and "text" in block]
+    assert texts[:3] == [
+        "*Approve this?*",
+        "*Call:*\n```kubectl rollout undo '''&lt;!here&gt;'''```",
+        "*Targets:*\n• payment\n• ledger",
+    ]
+    assert texts[11].startswith("*Diagnostics:*")
+    assert "Decide" in str(message.blocks[-2])
+
+
+@pytest.mark.parametrize("sign", ["x", "&", "`"])
+async def test_the_longest_request_fits(sign: str) -> None:
+    line = sign * 2500
+    big = Asked(
+        approval="a", asks="step", call=line, targets=(line,) * 50, before=line, after=line, clauses=(line,) * 50,
+        impact=line, history=line, undo=line, risk="high", instructions=line, whom=line, silence=line, answer=(line,) * 9,
+    )  # fmt: skip
+    message = dataclasses.replace(PAGE, kind="approval", asked=big, sections=PAGE.sections * 60)
+    assert problems(slack.blocks(message)) == []
+    with FakeSlack() as fake:
+        assert await post(fake, message) == "ok"

@@ -8,7 +8,7 @@ import pytest
 
 from quell.runbook.compile import compile_text
 from quell.runbook.dialects import native
-from quell.runbook.plan import Act, Approve, Check, Notify, Plan
+from quell.runbook.plan import Act, Approve, Call, Check, Interpret, Notify, Plan
 from quell.runbook.source import Document
 from tests.runbook.test_compile import plan_of
 from tests.runbook.words import WORDS
@@ -217,6 +217,8 @@ def test_a_check_that_reads_another_waits_for_it():
         ("errors.value < 100", "errors.value < 100", None),
         ("'sum(api:rps) > 5'", None, "sum(api:rps) > 5"),
         ("{query: 'sum(api:rps) > 5'}", None, "sum(api:rps) > 5"),
+        ("{config: {query: 'sum(api:rps) > 5'}}", None, "sum(api:rps) > 5"),
+        ("'rps{to=\"a.b\"} > ${errors.value}'", None, 'rps{to="a.b"} > ${errors.value}'),
     ],
 )
 def test_require_is_about_our_checks_or_a_query(given, condition, query):
@@ -224,6 +226,14 @@ def test_require_is_about_our_checks_or_a_query(given, condition, query):
     assert require is not None
     assert require.condition == condition
     assert (require.check and require.check.config["query"]) == query
+
+
+def test_a_required_check_is_read_as_it_says():
+    given = "{type: shell_command, command: [ab], interpret: {healthy: exit_code == 0}}"
+    require = plan_of(SMALL + f"verify: {{require: {given}}}\n").verify.require
+    assert require is not None
+    assert require.check == Call(type="shell_command", config={"command": ["ab"]})
+    assert require.interpret == Interpret(healthy="exit_code == 0")
 
 
 @pytest.mark.parametrize(
@@ -259,10 +269,8 @@ def test_facts_are_part_of_the_plan():
         ("type: automated, action: {type: restart_service, config: {service: api}}", "type: automated", "needs an action"),
         ("{id: fix, type: automated,", "{id: fix, type: manual,", "only an automated one"),
         ("then: [fix]", "then: [fix], otherwise: true", "either condition or otherwise"),
-        ("service: api}}}", "service: api}}, guard: {rate: 5}}", "rate"),
-        ("service: api}}}", "service: api}}, for_each: {a: [1], b: [2]}}", "exactly one variable"),
-        ("service: api}}}", "service: api}}, timeout: 0}", "greater than 0"),
-        ("service: api}}}", "service: api}}, approval: {people: 0}}", "greater than or equal to 1"),
+        ("service: api}}}", "service: api}}, timeout: 0}", "must be more than 0"),
+        ("service: api}}}", "service: api}}, approval: {people: 0}}", "must be at least 1"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_told(old, new, message):

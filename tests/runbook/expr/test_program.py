@@ -26,6 +26,7 @@ from quell.runbook.expr import (
 from tests.runbook.expr.strategies import envs, trees
 
 AWAY = Absent("no data", "timeout")
+PART = {"n": Absent("cut off", at_least=101), "q": {"n": Absent("cut off", at_least=101)}, "limit": 50}
 
 
 @pytest.mark.parametrize(
@@ -311,3 +312,24 @@ def _oracle(text: str, env: dict[str, Any]) -> bool | None:
 def test_another_cel_agrees(text: str, env: dict[str, Any]) -> None:
     verdict = compile(text).verdict(env)
     assert _kind(verdict) is _oracle(text, env), text
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("n >= 101", True), ("n > 100", True), ("n > 101", None), ("n >= 500", None),
+        ("n < 101", False), ("n <= 100", False), ("n <= 101", None), ("n < 500", None),
+        ("50 < n", True), ("500 > n", None), ("n > limit", True), ("limit >= n", False),
+        ("n == 0", False), ("n != 0", True), ("n == 200", None), ("q.n >= 101", True), ("q.n.deeper >= 1", None),
+        ("-n < 0", None), ("n * -1 < -5", None), ("500 - n < 400", None), ("(n < 5) == false", True),
+        ("abs(n) > 5", None), ("n in [1, 2]", None), ("(n > 500 ? 1 : 2) > 0", None), ("n > 'a'", None),
+    ],
+)  # fmt: skip
+def test_what_was_counted_in_part_proves_what_more_of_it_would_confirm(text: str, verdict: bool | None) -> None:
+    found = compile(text).verdict(PART)
+    assert (None if isinstance(found, Absent) else found) is verdict
+    assert compile(text).explain(PART).result is verdict
+
+
+def test_an_explanation_shows_how_much_is_known() -> None:
+    assert compile("n >= 10").explain(PART).render() == "n at least 101 >= 10 → true"

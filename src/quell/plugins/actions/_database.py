@@ -20,6 +20,7 @@ import pymysql
 from psycopg.rows import dict_row
 from pymysql.cursors import DictCursor
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.plugins.actions._sql import DIALECTS, MYSQL, POSTGRESQL, Statement
 from quell.ports import Connection, Probe
@@ -97,7 +98,7 @@ class _PostgreSQL:
                 application_name=APPLICATION, cursor_factory=psycopg.AsyncRawCursor, **options,
             )  # fmt: skip
         except psycopg.Error as error:
-            raise _postgres_failure(connection.name, error) from None
+            raise _not_opened(connection.name, _spoken(error)) from None
         return cls(raw)
 
     async def run(self, statement: Statement, limit: int = 100) -> Answer:
@@ -133,6 +134,8 @@ class _MySQL:
 
     @classmethod
     async def open(cls, connection: Connection) -> _MySQL:
+        if addresses.flaw(connection.url):
+            raise _not_opened(connection.name, "invalid")
         parts = urlsplit(connection.url)
 
         def connect(*, defer_connect: bool = False) -> pymysql.Connection[DictCursor]:
@@ -156,7 +159,7 @@ class _MySQL:
             _hang_up(raw)
             raise
         except pymysql.Error as error:
-            raise _mysql_failure(connection.name, error) from None
+            raise _not_opened(connection.name, _mysql_failure("", error).error_class) from None
         return cls(raw, connect)
 
     async def run(self, statement: Statement, limit: int = 100) -> Answer:
@@ -258,6 +261,19 @@ def _failure(name: str, words: str, error_class: str) -> Transient | Permanent:
     return Transient(text, error_class) if error_class in _PASSING else Permanent(text, error_class)
 
 
+_NOT_OPENED = {
+    "exhausted": "too many clients: the server has no connection left", "denied": "the login is refused",
+    "missing": "the database or the role does not exist", "busy": "the server is starting up or shutting down",
+    "dns": "the name of its host cannot be resolved", "timeout": "no answer in time", "tls": "TLS cannot be agreed on",
+    "refused": "connection refused", "invalid": "its address cannot be read",
+}  # fmt: skip
+
+
+def _not_opened(name: str, error_class: str) -> Transient | Permanent:
+    """In fixed words: those of a library or server may repeat parts of an address, and a password is one of them."""
+    return _failure(name, _NOT_OPENED.get(error_class, "cannot connect"), error_class)
+
+
 def _while_running(failure: Transient | Permanent) -> Transient | Permanent:
     """A connection that breaks under a statement leaves open whether it was carried out."""
     if failure.error_class != "unreachable":
@@ -270,19 +286,22 @@ def _postgres_failure(name: str, error: psycopg.Error) -> Transient | Permanent:
     words = (error.diag.message_primary or str(error)).strip().splitlines()
     text = words[0] if words else type(error).__name__
     if not state and isinstance(error, psycopg.OperationalError):
-        # While connecting, libpq gives the server's refusal as text without a state.
-        return _failure(name, text[:500], _spoken(str(error)))
+        return _failure(name, text[:500], _spoken(error))
     sizes = (5, 3, 2)
     found = next((_PG_CLASSES[state[:size]] for size in sizes if state[:size] in _PG_CLASSES), "failed")
     return _failure(name, f"{text[:500]} ({state})", found)
 
 
-def _spoken(text: str) -> str:
+def _spoken(error: psycopg.Error) -> str:
+    """While connecting, libpq gives the server's refusal as text without a state."""
+    if isinstance(error, psycopg.ProgrammingError):
+        return "invalid"
+    text = str(error)
     for words, error_class in (
         ("too many clients", "exhausted"), ("too many connections", "exhausted"), ("connection slots", "exhausted"),
         ("password authentication failed", "denied"), ("no pg_hba.conf entry", "denied"), ("no password", "denied"),
         ("does not exist", "missing"), ("starting up", "busy"), ("shutting down", "busy"),
-        ("translate host name", "dns"), ("timeout expired", "timeout"), ("SSL", "tls"),
+        ("translate host name", "dns"), ("resolve host", "dns"), ("timeout expired", "timeout"), ("SSL", "tls"),
     ):  # fmt: skip
         if words in text:
             return error_class

@@ -57,7 +57,7 @@ async def ask(
         raise Transient(
             f"{connection.name}: the connection broke; the request may have been carried out", "lost"
         ) from None
-    except (httpx.InvalidURL, httpx.HTTPError):
+    except (httpx.InvalidURL, httpx.HTTPError, UnicodeError):
         raise Permanent(f"{connection.name}: its address is not a usable URL", "invalid") from None
 
 

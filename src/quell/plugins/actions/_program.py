@@ -1,4 +1,4 @@
-"""Runs a program from an argument list, its output bounded and its secrets hidden.
+"""Runs a program from an argument list, its output bounded and its secrets hidden; tells which script a list runs.
 
 Never does: use a shell, pass on the process's own environment, leave a child behind.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,25 @@ from quell.errors import Permanent
 MOST_BYTES = 65_536
 _TAIL = 500
 _INHERITED = ("PATH", "HOME", "LANG", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Grammar:
+    """Options of an interpreter that stand before its script: ``plain`` stand alone, ``valued`` take the next word."""
+
+    plain: re.Pattern[str]
+    valued: re.Pattern[str]
+
+
+_NOTHING = re.compile(r"(?!)")
+_PYTHON = _Grammar(re.compile(r"-(?:[bBdEiIOPqRsSuvx]+|[WX].+)"), re.compile(r"-[WX]"))
+_SHELL = _Grammar(re.compile(r"[-+][abefhkmnptuvxBCEHPT]+|--(?:posix|norc|noprofile)"), re.compile(r"[-+][a-z]*[oO]"))
+_OTHER = _Grammar(_NOTHING, _NOTHING)
+_INTERPRETERS = (
+    (re.compile(r"python[0-9.]*|pypy[0-9.]*"), _PYTHON),
+    (re.compile(r"sh|bash|dash|ksh|zsh|ash"), _SHELL),
+    (re.compile(r"(?:node|ruby|perl|php)[0-9.]*"), _OTHER),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +110,25 @@ def _hide(text: str, secrets: Mapping[str, str]) -> str:
 def tail(text: str) -> str:
     text = text.strip()
     return text if len(text) <= _TAIL else "…" + text[-_TAIL:]
+
+
+def script_of(argv: Sequence[str], cwd: str | None) -> str:
+    """What an argument list runs: the script behind an interpreter, else the program; however it is called.
+
+    An option that is not known, code given inline or a program read from elsewhere leave the program alone, which is
+    too wide rather than too narrow: the same script must never have two names.
+    """
+    name = os.path.basename(argv[0])
+    grammar = next((found for pattern, found in _INTERPRETERS if pattern.fullmatch(name)), None)
+    words = iter(argv[1:]) if grammar else iter(())
+    for word in words:
+        if grammar is None or grammar.valued.fullmatch(word):
+            next(words, None)
+        elif grammar is _PYTHON and word == "-m":
+            return f"python -m {found}" if (found := next(words, "")) else argv[0]
+        elif not word.startswith(("-", "+")):
+            return os.path.normpath(os.path.join(cwd or "", word))
+        elif not grammar.plain.fullmatch(word):
+            break
+    # A bare name is looked up on PATH; only one with a slash is a place.
+    return os.path.normpath(os.path.join(cwd or "", argv[0])) if "/" in argv[0] else argv[0]

@@ -11,6 +11,7 @@ from redis import exceptions as failures
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
@@ -27,6 +28,8 @@ async def client(connection: Connection) -> AsyncIterator[Any]:
     """A client whose answers are bytes. Raises ``Transient`` or ``Permanent`` with the server's own words."""
     given = {"username": connection.username, "password": connection.password}
     options: dict[str, Any] = {key: value for key, value in given.items() if value}
+    if addresses.flaw(connection.url):
+        raise Permanent(f"{connection.name}: its address cannot be read", "invalid")
     try:
         # Without a timeout of its own for the socket: redis-py would use asyncio.wait_for, which in Python 3.11 loses
         # a cancellation that comes as the answer does. The caller's timeout cancels the whole call anyway. Nor does

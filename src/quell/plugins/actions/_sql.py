@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from quell.errors import Permanent
 
@@ -23,6 +24,10 @@ DIALECTS = {
 }  # fmt: skip
 """Connection type → dialect."""
 
+LONGEST_KEPT = 64 * 1024
+_EXACT_IN_JSON = 2**53
+_DECIMAL = "decimal"
+"""The only key of a captured number that JSON would round."""
 _MAX_IDENTIFIER = 128
 _SKIP = r"--[^\n]*|/\*.*?\*/"
 _PLACES = r"(?<![:\w]):(?P<value>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_][\w.]*)\}|(?P<percent>%)"
@@ -74,6 +79,8 @@ def quote_identifier(dialect: str, name: str) -> str:
 
 def quote_literal(dialect: str, value: Any) -> str:
     """Raises ``Permanent`` (invalid) for a value that SQL has no plain literal for."""
+    if isinstance(value, Mapping) and set(value) == {_DECIMAL}:
+        return _digits(str(value[_DECIMAL]))
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -91,6 +98,38 @@ def quote_literal(dialect: str, value: Any) -> str:
             return f"CONVERT(X'{value.encode().hex()}' USING utf8mb4)"
         return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
     return "'" + value.replace("'", "''") + "'"
+
+
+def _digits(text: str) -> str:
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+        raise Permanent(f"{text[:40]!r} is not a number with all its digits", "invalid")
+    return text
+
+
+def kept(dialect: str, value: Any) -> Any:
+    """A value as JSON can hold it, so that ``quote_literal`` writes back the very same.
+
+    Raises ``Permanent`` (too_large, invalid) for what would come back as something else.
+    """
+    if isinstance(value, Decimal) and value.is_finite():
+        value = _number(value)
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT_IN_JSON:
+        value = {_DECIMAL: str(value)}
+    elif isinstance(value, UUID | datetime | date | time):
+        value = str(value)
+    if isinstance(value, str) and len(value) > LONGEST_KEPT:
+        raise Permanent(f"a text of {len(value)} characters is more than can be kept ({LONGEST_KEPT})", "too_large")
+    if isinstance(value, bytes | bytearray | memoryview | timedelta | Decimal | list):
+        raise Permanent(f"a {type(value).__name__} cannot be kept exactly; cast it to text in the query", "invalid")
+    quote_literal(dialect, value)
+    return value
+
+
+def _number(value: Decimal) -> Any:
+    """As a plain number where that is the same number, else with all its digits."""
+    if value == value.to_integral_value() and abs(value) <= _EXACT_IN_JSON:
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else {_DECIMAL: format(value, "f")}
 
 
 class _Binder:

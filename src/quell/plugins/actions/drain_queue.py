@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _redis
-from quell.ports import Effect, FactSpec, Preview, Probe, Reading, Risk
+from quell.ports import Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -77,7 +77,7 @@ class Params(PortParams):
 
     queue: str = Field(min_length=1)
     """The key of the list or stream."""
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("redis",))] = None
     """The Redis; may be left out when there is only one."""
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""

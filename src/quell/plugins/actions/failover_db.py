@@ -21,15 +21,16 @@ an undo.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _database, _repoint
 from quell.plugins.actions._fields import Bytes, Seconds
-from quell.ports import Connection, Effect, FactSpec, Preview, Probe, Reading, Risk
+from quell.ports import Connection, Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.IRREVERSIBLE
@@ -42,6 +43,7 @@ FACTS: dict[str, FactSpec] = {
     "lag": "bytes:bare",
 }
 POSTCONDITION = "writable"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 60.0
 LIMITS = {"max_lag": "the most bytes of the write-ahead log that may be lost"}
 _POLL_S = 0.05
@@ -65,8 +67,8 @@ class Params(PortParams):
     others. ``address``: where users reach the new primary, if not where ``to`` says.
     """
 
-    to: str = Field(min_length=1)
-    primary: str | None = None
+    to: Annotated[str, Connects(_TYPES)] = Field(min_length=1)
+    primary: Annotated[str | None, Connects(_TYPES, default=False)] = None
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""
     max_lag: Bytes = 16 * 2**20
@@ -151,6 +153,8 @@ def _connection(probe: Probe, name: str) -> Connection:
 
 
 def _address(params: Params, to: Connection) -> tuple[str, int]:
+    if addresses.flaw(to.url):
+        raise Permanent(f"{to.name}: its address cannot be read", "invalid")
     parts = urlsplit(f"//{params.address}" if params.address else to.url)
     return parts.hostname or "127.0.0.1", parts.port or 5432
 

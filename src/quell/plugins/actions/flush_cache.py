@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _redis
-from quell.ports import Effect, FactSpec, Preview, Probe, Reading, Risk
+from quell.ports import Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.MEDIUM  # a cold cache is load on what stands behind it
@@ -32,7 +32,9 @@ _SHOWN = 10
 class Params(PortParams):
     """``pattern`` as SCAN MATCH reads it (``*``, ``?``, ``[a-z]``), or ``target``, a prefix before a colon."""
 
-    connection: str | None = Field(default=None, validation_alias=AliasChoices("connection", "cache", "redis"))
+    connection: Annotated[str | None, Connects(("redis",))] = Field(
+        default=None, validation_alias=AliasChoices("connection", "cache", "redis")
+    )
     """The Redis; may be left out when there is only one."""
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""

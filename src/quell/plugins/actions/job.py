@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Self, TypeGuard
+from typing import Annotated, Any, Self, TypeGuard
 from urllib.parse import quote
 
 import httpx
@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _http
 from quell.plugins.actions._fields import Seconds
-from quell.ports import Connection, Effect, FactSpec, Missing, Preview, Probe, Reading, Risk
+from quell.ports import Connection, Connects, Effect, FactSpec, Missing, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -46,8 +46,8 @@ _started_at: OrderedDict[tuple[str, str], str] = OrderedDict()
 class Params(PortParams):
     """``job``: ``connection:name``, or the name alone beside ``connection``. ``poll``: when the other names no time."""
 
-    job: str = Field(min_length=1, max_length=500)
-    connection: str | None = None
+    job: Annotated[str, Connects(("http",), unless=("connection",), before=":")] = Field(min_length=1, max_length=500)
+    connection: Annotated[str | None, Connects(("http",), default=False)] = None
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""
     params: dict[str, Any] = Field(default_factory=dict)

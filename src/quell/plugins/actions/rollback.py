@@ -4,7 +4,8 @@
 action: {type: rollback, config: {service: payment-service, to: '${deploy.previous}'}}
 ```
 
-``to`` is a version, a record with a ``version`` (what the check ``deployments`` gives), or ``previous``. A release
+``to`` is a version, a record with a ``version`` (what the check ``deployments`` gives), or ``previous``. After a
+rollback nothing is ``previous``: to go back further, ``to`` must name the release. A release
 whose migrations cannot be reversed is not left unless ``despite_migrations`` says so. Never does: offer an undo,
 because that would deploy the suspect again; go to a release that the service does not know.
 """
@@ -26,6 +27,7 @@ IDEMPOTENT = False  # "previous" twice goes two releases back
 ALIASES = ("rollback_deploy", "rollback_deployment")
 FACTS: dict[str, FactSpec] = {**_fleet.FACTS, "wanted": "string"}
 POSTCONDITION = "version == wanted && ready_count == total_count"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 300.0
 PREVIOUS = "previous"
 
@@ -76,15 +78,15 @@ async def _ways(params: Params, fleet: Fleet) -> tuple[Release, Release]:
 async def dry_run(params: Params, probe: Probe) -> Preview:
     """``facts.wanted`` is the version that ``previous`` stands for now; afterwards it would stand for another.
 
-    ``facts.release_age_s``: how long the current release has been live, which guardrails limit.
+    ``facts.release_age_s``: how long ago the current release was deployed first, which guardrails limit. Not how long
+    it has been live: a rollback would make an old release young.
     """
     check_place(params, probe)
     fleet = _fleet.fleet_of(params, probe)
     current, wanted = await _ways(params, fleet)
     state = await fleet.state()
     same = wanted.version == current.version
-    since = current.live_since or current.at
-    age = {"release_age_s": max(0.0, (probe.now() - since).total_seconds())} if since else {}
+    age = {"release_age_s": max(0.0, (probe.now() - current.at).total_seconds())} if current.at else {}
     return Preview(
         call=f"roll back {fleet.title} from {current.version} to {wanted.version}",
         targets=tuple(_fleet.target_of(fleet, replica) for replica in state.replicas) or (fleet.path,),

@@ -14,28 +14,33 @@ action: {type: run_script, config: {command: [/opt/ops/rotate, --quick], args: [
 
 ``script`` is SQL unless it is a path (``/…`` or ``./…``). Several statements in a list run in one transaction.
 What may vary goes into ``args``, ``params``, ``identifiers`` or ``env``: one of ``args`` that looks like an option is
-refused unless ``options`` names it. A program gets ``QUELL_KEY``, the idempotency key. Never does: use a shell, take
-a statement for harmless because it explains or rolls back well: the dry run shows it and touches nothing.
+refused unless ``options`` names it. A program gets ``QUELL_KEY``, the idempotency key. What it acts on is ``target``;
+unsaid, it is the script itself (``/opt/fix.py`` of ``python /opt/fix.py --now``), or the objects that the SQL names on
+its connection, else the statement whatever its values: two runs of one script never overlap.
+Never does: use a shell, take a statement for harmless because it explains or rolls back well: the dry run shows it and
+touches nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _database, _program, _sql
-from quell.ports import Effect, Preview, Probe, Risk
+from quell.ports import Connects, Effect, Preview, Probe, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
 IDEMPOTENT = False  # nobody knows what it does
 ALIASES = ("script", "sql")
 _PATH = re.compile(r"\.{0,2}/\S*")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
 
 class Params(PortParams):
@@ -43,7 +48,9 @@ class Params(PortParams):
 
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""
-    database: str | None = None
+    target: str | None = Field(default=None, min_length=1, max_length=500)
+    """What it acts on, if not the script or what the SQL names: one run at a time, and what a ``rate`` counts."""
+    database: Annotated[str | None, Connects(tuple(_sql.DIALECTS), unless=("command",))] = None
     """The connection that the SQL runs on; may be left out when there is only one."""
     sql: tuple[str, ...] = Field(default=(), max_length=20)
     undo_sql: tuple[str, ...] = Field(default=(), max_length=20, validation_alias=AliasChoices("undo_sql", "undoSql"))
@@ -100,13 +107,13 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
     """Shows the statement or command as it would run. Raises ``Permanent``: invalid, missing."""
     if params.command:
         argv = _argv(params)
-        return Preview(call=shlex.join(argv), targets=(argv[0],), after="as the program does it")
+        target = params.target or _program.script_of(argv, params.cwd)
+        return Preview(call=shlex.join(argv), targets=(target,), after="as the program does it")
     connection, dialect = _database.sql_connection(probe, params.database)
     bound = [_bind(params, dialect, text, params.captured) for text in params.sql]
-    objects = tuple(dict.fromkeys(name for statement in bound for name in statement.objects))
     return Preview(
         call="; ".join(statement.shown for statement in bound) + f"  -- on {connection.name}",
-        targets=tuple(f"{connection.name}/{name}" for name in objects) or (connection.name,),
+        targets=(params.target,) if params.target else _objects(connection.name, params.sql, bound),
         after="in one transaction" if len(bound) > 1 else "",
         undo=_undo_text(params, dialect),
     )
@@ -128,7 +135,8 @@ async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
 
 
 async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> dict[str, Any]:
-    """The first value of each read-only query. Raises ``Permanent`` (missing) when one gives no row.
+    """The first value of each read-only query. Raises ``Permanent``: missing when one gives no row, too_large or
+    invalid for a value that could not be written back as it is.
 
     What is an identifier in the statement is a value in a catalogue: ``:role`` reads ``identifiers`` too.
     """
@@ -150,7 +158,10 @@ async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> d
             if len(answer.rows) != 1:
                 how_many = "no row" if not answer.rows else "more than one row"
                 raise Permanent(f"capture {name}: the query gives {how_many}", "missing")
-            values[name] = _database.shown_rows(answer, width=4096)[0].popitem()[1]
+            try:
+                values[name] = _sql.kept(dialect, _database.first_values(answer.rows)[0])
+            except Permanent as error:
+                raise Permanent(f"capture {name}: {error}", error.error_class) from None
     return values
 
 
@@ -160,6 +171,15 @@ def service_of(params: Params) -> str | None:
 
 def _bind(params: Params, dialect: str, text: str, captured: Mapping[str, Any]) -> _sql.Statement:
     return _sql.bind(dialect, text, params.params, params.identifiers, captured)
+
+
+def _objects(connection: str, texts: tuple[str, ...], bound: Sequence[_sql.Statement]) -> tuple[str, ...]:
+    """What the SQL names; else the statement by its digest, the same for every value that may be in it."""
+    names = dict.fromkeys(name for statement in bound for name in statement.objects)
+    if names:
+        return tuple(f"{connection}/{name}" for name in names)
+    alike = "; ".join(" ".join(_LITERAL.sub("?", text).split()).rstrip("; ").casefold() for text in texts)
+    return (f"{connection}/sql-{hashlib.sha256(alike.encode()).hexdigest()[:12]}",)
 
 
 def _undo_text(params: Params, dialect: str) -> str | None:

@@ -13,13 +13,13 @@ and written with PUT, both ``{"value": …}``. Never does: leave half a file, cr
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, JsonValue, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _flags
-from quell.ports import Effect, FactSpec, Preview, Probe, Reading, Risk
+from quell.ports import Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.MEDIUM
@@ -27,6 +27,7 @@ IDEMPOTENT = True  # set is set
 ALIASES = ("flag", "circuit_breaker")
 FACTS: dict[str, FactSpec] = {"set": "bool", "value": "any"}
 POSTCONDITION = "set"
+SETTLES = True
 
 
 class Params(PortParams):
@@ -39,7 +40,7 @@ class Params(PortParams):
     """The catalogue's service this is about; by default the incident's."""
     file: str | None = Field(default=None, pattern=r"^/[^\x00]*$")
     """The absolute path of a JSON file."""
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("redis", "http"), default=False)] = None
     """A Redis, or an HTTP address, that holds the flag."""
     hash: str | None = None
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _database, _sessions
 from quell.plugins.actions._fields import Seconds
-from quell.ports import Effect, FactSpec, Observation, Preview, Probe, Reading, Risk
+from quell.ports import Connects, Effect, FactSpec, Observation, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -30,6 +30,7 @@ IDEMPOTENT = False  # a pool that came back would be ended again
 ALIASES = ("kill_sessions", "terminate_connections")
 FACTS: dict[str, FactSpec] = {"sessions": "number", "remaining": "number"}
 POSTCONDITION = "remaining == 0"
+SETTLES = True
 POSTCONDITION_WITHIN_S = 30.0
 LIMITS = {
     "max_sessions": "the most sessions that one run may end",
@@ -45,7 +46,7 @@ class Params(PortParams):
     ``new_within``: a session younger than this is not counted as remaining, because a pool reconnects at once.
     """
 
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_database.DIALECTS))] = None
     """The connection; may be left out when there is only one."""
     service: str | None = None
     """The catalogue's service this is about; by default the incident's."""

@@ -80,7 +80,8 @@ def shown(url: str) -> str:
     try:
         parsed = httpx.URL(url)
         port = f":{parsed.port}" if parsed.port else ""
-        return f"{parsed.scheme}://{parsed.host}{port}{parsed.path}"
+        path = "/…" if "@" in parsed.path else parsed.path  # it may be the rest of a login with a / in it
+        return f"{parsed.scheme}://{parsed.host}{port}{path}"
     except (httpx.InvalidURL, TypeError, ValueError):
         return "the address"
 

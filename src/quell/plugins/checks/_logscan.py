@@ -27,6 +27,7 @@ LEVELS = {
 }  # fmt: skip
 _LEVEL_WORD = re.compile(r"\b(" + "|".join(LEVELS) + r")\b", re.IGNORECASE)
 _PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip")
+_NOWHERE = "no such file"
 _BLOCK = 1024 * 1024
 _LONGEST_LINE = 16 * 1024
 _LOOK_FOR_STAMP = 50
@@ -98,21 +99,32 @@ def scan(search: Search) -> Tally:
 def _matching_files(search: Search, tally: Tally) -> list[str]:
     found: dict[str, float] = {}
     for pattern in search.files:
-        paths = glob.iglob(pattern, recursive=True) if glob.has_magic(pattern) else iter((pattern,))
-        for path in paths:
-            if path.endswith(_PACKED) or os.path.isdir(path):
-                continue
-            if not os.path.exists(path):
-                tally.unreadable.append(f"{path}: no such file")
+        many = glob.has_magic(pattern)
+        path = None
+        for path in glob.iglob(pattern, recursive=True) if many else iter((pattern,)):
+            if (flaw := _flaw(path)) is not None:
+                if not many or flaw == _NOWHERE:  # what a glob finds beside files was not asked for
+                    tally.unreadable.append(f"{path}: {flaw}")
                 continue
             found[path] = _touched(path)
             if len(found) > _MOST_FILES:
                 tally.truncated = True
                 break
+        if path is None:
+            tally.unreadable.append(f"{pattern}: {_NOWHERE}")
     paths_by_age = sorted(found, key=lambda path: found[path], reverse=True)
     fresh = [path for path in paths_by_age if search.cutoff is None or found[path] >= search.cutoff]
     tally.files += [path for path in paths_by_age if path not in fresh]  # looked at: nothing in them is new enough
     return fresh
+
+
+def _flaw(path: str) -> str | None:
+    """Why there is nothing to read behind a path."""
+    if os.path.isdir(path):
+        return "is a directory"
+    if path.endswith(_PACKED):
+        return "is compressed"
+    return None if os.path.exists(path) else _NOWHERE
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 import pymysql
 from pymysql.cursors import SSCursor
 
+from quell import addresses
 from quell.errors import Permanent, QuellError, Transient
 from quell.plugins.checks import _tls
-from quell.plugins.checks._sql import Asked, Rows, bound, words
+from quell.plugins.checks._sql import Asked, Rows, bound, not_opened, words
 from quell.ports import Connection
 
 _CONNECT_S = 10
@@ -57,33 +58,41 @@ class _Work:
         self._stopped = threading.Event()
 
     def run(self) -> Rows:
+        if addresses.flaw(self._connection.url):
+            raise Permanent(f"{self._connection.name}: {not_opened('invalid')}", "invalid")
+        opening = True
         try:
             # Known before it connects, so that a handshake that hangs can be hung up on.
             self._session = pymysql.connect(defer_connect=True, **self._login(self._asked.timeout_s))
             self._session.connect()
+            opening = False
             if self._stopped.is_set():
                 raise Transient(f"{self._connection.name}: cancelled", "cancelled")
             return self._read(self._session)
         except (pymysql.Error, OSError) as error:
-            raise _failure(error, self._connection) from None
+            raise _failure(error, self._connection, opening=opening) from None
         except (ValueError, TypeError) as error:
-            raise Permanent(f"{self._connection.name}: {words(error, self._connection.password)}", "invalid") from None
+            text = not_opened("invalid") if opening else words(error, self._connection.password)
+            raise Permanent(f"{self._connection.name}: {text}", "invalid") from None
         finally:
             self._close()
 
     def _read(self, session: pymysql.connections.Connection[SSCursor]) -> Rows:
         rows = Rows(self._asked)
         cursor = SSCursor(session)
-        self._limit_time(session, cursor)
-        # Both: the first holds for statements that end a transaction before they run, such as create table.
-        cursor.execute("set session transaction read only")
-        cursor.execute("start transaction read only")
-        cursor.execute(self._query, dict(self._asked.params))
-        rows.head([column[0] for column in cursor.description or ()])
-        while (row := cursor.fetchone()) is not None and rows.add(row):
-            if self._stopped.is_set():
-                break
-        return rows
+        try:
+            self._limit_time(session, cursor)
+            # Both: the first holds for statements that end a transaction before they run, such as create table.
+            cursor.execute("set session transaction read only")
+            cursor.execute("start transaction read only")
+            cursor.execute(self._query, dict(self._asked.params))
+            rows.head([column[0] for column in cursor.description or ()])
+            while (row := cursor.fetchone()) is not None and rows.add(row):
+                if self._stopped.is_set():
+                    break
+            return rows
+        finally:
+            _abandon(cursor)
 
     def _limit_time(self, session: pymysql.connections.Connection[SSCursor], cursor: SSCursor) -> None:
         """MariaDB counts seconds, MySQL milliseconds, each under a name of its own."""
@@ -134,11 +143,19 @@ class _Work:
                 self._session._force_close()  # type: ignore[attr-defined]
 
 
-def _failure(error: Exception, connection: Connection) -> QuellError:
+def _abandon(cursor: SSCursor) -> None:
+    """Dropped, a cursor and its result would each read the rest of the answer, however large."""
+    result = cursor._result  # type: ignore[attr-defined]
+    if result is not None:
+        result.unbuffered_active = False
+    cursor.connection = None  # type: ignore[assignment]
+
+
+def _failure(error: Exception, connection: Connection, *, opening: bool = False) -> QuellError:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else None
     said = error.args[1] if len(error.args) > 1 else error
     text = words(said if isinstance(said, BaseException) else Exception(said), connection.password)
-    message, kind = f"{connection.name}: {text}", _BY_CODE.get(code or 0)
+    kind = _BY_CODE.get(code or 0)
     lowered = text.lower()
     if "refused" in lowered and code in (2003, None):
         kind = "refused"
@@ -148,4 +165,5 @@ def _failure(error: Exception, connection: Connection) -> QuellError:
         kind = "dns"
     elif kind is None:
         kind = "unreachable" if isinstance(error, OSError) or code in (2002, 2003) else "invalid"
+    message = f"{connection.name}: {not_opened(kind) if opening else text}"
     return Transient(message, kind) if kind in _TRANSIENT_CLASSES else Permanent(message, kind)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import psycopg
 
 from quell.errors import Permanent, QuellError, Transient
-from quell.plugins.checks._sql import Asked, Rows, bound, words
+from quell.plugins.checks._sql import Asked, Rows, bound, not_opened, words
 from quell.ports import Connection
 
 _CONNECT_S = 10
@@ -45,7 +45,7 @@ async def ask(connection: Connection, asked: Asked) -> Rows:
     try:
         session = await psycopg.AsyncConnection.connect(connection.url, **_login(connection, asked.timeout_s))
     except (psycopg.Error, OSError) as error:
-        raise _failure(error, connection) from None
+        raise _failure(error, connection, opening=True) from None
     try:
         await session.set_read_only(True)
         # A session's setting, not a start-up option: poolers refuse those.
@@ -81,7 +81,7 @@ def _login(connection: Connection, timeout_s: float) -> dict[str, Any]:
     return login
 
 
-def _failure(error: Exception, connection: Connection) -> QuellError:
+def _failure(error: Exception, connection: Connection, *, opening: bool = False) -> QuellError:
     text = words(error, connection.password)
     kind = _BY_STATE.get(getattr(error, "sqlstate", None) or "")
     if kind is None:
@@ -90,5 +90,5 @@ def _failure(error: Exception, connection: Connection) -> QuellError:
     if kind is None and (isinstance(error, psycopg.OperationalError | OSError)):
         kind = "unreachable"
     kind = kind or "invalid"
-    message = f"{connection.name}: {text}"
+    message = f"{connection.name}: {not_opened(kind) if opening else text}"
     return Transient(message, kind) if kind in _TRANSIENT_CLASSES else Permanent(message, kind)

@@ -25,6 +25,7 @@ _POWER = {
     "or": 1, "and": 2, "unless": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "+": 4, "-": 4,
     "*": 5, "/": 5, "%": 5, "atan2": 5, "^": 6,
 }  # fmt: skip
+_COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
       | (?P<hole>\$\{[^}]*\})
@@ -48,7 +49,8 @@ class Shape:
     ``kind``: number, text, vector. ``single``: at most one series for sure. ``summed``: an aggregate made it, so
     dividing it is meant; ``by_le``: it keeps nothing but the buckets' ``le``. ``back_s``: how far back it looks.
     ``selectors``: what it selects, without ranges. ``moved``: an offset or @ somewhere. ``bare``: nothing but one
-    selector. ``ratios``: divisions of raw series.
+    selector. ``ratios``: divisions of raw series. ``may_be_empty``: somewhere a comparison or a set operation leaves
+    series out by what they are.
     """
 
     kind: str = "vector"
@@ -60,6 +62,7 @@ class Shape:
     moved: bool = False
     bare: bool = False
     ratios: tuple[str, ...] = ()
+    may_be_empty: bool = False
 
 
 class _Unreadable(Exception):
@@ -135,10 +138,12 @@ class _Reader:
         left = self.modified(self.operand())
         while (operator := self.word().lower()) in _POWER and _POWER[operator] > power:
             self.at += 1
-            self.took("bool")
+            always = self.took("bool")
             matched = self.matching()
             right = self.expression(_POWER[operator] - (operator == "^"))
+            leaves_out = (operator in _COMPARE and not always) or operator in ("and", "unless")
             left = _joined(operator, left, right, matched=matched)
+            left = replace(left, may_be_empty=left.may_be_empty or leaves_out)
         self.depth -= 1
         return left
 
@@ -170,7 +175,7 @@ class _Reader:
             return Shape("text", single=True)
         if kind == "hole":
             self.take()
-            return Shape()
+            return Shape(may_be_empty=True)
         if self.took("("):
             inner = self.expression(0)
             self.take(")")
@@ -212,7 +217,10 @@ class _Reader:
         alone = name in _ALONE or (name in _TIMES and not shape.selectors)
         alone = alone or (name == "histogram_quantile" and shape.by_le)
         kind = "number" if name in ("scalar", "time", "pi") else "vector"
-        return replace(shape, kind=kind, single=alone or shape.single, summed=alone or shape.summed, bare=False)
+        empty = shape.may_be_empty or name in ("absent", "absent_over_time")
+        return replace(
+            shape, kind=kind, single=alone or shape.single, summed=alone or shape.summed, bare=False, may_be_empty=empty
+        )
 
     def arguments(self) -> Shape:
         """What the arguments say together: the last vector is the one that counts for its series."""
@@ -259,6 +267,7 @@ def _merged(left: Shape, right: Shape) -> Shape:
         selectors=tuple(dict.fromkeys((*left.selectors, *right.selectors))),
         moved=left.moved or right.moved,
         ratios=left.ratios + right.ratios,
+        may_be_empty=left.may_be_empty or right.may_be_empty,
     )
 
 

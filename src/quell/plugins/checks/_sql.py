@@ -150,6 +150,19 @@ def _text(value: bytes) -> str:
     return "\\x" + value[: _LONGEST_CELL // 2].hex()
 
 
+_NOT_OPENED = {
+    "exhausted": "too many clients: the server has no connection left", "denied": "the login is refused",
+    "missing": "the database does not exist", "busy": "the server is starting up or shutting down",
+    "dns": "the name of its host cannot be resolved", "timeout": "no answer in time", "tls": "TLS cannot be agreed on",
+    "refused": "connection refused", "invalid": "its address cannot be read",
+}  # fmt: skip
+
+
+def not_opened(kind: str) -> str:
+    """Why there is no connection, in fixed words: a library's may repeat parts of an address, a password among them."""
+    return _NOT_OPENED.get(kind, "cannot connect")
+
+
 def words(error: BaseException, secret: str) -> str:
     """An error's own words on one bounded line, without the password."""
     text = " ".join(str(error).split())

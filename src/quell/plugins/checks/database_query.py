@@ -29,7 +29,7 @@ from quell.errors import Permanent, Transient
 from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Bytes
 from quell.plugins.checks._sql import Asked, Rows
-from quell.ports import Connection, FactSpec, Missing, Observation, Probe, Reading
+from quell.ports import Connection, Connects, FactSpec, Missing, Observation, Probe, Reading
 
 _ASK = {
     "postgresql": _postgres.ask, "postgres": _postgres.ask, "mysql": _mysql.ask, "mariadb": _mysql.ask,
@@ -56,14 +56,16 @@ class Params(ports.Params):
 
     query: str = Field(min_length=1, max_length=50_000)
     """One statement that reads. Values are named ``:name`` and bound."""
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_ASK), unless=("vantages",))] = None
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     """The values of ``:name`` in the query."""
     max_rows: int = Field(default=100, ge=1, le=10_000)
-    """Rows read at most; ``truncated`` says that there were more."""
+    """Rows read at most. When there were more, ``row_count`` is known as "at least" only, and ``rows`` not at all."""
     max_bytes: Annotated[Bytes, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
     """Bytes read at most."""
-    vantages: tuple[str, ...] = Field(default=(), alias="from", max_length=20)
+    vantages: Annotated[tuple[str, ...], Connects(tuple(_ASK), default=False, option=("database", "vantages"))] = Field(
+        default=(), alias="from", max_length=20
+    )
     """Ask from each of these places: connections, or names in the connection's option ``vantages``."""
 
 
@@ -136,11 +138,14 @@ def _facts(look: _Look) -> tuple[dict[str, Any], dict[str, Missing]]:
         found = {"connected": look.reached, "error": str(look.error), "error_class": look.error.error_class}
         return found, missing
     records, columns = look.rows.records, look.rows.columns
-    found = {
-        "row_count": len(records), "rows": records, "truncated": look.rows.truncated,
-        "duration": look.duration_s, "connected": True,
-    }  # fmt: skip
+    found = {"truncated": look.rows.truncated, "duration": look.duration_s, "connected": True}
     missing |= dict.fromkeys(("error", "error_class"), Missing("there is no error"))
+    if look.rows.truncated:
+        # The row that was one too many is there too.
+        cut = f"the answer was cut off after {len(records)} rows; count in the query, or raise max_rows and max_bytes"
+        missing |= {"row_count": Missing(cut, at_least=len(records) + 1), "rows": Missing(cut)}
+    else:
+        found |= {"row_count": len(records), "rows": records}
     if columns:
         found["columns"] = list(columns)
     else:
@@ -148,7 +153,9 @@ def _facts(look: _Look) -> tuple[dict[str, Any], dict[str, Missing]]:
     if records:
         found["first"] = records[0]
     else:
-        missing["first"] = Missing("the query gives no rows")
+        missing["first"] = Missing(
+            "the first row is larger than max_bytes" if look.rows.truncated else "the query gives no rows"
+        )
     if len(records) != 1 or len(columns) != 1 or look.rows.truncated:
         what = f"{len(records)} rows of {len(columns)} columns"
         missing["value"] = Missing(f"{what}: value needs one of each", "ambiguous" if records else None)

@@ -10,7 +10,8 @@
       interpret: {healthy: age > 60m, warning: age <= 60m, critical: age <= 10m}
 
 ``age`` and ``started_at`` are of the moment the current release went live. ``previous`` is the release before it, in
-the order of deployment: after a rollback that is not the one that was rolled back. The flags ``deploy_within_30m`` and
+the order of deployment; after a rollback there is none (``exists`` is false), because how far to go back a second time
+is for a person to say. The flags ``deploy_within_30m`` and
 their like are whether ``age`` is at most that. Where nobody knows, facts are missing with the reason.
 Never does: deploy, roll back, write a row.
 """
@@ -29,12 +30,12 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from quell import ports
 from quell.errors import Permanent
-from quell.fleet import Fleet, Release
+from quell.fleet import Fleet, Release, previous_of
 from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Seconds, moment, seconds
 from quell.plugins.checks._sql import Asked
 from quell.plugins.drivers import _folders
-from quell.ports import FactSpec, Missing, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Probe, Reading
 
 WITHIN = ("5m", "10m", "15m", "30m", "60m", "1h", "2h", "24h")
 _RELEASE: Mapping[str, FactSpec] = {
@@ -72,7 +73,7 @@ class Params(ports.Params):
     service: str | None = None
     region: str | None = None
     """Of the service, when its regions have drivers of their own; by default the region that was deployed to last."""
-    database: str | None = None
+    database: Annotated[str | None, Connects(tuple(_ASK), default=False)] = None
     table: str = "deployments"
     columns: Mapping[str, str] = Field(default_factory=dict)
     where: str | None = Field(default=None, max_length=200)
@@ -222,7 +223,7 @@ def _facts(known: _Known, window: float, now: datetime) -> tuple[dict[str, Any],
         names = ("version", "by", "previous", "migrations_reversible", *_OF_AGE)
         return facts, missing | dict.fromkeys(names, reason)
     current = known.releases[place]
-    facts |= {"version": current.version, "by": current.by, "previous": _previous(known.releases, place)}
+    facts |= {"version": current.version, "by": current.by, "previous": _previous(known.releases)}
     if current.migrations_reversible is None:
         missing["migrations_reversible"] = Missing(f"release {current.version} does not say")
     else:
@@ -236,8 +237,11 @@ def _facts(known: _Known, window: float, now: datetime) -> tuple[dict[str, Any],
     return facts, missing
 
 
-def _previous(releases: Sequence[Release], place: int) -> dict[str, Any]:
-    return {"exists": True, **_record(releases[place - 1])} if place else {"exists": False}
+def _previous(releases: Sequence[Release]) -> dict[str, Any]:
+    try:
+        return {"exists": True, **_record(previous_of(releases))}
+    except Permanent as error:
+        return {"exists": False, "note": str(error)}
 
 
 def _record(release: Release) -> dict[str, Any]:

@@ -10,8 +10,9 @@
         by: error.code                     # a field of JSON lines, or a label in Loki
       interpret: {healthy: count < 5, warning: count >= 5, critical: rate_per_minute >= 20}
 
-Lines are JSON or plain; a line without a moment belongs to the entry before it. With ``truncated`` the count is "at
-least". Patterns are regular expressions without back-references and looking around, as in RE2.
+Lines are JSON or plain; a line without a moment belongs to the entry before it. When not all could be read
+(``truncated``), counts are known as "at least" only: they can be too many, and never few enough. Patterns are regular
+expressions without back-references and looking around, as in RE2.
 Never does: read a file from its beginning, read compressed files, count lines whose time it cannot tell.
 """
 
@@ -19,8 +20,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -32,7 +33,7 @@ from quell import ports
 from quell.errors import Permanent, Transient
 from quell.plugins.checks import _logscan, _loki, _patterns, _process
 from quell.plugins.checks._durations import Bytes, Seconds, seconds_or_none
-from quell.ports import FactSpec, Missing, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Probe, Reading
 
 FACTS: Mapping[str, FactSpec] = {
     "count": "number", "rate_per_minute": "number", "samples": "list<string>", "first_at": "time", "last_at": "time",
@@ -53,7 +54,7 @@ class Params(ports.Params):
     """``query`` is a LogQL log query for Loki; ``max_bytes`` and ``max_lines`` bound what is read, newest first."""
 
     files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), max_length=50)
-    """Paths or globs on this machine."""
+    """Paths or globs on this machine. One that names no file that can be read makes every count an "at least"."""
     query: str | None = Field(default=None, max_length=5000)
     pattern: str | None = None
     """A regular expression that a line must match somewhere."""
@@ -69,7 +70,7 @@ class Params(ports.Params):
     """A field of JSON lines, or a label in Loki, to count by; see ``top`` and ``distinct``."""
     max_lines: int = Field(default=200_000, ge=1, le=5_000_000)
     max_bytes: Annotated[Bytes, Field(ge=1024, le=1024**3)] = 64 * 1024 * 1024
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("loki",), unless=("files",))] = None
     """The Loki to ask; may be left out when there is only one."""
 
     @field_validator("pattern")
@@ -142,9 +143,9 @@ def _of_files(params: Params, result: Mapping[str, Any]) -> Reading:
         if any("ermission" in words for words in unreadable):
             raise Permanent(f"not allowed to read {unreadable[0]}", "denied")
         raise Permanent(f"no file to search: {'; '.join(unreadable[:3]) or ', '.join(params.files)}", "missing")
+    partial = result["truncated"] or bool(unreadable)
     evidence = {"files": result["paths"], "unreadable": unreadable, "untimed": result["untimed"],
                 "pattern": params.pattern, "lookback_s": params.lookback}  # fmt: skip
-    partial = result["truncated"] or bool(unreadable)
     found = {name: result[name] for name in ("count", "samples", "files", "lines", "distinct", "top")}
     found["truncated"] = partial
     missing: dict[str, Missing] = {}
@@ -152,7 +153,21 @@ def _of_files(params: Params, result: Mapping[str, Any]) -> Reading:
         reason = Missing("the lines that match carry no moment that can be read; with lookback: null all of them count")
         found = {name: found[name] for name in ("files", "lines", "truncated")}
         missing |= dict.fromkeys(("count", "samples", "distinct", "top"), reason)
-    return _reading(params, found, missing, result["first_at"], result["last_at"], evidence)
+    reading = _reading(params, found, missing, result["first_at"], result["last_at"], evidence)
+    return _in_part(reading, unreadable) if partial else reading
+
+
+def _in_part(reading: Reading, unreadable: Sequence[str]) -> Reading:
+    """What is still known when not every line was seen: no count is more than the least that there can be."""
+    why = f"not all was read: {unreadable[0]}" if unreadable else "not all was read: max_bytes or max_lines is spent"
+    facts, missing = dict(reading.facts), dict(reading.missing)
+    for name in ("count", "rate_per_minute", "distinct", "last_at"):
+        if name in facts:
+            missing[name] = Missing(why, at_least=facts.pop(name))
+    for name in ("first_at", "top"):
+        if facts.pop(name, None) is not None:
+            missing[name] = Missing(why)
+    return replace(reading, facts=facts, missing=missing)
 
 
 def _of_loki(params: Params, connection: str, result: _loki.Found) -> Reading:

@@ -101,7 +101,7 @@ class _Look:
             missing |= dict.fromkeys(_OF_ONE, Missing(f"{len(living)} processes: there is one for each target"))
         shown = self._params.model_dump(mode="json", exclude_none=True, exclude={"sample"})
         summary = f"{len(alive)} running" + (f", {facts['zombie_count']} zombies" if facts["zombie_count"] else "")
-        return Reading(facts, tuple(observations[:_MAX_TARGETS]), missing, summary, self._now(), {"match": shown})
+        return Reading(facts, _bounded(observations), missing, summary, self._now(), {"match": shown})
 
     def _matching(self, pace: Pace) -> list[_proc.Process]:
         params, candidates = self._params, _proc.pids()
@@ -193,6 +193,16 @@ class _Look:
                 missing[name] = reason
             missing |= dict.fromkeys(_OF_SOME, reason)
             facts["zombie_count"] = 0
+
+
+def _bounded(observations: list[Observation]) -> tuple[Observation, ...]:
+    """The targets as far as they are shown; of the rest nothing is known, so that they do not pass for healthy."""
+    rest = observations[_MAX_TARGETS:]
+    if not rest:
+        return tuple(observations)
+    names = sorted({name for one in rest for name in (*one.facts, *one.missing)})
+    why = Missing(f"more than {_MAX_TARGETS} processes match; say which more narrowly", "too_large")
+    return (*observations[:_MAX_TARGETS], Observation(f"{len(rest)} more", {}, missing=dict.fromkeys(names, why)))
 
 
 def _union(many: Iterable[list[int]]) -> list[int]:

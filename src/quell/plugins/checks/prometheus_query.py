@@ -32,7 +32,7 @@ from quell.plugins.checks import _prometheus_api as api
 from quell.plugins.checks import _promql
 from quell.plugins.checks._durations import Moment, Seconds, seconds_or_none
 from quell.plugins.checks._series import Sample, group, measure
-from quell.ports import FactSpec, Missing, Observation, Probe, Reading
+from quell.ports import Connects, FactSpec, Missing, Observation, Probe, Reading
 
 Reducer = Literal["last", "min", "max", "avg", "sum", "count", "p95", "delta", "rate"]
 ACROSS = ("max", "min", "sum", "avg", "count")
@@ -73,7 +73,7 @@ class Params(ports.Params):
     """An older sample is no data."""
     ready_value: float = 1.0
     """The value of a series that counts as ready in ``ready_count``."""
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("prometheus",))] = None
     """The Prometheus to ask; may be left out when there is only one."""
     at: Moment | None = None
     max_series: int = Field(default=10_000, ge=1, le=50_000)
@@ -134,13 +134,28 @@ def hint(config: Mapping[str, Any]) -> str | None:
     if shape is None:
         return None
     if shape.ratios:
-        return (
-            f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
-            "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
-        )
+        return _raw_ratio(shape)
     if shape.single or config.get("per") or config.get("reduce") or _promql.level_of(str(query)):
         return None
     return "the query may give several series where one value is asked; aggregate it, or say reduce or per"
+
+
+def gate(config: Mapping[str, Any]) -> str | None:
+    """Why a series may not mean yes: the query gives one whatever its value, or divides raw series."""
+    query = config.get("query")
+    shape = _promql.read(query) if isinstance(query, str) else None
+    if shape is None:
+        return None
+    if not shape.may_be_empty:
+        return "the query compares nothing, so it gives a series whatever the value; say how much is enough (… > 5)"
+    return _raw_ratio(shape) if shape.ratios else None
+
+
+def _raw_ratio(shape: _promql.Shape) -> str:
+    return (
+        f"a ratio without aggregation ({shape.ratios[0]}): series that do not match fall out, and each match gives "
+        "its own ratio; sum both sides first, or say on(…) / ignoring(…)"
+    )
 
 
 async def run(params: Params, probe: Probe) -> Reading:

@@ -18,16 +18,15 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import redis.asyncio
 from pydantic import Field
 from redis import exceptions
 
-from quell import ports
+from quell import addresses, ports
 from quell.errors import Permanent, QuellError, Transient
-from quell.ports import Connection, FactSpec, Missing, Probe, Reading
+from quell.ports import Connection, Connects, FactSpec, Missing, Probe, Reading
 
 FACTS: Mapping[str, FactSpec] = {
     "latency": "duration:ms", "used_memory": "bytes", "maxmemory": "bytes", "memory_percent": "percent:bare",
@@ -45,7 +44,7 @@ _LENGTH = {"list": "LLEN", "stream": "XLEN", "zset": "ZCARD", "set": "SCARD", "h
 class Params(ports.Params):
     """``key`` is counted by its type."""
 
-    connection: str | None = None
+    connection: Annotated[str | None, Connects(("redis",))] = None
     """The server to ask; may be left out when there is only one."""
     key: str | None = Field(default=None, min_length=1, max_length=1024)
 
@@ -55,8 +54,8 @@ async def run(params: Params, probe: Probe) -> Reading:
     connection = probe.connection(params.connection, "redis")
     try:
         client = _client(connection, probe.timeout_s)
-    except ValueError as error:
-        raise Permanent(f"{connection.name}: {error}", "invalid") from None
+    except (ValueError, LookupError):
+        raise Permanent(f"{connection.name}: its address cannot be read", "invalid") from None
     try:
         facts, missing = await _ask(client, params.key)
     except (exceptions.RedisError, OSError) as error:
@@ -179,10 +178,12 @@ async def _length(client: redis.asyncio.Redis, key: str, facts: dict[str, Any], 
         missing |= dict.fromkeys(("queue_length", "key_exists"), Missing(f"{key}: {error}", "denied"))
 
 
+_NOT_REACHED = {"dns": "its name cannot be resolved", "refused": "connection refused"}
+
+
 def _failure(error: Exception, connection: Connection) -> QuellError:
     """In the house's words; the login is never in them."""
-    place = urlsplit(connection.url)
-    where = f"{connection.name} at {place.hostname or place.path}"
+    where = f"{connection.name} at {addresses.shown(connection.url)}"
     text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return Permanent(f"{where}: the login is refused or may not ask this", "denied")
@@ -193,7 +194,8 @@ def _failure(error: Exception, connection: Connection) -> QuellError:
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         return Transient(f"{where}: no answer in time", "timeout")
     if isinstance(error, exceptions.ConnectionError | OSError):
-        return Transient(f"{where}: {text}", _kind(error))
+        kind = _kind(error)
+        return Transient(f"{where}: {_NOT_REACHED.get(kind, 'the connection broke')}", kind)
     if isinstance(error, exceptions.InvalidResponse):
         return Permanent(f"{where}: this is not Redis", "invalid")
     if isinstance(error, exceptions.ResponseError) and text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):

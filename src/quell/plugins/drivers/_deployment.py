@@ -90,6 +90,7 @@ def releases(deployment: Object, sets: Sequence[Object], container: str) -> tupl
                 at=moment(meta.get("creationTimestamp")),
                 current=number == now and number > 0,
                 note=f"revision {number}{': ' + notes[CHANGE_CAUSE] if notes.get(CHANGE_CAUSE) else ''}",
+                came_back=back,
                 live_since=moment(condition(deployment, "Progressing").get("lastUpdateTime")) if back else None,
             )
         )

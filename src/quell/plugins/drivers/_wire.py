@@ -54,8 +54,9 @@ async def exchange(
         raise Transient(f"{what}: no answer in time ({type(error).__name__})", "timeout") from error
     except httpx.TransportError as error:
         raise _failure(what, error) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Permanent(f"{what}: {error}", "invalid") from error
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):
+        # Without the library's words and without itself as the cause: both repeat parts of the address.
+        raise Permanent(f"{what}: its address is not a usable URL", "invalid") from None
 
 
 def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
@@ -71,9 +72,10 @@ def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
         if isinstance(cause, PermissionError):
             return Permanent(f"{what}: no permission to connect", "denied")
     if isinstance(error, httpx.UnsupportedProtocol):
-        return Permanent(f"{what}: {error}", "invalid")
+        return Permanent(f"{what}: its address is not a usable URL", "invalid")
     sent = not isinstance(error, httpx.ConnectError)
-    return Transient(f"{what}: {error or type(error).__name__}", "lost" if sent else "unreachable")
+    text = f"the connection broke ({type(error).__name__})" if sent else "cannot connect"
+    return Transient(f"{what}: {text}", "lost" if sent else "unreachable")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -31,6 +31,7 @@ import httpx
 import orjson
 from pydantic import Field, model_validator
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.fleet import Release
 from quell.plugins.drivers import _deployment as words
@@ -180,7 +181,10 @@ class Kubernetes(Incapable):
             yield _Api(self._probe.http, access, namespace)
             return
         # The shared client knows neither this cluster's authority nor our certificate.
-        async with httpx.AsyncClient(verify=access.tls, trust_env=False, timeout=self._probe.timeout_s) as client:
+        async with httpx.AsyncClient(
+            verify=access.tls, trust_env=False, timeout=self._probe.timeout_s,
+            event_hooks=self._probe.http.event_hooks,
+        ) as client:  # fmt: skip
             yield _Api(client, access, namespace)
 
     def _find(self) -> Access:
@@ -246,8 +250,8 @@ class _Api:
         if self._access.server_name:
             options["extensions"] = {"sni_hostname": self._access.server_name}
         answer = await exchange(
-            self._client, method, self._access.url + path, what=f"kubernetes at {self._access.url}", limit=_MAX_LIST,
-            headers=headers, **options,
+            self._client, method, self._access.url + path, limit=_MAX_LIST, headers=headers,
+            what=f"kubernetes at {addresses.shown(self._access.url)}", **options,
         )  # fmt: skip
         if not answer.ok:
             raise _refused(f"{method} {path}", answer)

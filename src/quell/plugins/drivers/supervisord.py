@@ -32,6 +32,7 @@ from xml.parsers import expat
 import httpx
 from pydantic import Field, model_validator
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.plugins.drivers._fields import Seconds
 from quell.plugins.drivers._refusal import Incapable
@@ -203,7 +204,12 @@ class Supervisord(Incapable):
     async def _health(self, url: str) -> tuple[bool, str, str]:
         try:
             answer = await exchange(
-                self._probe.http, "GET", url, what=url, limit=_MAX_HEALTH, timeout=self._config.health_within
+                self._probe.http,
+                "GET",
+                url,
+                what=addresses.shown(url),
+                limit=_MAX_HEALTH,
+                timeout=self._config.health_within,
             )
         except (Transient, Permanent) as error:
             return False, "", str(error)
@@ -211,15 +217,17 @@ class Supervisord(Incapable):
         with suppress(ValueError):
             said = json.loads(answer.body)
             version = str(said.get("version", ""))[:100] if isinstance(said, dict) else ""
-        return answer.ok, version, f"{url} answers {answer.status}"
+        return answer.ok, version, f"{addresses.shown(url)} answers {answer.status}"
 
     async def _call(self, method: str, *values: Any, fine: int | None = None) -> Any:
         """One XML-RPC call; the fault ``fine`` counts as done and gives None."""
         answer = await self._post(xmlrpc.client.dumps(values, method).encode())
         if answer.status == httpx.codes.UNAUTHORIZED:
-            raise Permanent(f"supervisord at {self._config.url}: username or password refused", "denied")
+            raise Permanent(
+                f"supervisord at {addresses.shown(self._config.url)}: username or password refused", "denied"
+            )
         if not answer.ok:
-            raise Transient(f"supervisord at {self._config.url}: HTTP {answer.status}", "lost")
+            raise Transient(f"supervisord at {addresses.shown(self._config.url)}: HTTP {answer.status}", "lost")
         try:
             return _parse(answer.body)
         except xmlrpc.client.Fault as fault:
@@ -233,7 +241,7 @@ class Supervisord(Incapable):
         if config.username:
             auth = httpx.BasicAuth(config.username, self._probe.secret(config.password) if config.password else "")
         headers = {"content-type": "text/xml"}
-        what = f"supervisord at {config.url}"
+        what = f"supervisord at {addresses.shown(config.url)}"
         if not config.url.startswith("unix://"):
             url = config.url.rstrip("/").removesuffix("/RPC2") + "/RPC2"
             return await exchange(self._probe.http, "POST", url, what=what, content=body, headers=headers, auth=auth)

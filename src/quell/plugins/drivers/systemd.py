@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 
 from pydantic import Field, field_validator
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.plugins.drivers._fields import Seconds
 from quell.plugins.drivers._refusal import Incapable
@@ -168,7 +169,12 @@ class Systemd(Incapable):
         url = self._config.health.replace("{replica}", name).replace("{number}", number[0] if number else "")
         try:
             answer = await exchange(
-                self._probe.http, "GET", url, what=url, limit=_MAX_HEALTH, timeout=self._config.health_within
+                self._probe.http,
+                "GET",
+                url,
+                what=addresses.shown(url),
+                limit=_MAX_HEALTH,
+                timeout=self._config.health_within,
             )
         except (Transient, Permanent) as error:
             return False, f"{note}, {error}"

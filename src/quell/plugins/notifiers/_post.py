@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
+Address = tuple[str, Connection | None]
 _MOST_WORDS = 300
 _BUSY, _TOO_LARGE, _TIMEOUT = 429, 413, 408
 
@@ -79,12 +81,29 @@ def said(answer: httpx.Response, url: str, *secrets: str) -> str:
     return text if len(text) <= _MOST_WORDS else text[: _MOST_WORDS - 1] + "…"
 
 
-def address(probe: Probe, reference: str | None, connection: str | None, *types: str) -> tuple[str, Connection | None]:
+def connection_of(probe: Probe, named: str | None, target: str, *types: str) -> Connection:
+    """The one that the parameter names; else the one that is called like the target; else the only one of its type.
+
+    ``target``: without its prefix. Raises ``Permanent`` (missing, invalid).
+    """
+    if named or not target:
+        return probe.connection(named, *types)
+    try:
+        return probe.connection(target, *types)
+    except Permanent:
+        pass
+    try:
+        return probe.connection(None, *types)
+    except Permanent as error:
+        raise Permanent(f"no connection {target!r} of type {' or '.join(types)}: {error}", error.error_class) from None
+
+
+def address(probe: Probe, reference: str | None, connection: str | None, target: str, *types: str) -> Address:
     """The URL to post to: behind a secret reference, else the connection's own. Raises ``Permanent`` (missing)."""
     if reference:
         return probe.secret(reference), None
-    found = probe.connection(connection, *types)
+    found = connection_of(probe, connection, target, *types)
     url = found.url or found.password
-    if not urlsplit(url).scheme:
+    if addresses.flaw(url) or not urlsplit(url).scheme:
         raise Permanent(f"connection {found.name!r} has no URL", "invalid")
     return url, found

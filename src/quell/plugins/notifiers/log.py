@@ -39,6 +39,7 @@ async def send(message: Message, params: Params, probe: Probe) -> str:
         service=message.service,
         status=message.status,
         url=message.url,
+        asked={title: "\n".join(lines)[:_TEXT] for title, lines in message.asked.rows} if message.asked else {},
         findings=[f"{finding.get('check')}: {finding.get('status')}" for finding in message.findings[:_LINES]],
         sections={title: list(lines[:_LINES]) for title, lines in message.sections},
     )

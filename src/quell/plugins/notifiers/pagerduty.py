@@ -23,8 +23,9 @@ from quell.ports import Message, Probe
 from quell.ports import Params as PortParams
 
 PREFIXES = ("pagerduty:",)
+CONNECTIONS = ("pagerduty",)
 ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
-_SUMMARY, _DEDUP, _LINE, _LINES = 1024, 255, 500, 50
+_SUMMARY, _DEDUP, _LINE, _LINES, _TEXT = 1024, 255, 500, 50, 4000
 _SEVERITY = {"P1": "critical", "P2": "error", "P3": "warning", "P4": "info"}
 
 
@@ -33,7 +34,7 @@ class Params(PortParams):
 
     target: str = ""
     connection: str | None = None
-    """The connection with the routing key; by default the name behind the prefix."""
+    """The connection with the routing key; by default the one named behind the prefix, else the only one."""
     routing_key: str | None = Field(default=None, validation_alias=AliasChoices("routing_key", "routingKey"))
     url: str = ENQUEUE
     """The address of the Events API."""
@@ -50,8 +51,7 @@ async def send(message: Message, params: Params, probe: Probe) -> str:
 def _where(params: Params, probe: Probe) -> tuple[str, str]:
     if params.routing_key:
         return params.url, probe.secret(params.routing_key)
-    named = params.target.removeprefix("pagerduty:") or None
-    found = probe.connection(params.connection or named, "pagerduty")
+    found = _post.connection_of(probe, params.connection, params.target.removeprefix("pagerduty:"), *CONNECTIONS)
     if not found.password:
         raise Permanent(f"connection {found.name!r} has no routing key as its password", "invalid")
     return found.url or params.url, found.password
@@ -90,7 +90,13 @@ def _action(message: Message) -> str:
 
 
 def _details(message: Message) -> dict[str, Any]:
-    details: dict[str, Any] = {"incident": message.incident, "status": message.status, "text": _cut(message.text, 4000)}
+    details: dict[str, Any] = {
+        "incident": message.incident,
+        "status": message.status,
+        "text": _cut(message.text, _TEXT),
+    }
+    for title, lines in message.asked.rows if message.asked else ():
+        details[title] = _cut("\n".join(lines), _TEXT)
     if message.findings:
         details["diagnostics"] = [_finding(finding) for finding in message.findings[:_LINES]]
     for title, lines in message.sections:

@@ -6,9 +6,10 @@ escalation: {primary: '#incidents-payment', secondary: 'slack:sre'}   # in a run
 connections: {sre: {type: slack, url: env:SLACK_WEBHOOK_URL}}
 ```
 
-A target ``#name`` is a channel (an app's webhook is bound to one channel and ignores it); ``slack:name`` is a
-connection. Lengths are cut to Slack's limits (docs.slack.dev/reference/block-kit/blocks). Never does: let alert
-text mention people or channels, put the webhook's address into an error.
+A target ``#name`` is a channel (an app's webhook is bound to one channel and ignores it). It, and ``slack:name``, go
+through the connection of that name, else through the only one of type ``slack``. Lengths are cut to Slack's limits
+(docs.slack.dev/reference/block-kit/blocks). Never does: let alert text mention people or channels, put the webhook's
+address into an error.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from quell.ports import Message, Probe
 from quell.ports import Params as PortParams
 
 PREFIXES = ("#", "slack:")
+CONNECTIONS = ("slack",)
 _HEADER, _FIELD, _SECTION, _TEXT, _URL, _BLOCKS = 150, 2000, 3000, 4000, 3000, 50
 _MOST_LINES = 40
 _SEVERITY = {"P1": "🔴", "P2": "🟠", "P3": "🟡", "P4": "🔵"}
 _KIND = {"resolved": "✅", "approval": "✋", "update": "ℹ️"}
 _HEALTH = {"healthy": "✅", "warning": "⚠️", "critical": "🔴"}
 _UNKNOWN = "⚪"
+_ASKS = {"approval": "Approve this?", "step": "To do by hand", "happened": "Did this happen?"}
 _BUTTON = {"approval": "Decide", "resolved": "Open report"}
 
 
@@ -37,14 +40,14 @@ class Params(PortParams):
 
     target: str = Field(default="", validation_alias=AliasChoices("target", "channel"))
     connection: str | None = None
-    """The connection with the webhook's address; by default the name behind the prefix."""
+    """The connection with the webhook's address; by default the one named behind the prefix, else the only one."""
     url: str | None = None
 
 
 async def send(message: Message, params: Params, probe: Probe) -> str:
     """What Slack said (``ok``). Raises ``Transient`` or ``Permanent`` with Slack's own word, such as ``no_service``."""
-    named = params.target.removeprefix("slack:") if params.target.startswith("slack:") else None
-    url, _ = _post.address(probe, params.url, params.connection or named, "slack")
+    name = params.target.removeprefix("slack:").removeprefix("#")
+    url, _ = _post.address(probe, params.url, params.connection, name, *CONNECTIONS)
     document: dict[str, Any] = {"text": fallback(message), "blocks": blocks(message)}
     if params.target.startswith("#"):
         document["channel"] = params.target
@@ -59,12 +62,15 @@ def fallback(message: Message) -> str:
 
 
 def blocks(message: Message) -> list[dict[str, Any]]:
-    """Header, fields, text, findings, sections, button."""
+    """Header, fields, what is asked or the text, findings, sections, button."""
     found: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(f"{_emoji(message)} {' '.join(message.title.split())}", _HEADER)},
         {"type": "section", "fields": _fields(message)},
     ]
-    if message.text:
+    if message.asked:
+        found.append(_section(f"*{_ASKS.get(message.asked.asks, 'To answer')}*"))
+        found += [_row(title, lines) for title, lines in message.asked.rows]
+    elif message.text:
         found.append(_section(escape(message.text)))
     if message.findings:
         found.append(_section(_listed("Diagnostics", map(_finding, message.findings))))
@@ -100,6 +106,16 @@ def _finding(finding: Mapping[str, Any]) -> str:
     words = str(finding.get("message") or "")
     line = f"{_HEALTH.get(status, _UNKNOWN)} {escape(name)}: {escape(status.replace('_', ' ') or 'unknown')}"
     return f"{line} — {escape(words)}" if words else line
+
+
+def _row(title: str, lines: tuple[str, ...]) -> dict[str, Any]:
+    """One line of what is asked. A call stands as it would be typed, in a block that nothing in it can end."""
+    if title == "Call":
+        call = _cut(escape(lines[0].replace("```", "'''")), _SECTION - 20)
+        return _section(f"*Call:*\n```{call}```")
+    if len(lines) == 1:
+        return _section(f"*{title}:* {escape(lines[0])}")
+    return _section(_listed(title, (f"• {escape(line)}" for line in lines)))
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ connections: {ops: {type: webhook, url: 'https://ops.example.org/hooks/quell', p
 
 The signature is HMAC-SHA256 over ``<timestamp>.<body>``, in ``X-Quell-Signature: t=<unix seconds>,v1=<hex>``;
 a receiver refuses an old timestamp, so a recorded request is worth nothing later. ``Idempotency-Key`` is the same
-when the same message is sent again. Never does: follow a redirect, show the address, the secret or its headers.
+when the same message is sent again. What is to be answered stands under ``asked``, a field each (null otherwise).
+Never does: follow a redirect, show the address, the secret or its headers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from quell.ports import Message, Probe
 from quell.ports import Params as PortParams
 
 PREFIXES = ("webhook:",)
+CONNECTIONS = ("webhook", "http")
 SIGNATURE = "X-Quell-Signature"
 SCHEMA_VERSION = 1
 
@@ -35,15 +37,15 @@ class Params(PortParams):
     target: str = ""
     """As the runbook wrote it."""
     connection: str | None = None
-    """The connection with the address; by default the name behind the prefix."""
+    """The connection with the address; by default the one named behind the prefix, else the only one."""
     url: str | None = None
     secret: str | None = Field(default=None, validation_alias=AliasChoices("secret", "signing_secret", "signingSecret"))
 
 
 async def send(message: Message, params: Params, probe: Probe) -> str:
     """The status and the first words of the answer. Raises ``Transient`` or ``Permanent``."""
-    named = params.target.removeprefix("webhook:") or None
-    url, connection = _post.address(probe, params.url, params.connection or named, "webhook", "http")
+    name = params.target.removeprefix("webhook:")
+    url, connection = _post.address(probe, params.url, params.connection, name, *CONNECTIONS)
     secret = probe.secret(params.secret) if params.secret else (connection.password if connection else "")
     body = orjson.dumps({"schema_version": SCHEMA_VERSION, **asdict(message)}, default=str)
     headers = dict(connection.headers) if connection else {}

@@ -90,7 +90,8 @@ def _path(node: Path) -> Step:
             if type(value) is Absent and value.name is None:
                 inner = dotted(root, steps[: position + 1])
                 reason = value.reason or f"{inner} is not known"
-                return Absent(reason, value.error_class, name)
+                last = position == len(steps) - 1
+                return Absent(reason, value.error_class, name, value.at_least if last else None)
         if type(value) is Flag:
             return value.held is True
         if type(value) is Absent and value.name is None:
@@ -116,7 +117,7 @@ def below(value: Any, key: Any) -> Any:
     """One step down from ``value``; an Absent without a name when there is nothing."""
     kind = type(value)
     if kind is Absent:
-        return value
+        return value if value.at_least is None else replace(value, at_least=None)
     if kind is Flag:
         if key in value.fields:
             return value.fields[key]
@@ -276,13 +277,13 @@ def _matches(node: Call) -> Step:
 
 def _binary(node: Binary) -> Step:
     op = node.op
+    left, right = _operand(node.left), _operand(node.right)
     if op in _ORDER:
         if isinstance(node.right, Literal) and kind_of(node.right.value) == "number":
-            return _against(step(node.left), op, node.right.value)
+            return _against(left, op, node.right.value)
         if isinstance(node.left, Literal) and kind_of(node.left.value) == "number":
-            return _against(step(node.right), _FLIPPED[op], node.left.value)
-        return _ordered(step(node.left), op, step(node.right))
-    left, right = step(node.left), step(node.right)
+            return _against(right, _FLIPPED[op], node.left.value)
+        return _ordered(left, op, right)
     if op == "==":
         return lambda env: values.equal(left(env), right(env))
     if op == "!=":
@@ -290,6 +291,19 @@ def _binary(node: Binary) -> Step:
     if op == "in":
         return lambda env: values.contains(left(env), right(env))
     return lambda env: values.arithmetic(op, left(env), right(env))
+
+
+def _operand(node: Expr) -> Step:
+    """One side of a comparison. What a fact is at least says nothing about what was computed from it."""
+    read = step(node)
+    if isinstance(node, Path | Literal):
+        return read
+
+    def computed(env: Env) -> Any:
+        value = read(env)
+        return replace(value, at_least=None) if type(value) is Absent else value
+
+    return computed
 
 
 def _unequal(left: Step, right: Step) -> Step:

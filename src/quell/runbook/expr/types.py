@@ -98,6 +98,8 @@ def parse_type(spec: TypeSpec, *, _depth: int = 0) -> Type:
     if _depth > _MAX_DEPTH:
         raise ValueError("a type is nested too deeply")
     if isinstance(spec, str):
+        if (known := _WORDS.get(spec)) is not None:
+            return known
         word = spec.replace(" ", "")
         if inner := _LIST.match(word):
             return list_of(parse_type(inner[1], _depth=_depth + 1))
@@ -133,11 +135,13 @@ class Absent:
     """A fact that is not there, and why. Callers put it into ``env``; conditions that need it become unknown.
 
     ``error_class`` is one of ``quell.errors.ERROR_CLASSES``; ``name`` is filled in by whoever reads the fact.
+    ``at_least``: the number that it is not below, when that much is known: enough for some comparisons.
     """
 
     reason: str
     error_class: str | None = None
     name: str | None = None
+    at_least: float | None = None
 
     def __bool__(self) -> bool:
         # Fail closed: code that forgets to ask treats unknown as false, never as true.

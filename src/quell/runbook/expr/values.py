@@ -19,6 +19,7 @@ MAX_STRING = 65_536
 _MAX_NESTING = 32
 
 Relation = Callable[[Any, Any], bool]
+_MORE = frozenset({">", ">="})
 
 
 def kind_of(value: Any) -> str:
@@ -46,9 +47,9 @@ def invalid(reason: str) -> Absent:
 def equal(left: Any, right: Any, nesting: int = 0) -> bool | Absent:
     """Deep equality. Different kinds do not compare, except that anything compares with null."""
     if isinstance(left, Absent):
-        return left
+        return False if _is_above(left, right) else left
     if isinstance(right, Absent):
-        return right
+        return False if _is_above(right, left) else right
     kind = kind_of(left)
     if kind != kind_of(right):
         if left is None or right is None:
@@ -83,15 +84,30 @@ def _equal_items(pairs: Any, nesting: int) -> bool | Absent:
 def ordered(left: Any, right: Any, relation: Relation, sign: str) -> bool | Absent:
     """``left < right`` and its kin, for two numbers or two strings."""
     if isinstance(left, Absent):
-        return left
+        return _proven(left, left.at_least, right, relation, sign in _MORE)
     if isinstance(right, Absent):
-        return right
+        return _proven(right, left, right.at_least, relation, sign not in _MORE)
     kind, other = kind_of(left), kind_of(right)
     if kind != other or kind not in {"number", "string"}:
         return invalid(f"{show(left)} {sign} {show(right)} compares a {kind} with a {other}")
     if _is_nan(left) or _is_nan(right):
         return invalid("not a number (NaN)")
     return relation(left, right)
+
+
+def _proven(unknown: Absent, left: Any, right: Any, relation: Relation, conclusive: bool) -> bool | Absent:
+    """What the least that the unknown side can be says already; more of it would only confirm ``conclusive``."""
+    if not (_is_usable(left) and _is_usable(right)):
+        return unknown
+    return conclusive if relation(left, right) is conclusive else unknown
+
+
+def _is_above(unknown: Absent, other: Any) -> bool:
+    return unknown.at_least is not None and _is_usable(other) and bool(unknown.at_least > other)
+
+
+def _is_usable(value: Any) -> bool:
+    return kind_of(value) == "number" and not _is_nan(value)
 
 
 def contains(item: Any, holder: Any) -> bool | Absent:
@@ -167,7 +183,7 @@ def _number(op: str, left: Any, right: Any) -> Any:
 def show(value: Any) -> str:
     """A value in at most some forty characters, for messages and explanations."""
     if isinstance(value, Absent):
-        return "unknown"
+        return "unknown" if value.at_least is None else f"at least {plain_number(value.at_least)}"
     if isinstance(value, bool | Flag):
         return "true" if value else "false"
     if value is None:

@@ -1,7 +1,7 @@
 // Keeps the page as the server has it: regions arrive as they change, forms answer without leaving the page.
 (() => {
 	const body = document.body, $ = (query, root = document) => [...root.querySelectorAll(query)];
-	let source, seq = body.dataset.seq, wait = 500, timer;
+	let source, seq = body.dataset.seq, by = body.dataset.by, wait = 500, timer;
 
 	const key = (e) => e.form && [e.form.getAttribute("action"), e.name, e.type === "submit" ? e.value + e.formAction : ""].join();
 
@@ -15,6 +15,7 @@
 		region.innerHTML = html;
 		for (const e of $("input[name=csrf]", region)) e.value = body.dataset.token;
 		for (const e of $("input:not([type=hidden])", region)) if (typed.has(key(e))) e.value = typed.get(key(e)).value;
+		for (const e of $("input[name=by]", region)) e.value ||= by;
 		for (const e of $("details", region)) e.open = open.has(e.dataset.key);
 		const again = spot && $("input,button,a,summary", region).find(
 			(e) => spot === (e.form ? key(e) : e.closest("details")?.dataset.key || e.getAttribute("href")));
@@ -61,6 +62,10 @@
 		} catch { told.textContent = "The server does not answer. Try again."; }
 		button.removeAttribute("aria-busy");
 	});
+	document.addEventListener("input", ({ target }) => {
+		if (target.name === "by") for (const e of $("input[name=by]")) e.value = by = target.value;
+	});
+	document.addEventListener("invalid", ({ target }) => { $("[role=alert]", target.form)[0].textContent = target.title; }, true);
 	document.addEventListener("visibilitychange", () => document.hidden ? close() : open());
 	addEventListener("pagehide", close);
 	addEventListener("pageshow", open);

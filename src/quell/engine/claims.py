@@ -1,0 +1,58 @@
+"""Which workflows run in this process, by the claim they run under: one execution of each at a time.
+
+The database says who has claimed a workflow; whether anything still runs under that claim only the process knows. A
+claim that nothing runs under is *given back*, and then nothing may begin under it any more, however late it comes.
+All of it happens in the event loop, between two awaits: looking and marking are one. Never does: ask the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+
+
+class GivenBack(Exception):
+    """The claim was given back before anything began under it: whoever has the next one carries the workflow out."""
+
+
+class Claims:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Event] = {}
+        self._missing: Mapping[str, str | None] = {}
+        self._given_back: set[tuple[str, str | None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def held(self, workflow_id: str, claim: str | None) -> AsyncIterator[None]:
+        """Around one execution. Waits while another one of the same workflow runs here. Raises ``GivenBack``.
+
+        The other one runs under a claim that is lost: it ends when it wants to keep something.
+        """
+        while (other := self._running.get(workflow_id)) is not None:
+            await other.wait()
+        if (workflow_id, claim) in self._given_back:
+            raise GivenBack(workflow_id)
+        mine = self._running[workflow_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._running[workflow_id]
+            mine.set()
+
+    def lost(self, claimed: Mapping[str, str | None], active: Collection[str]) -> dict[str, str | None]:
+        """What nothing runs under, of what is ``claimed`` for this process: from now on nothing will.
+
+        ``active`` are those whose execution is about to begin or to be kept. A claim is lost when it was idle at the
+        look before, too: what was claimed a moment ago is still on its way.
+        """
+        idle = {
+            workflow_id: claim
+            for workflow_id, claim in claimed.items()
+            if workflow_id not in active and workflow_id not in self._running
+        }
+        before, self._missing = self._missing, idle
+        lost = {one: claim for one, claim in idle.items() if one in before and before[one] == claim}
+        self._given_back.update(lost.items())
+        return lost

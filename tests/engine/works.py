@@ -1,0 +1,201 @@
+"""A ``Durable`` with workflows that leave lines in a file, in the test's process or in one of its own that is killed.
+
+A ``Durable`` is one per process: leave one ``engine`` before the next is entered. Never waits without a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from quell.engine.durable import Durable
+from quell.store.database import Database
+
+WITHIN_S = 20.0
+EVERY_S = 0.02
+POLL_S = 0.1
+HARD = {"huge": 2**70, "small": -(2**70), "beyond": 10**400, "text": "\ud800 half", "list": ["\udfff", 2**64], "ä": 1.5}
+"""What plain JSON cannot say."""
+
+
+class Works:
+    """The workflows. What a step did is a line of the file ``done``; the file ``go`` opens the gate."""
+
+    def __init__(self, durable: Durable, folder: Path) -> None:
+        self.durable, self.folder = durable, folder
+        self.inside = self.most = 0
+        """Steps at the gate in this process, now and at most."""
+        self.endings: list[str] = []
+        """How executions ended in this process."""
+        for name in ("gated", "asks", "naps", "hard", "parent", "lost"):
+            durable.workflow(name, self._watched(getattr(self, name)))
+
+    def _watched(self, body: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def run(request: Any) -> Any:
+            try:
+                answer = await body(request)
+            except BaseException as error:
+                self.endings.append(type(error).__name__)
+                raise
+            self.endings.append("")
+            return answer
+
+        return run
+
+    async def _do(self, what: str) -> int:
+        with (self.folder / "done").open("a") as file:
+            file.write(f"{what}\n")
+        return os.getpid()
+
+    async def _gate(self) -> None:
+        await self._do("gate")
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            while not (self.folder / "go").exists():
+                await asyncio.sleep(EVERY_S)
+        finally:
+            self.inside -= 1
+
+    async def gated(self, request: Any) -> Any:
+        """A step, one that waits at the gate, and one that says which process the first one ran in."""
+        first = await self.durable.step("first", self._do, "first")
+        await self.durable.step("gate", self._gate)
+        await self.durable.step("last", self._do, f"last after {first}")
+        return first
+
+    async def asks(self, request: float) -> Any:
+        """Takes messages until none came for ``request`` seconds."""
+        await self.durable.step("asked", self._do, "asked")
+        while (message := await self.durable.receive("answer", request)) is not None:
+            await self.durable.step("got", self._do, f"got {message}")
+        await self.durable.step("ended", self._do, "ended")
+
+    async def naps(self, request: float) -> Any:
+        await self.durable.step("asleep", self._do, "asleep")
+        await self.durable.sleep(request)
+        await self.durable.step("awake", self._do, "awake")
+
+    async def hard(self, request: Any) -> Any:
+        """A step whose answer is hard to keep, told after the gate."""
+        answer = await self.durable.step("answer", self._hard)
+        await self.durable.step("gate", self._gate)
+        await self.durable.step("told", self._do, orjson.dumps(answer).decode())
+        return answer
+
+    async def _hard(self) -> Any:
+        return HARD
+
+    async def lost(self, request: Any) -> Any:
+        """Ends without an outcome until ``go`` is there, whatever the cause."""
+        first = await self.durable.step("first", self._do, "first")
+        if not (self.folder / "go").exists():
+            raise asyncio.CancelledError
+        await self.durable.step("last", self._do, "last")
+        return first
+
+    async def parent(self, request: str) -> Any:
+        """Asks the workflow ``lost``."""
+        return await self.durable.call("lost", request, None)
+
+
+class Engine:
+    """What ``engine`` yields."""
+
+    def __init__(self, database: Database, durable: Durable, works: Works) -> None:
+        self.database, self.durable, self.works = database, durable, works
+
+    async def start(self, workflow: str, workflow_id: str, request: Any = None) -> None:
+        await self.database.write(lambda c: self.durable.start_in(c, workflow, workflow_id, request))
+        await self.durable.kick()
+
+    async def ended(self, workflow_id: str) -> None:
+        """Until the workflow has succeeded."""
+
+        async def over() -> bool:
+            return await self.durable.status(workflow_id) == "SUCCESS"
+
+        await until(over, f"the success of {workflow_id}")
+
+
+def status_of(database: Database, workflow_id: str) -> str | None:
+    """As it is on disk, with or without an engine."""
+    schema = "" if database.is_sqlite else "dbos."
+    query = sa.text(f"select status from {schema}workflow_status where workflow_uuid = :id")
+    return database.read_now(lambda c: c.execute(query, {"id": workflow_id}).scalar())
+
+
+@asynccontextmanager
+async def engine(url: str, folder: Path, executor: str) -> AsyncIterator[Engine]:
+    """In this process, over a database that is there."""
+    database = Database(url)
+    durable = Durable(database.engine, executor_id=executor, poll_s=POLL_S)
+    works = Works(durable, folder)
+    await durable.launch()
+    try:
+        yield Engine(database, durable, works)
+    finally:
+        await durable.shutdown()
+        database.close()
+
+
+def live(url: str, folder: str, executor: str, workflow: str, workflow_id: str, request: Any) -> None:
+    """In a process of its own: start one workflow, or only be there when none is named."""
+
+    async def run() -> None:
+        async with engine(url, Path(folder), executor) as here:
+            if workflow:
+                await here.start(workflow, workflow_id, request)
+            await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def elsewhere(
+    url: str, folder: Path, executor: str, workflow: str = "", workflow_id: str = "", request: Any = None
+) -> AsyncIterator[None]:
+    """``live`` in a child, which is killed at the end."""
+    words = ", ".join(repr(one) for one in (url, str(folder), executor, workflow, workflow_id, request))
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"from tests.engine.works import live; live({words})", cwd=Path(__file__).parents[2]
+    )
+    try:
+        yield
+        assert child.returncode is None, "the child ended by itself"
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGKILL)
+        await child.wait()
+
+
+async def until(holds: Callable[[], Awaitable[object]], what: str) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not await holds():
+        assert time.monotonic() < deadline, f"{what}: not within {WITHIN_S:g} s"
+        await asyncio.sleep(EVERY_S)
+
+
+def done(folder: Path) -> list[str]:
+    path = folder / "done"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def did(folder: Path, *lines: str) -> None:
+    """Until these lines are there; no others come before or between them."""
+
+    async def there() -> bool:
+        return len(done(folder)) >= len(lines)
+
+    await until(there, f"{lines} is done, so far {done(folder)}")
+    assert done(folder)[: len(lines)] == list(lines)
