@@ -64,7 +64,9 @@ def test_every_row_of_the_table_is_there(command):
     assert hasattr(import_module(module), attribute)
     said = quell(command.name, "--help")
     assert said.code == 0
-    assert said.out.startswith(f"Usage: quell {command.name}")
+    usage, _, rest = said.out.partition("\n")
+    assert usage.startswith(f"Usage: quell {command.name}")
+    assert f"  quell {command.name}" in rest, "help has no example"
 
 
 def test_help_lists_every_command_and_the_exit_codes():

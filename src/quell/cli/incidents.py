@@ -18,14 +18,20 @@ from quell.cli.page import ago, page
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Incident, Status, fold
 
-incidents = new_app(help="Incidents of a running server.", no_args_is_help=True)
+incidents = new_app(no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or a unique beginning of it.")]
 
 
 @incidents.callback()
 def _group() -> None:
-    """Incidents of a running server."""
+    """Incidents of a running server: list them, show one, follow it.
+
+    \b
+    quell incidents list --status waiting_approval
+    quell incidents show 01jd3x8m
+    quell incidents timeline 01jd3x8m --follow
+    """
 
 
 @incidents.command("list")

@@ -19,7 +19,7 @@ from quell.errors import Conflict, InvalidInput, Problem
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _EXPECTED = "at most 64 letters, digits, _ and -, the first a letter or _"
 
-runbook = new_app(help="Start a runbook from a template; list those of a server.", no_args_is_help=True)
+runbook = new_app(no_args_is_help=True)
 
 
 class Template(StrEnum):
@@ -33,7 +33,12 @@ class Template(StrEnum):
 
 @runbook.callback()
 def _group() -> None:
-    """Start a runbook from a template; list those of a server."""
+    """Start a runbook from a template; list those of a server.
+
+    \b
+    quell runbook new checkout-errors
+    quell runbook list
+    """
 
 
 @runbook.command()
