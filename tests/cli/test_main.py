@@ -66,7 +66,7 @@ def test_every_row_of_the_table_is_there(command):
     assert said.code == 0
     usage, _, rest = said.out.partition("\n")
     assert usage.startswith(f"Usage: quell {command.name}")
-    assert f"\n  quell {command.name}" in rest, "help has no example"
+    assert f"  quell {command.name}" in rest, "help has no example"
 
 
 def test_help_lists_every_command_and_the_exit_codes():

@@ -13,7 +13,7 @@ from quell.cli.lines import clean
 from quell.cli.output import print_json, print_table
 from quell.cli.page import ago
 
-alerts = new_app(help="Alerts that a running server received.", no_args_is_help=True)
+alerts = new_app(no_args_is_help=True)
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many, newest first.")]
 LONGEST = 80
@@ -21,7 +21,12 @@ LONGEST = 80
 
 @alerts.callback()
 def _group() -> None:
-    """Alerts that a running server received."""
+    """Alerts that a running server received.
+
+    \b
+    quell alerts list
+    quell alerts quarantine
+    """
 
 
 @alerts.command("list")
