@@ -92,22 +92,25 @@ async def test_an_id_starts_once(url: str, tmp_path: Path) -> None:
 
 async def test_a_message_is_delivered_once_per_key(url: str, tmp_path: Path) -> None:
     async with engine(url, tmp_path, "one") as here:
-        await here.start("asks", "w", 1.0)
+        await here.start("asks", "w", 60.0)
         await did(tmp_path, "asked")
         for key in ("a", "a", "b", "a"):
             await here.durable.send("w", f"by {key}", topic="answer", key=key)
+        await here.durable.send("w", "stop", topic="answer", key="last")
         await here.ended("w")
         assert sorted(done(tmp_path)) == ["asked", "ended", "got by a", "got by b"]
 
 
 async def test_a_message_reaches_a_workflow_that_waits_elsewhere(url: str, tmp_path: Path) -> None:
-    async with elsewhere(url, tmp_path, "one", "asks", "w", 3.0), engine(url, tmp_path, "two") as here:
+    async with elsewhere(url, tmp_path, "one", "asks", "w", 60.0):
         await did(tmp_path, "asked")
-        for _ in range(2):
-            await here.durable.send("w", "yes", topic="answer", key="a")
-        await here.ended("w")
-        assert done(tmp_path) == ["asked", "got yes", "ended"]
-        assert here.works.endings == [], "it ran there"
+        async with engine(url, tmp_path, "two") as here:
+            for _ in range(2):
+                await here.durable.send("w", "yes", topic="answer", key="a")
+            await here.durable.send("w", "stop", topic="answer", key="last")
+            await here.ended("w")
+            assert done(tmp_path) == ["asked", "got yes", "ended"]
+            assert here.works.endings == [], "it ran there"
 
 
 @pytest.mark.parametrize(("workflow", "lines"), [("asks", ["asked", "ended"]), ("naps", ["asleep", "awake"])])

@@ -75,9 +75,9 @@ class Works:
         return first
 
     async def asks(self, request: float) -> Any:
-        """Takes messages until none came for ``request`` seconds."""
+        """Takes messages until none came for ``request`` seconds, or ``stop`` did."""
         await self.durable.step("asked", self._do, "asked")
-        while (message := await self.durable.receive("answer", request)) is not None:
+        while (message := await self.durable.receive("answer", request)) not in (None, "stop"):
             await self.durable.step("got", self._do, f"got {message}")
         await self.durable.step("ended", self._do, "ended")
 
