@@ -9,6 +9,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+
+class Loose(ThreadPoolExecutor):
+    """A loop's pool whose shutdown waits for nobody: the end of the loop must not hang on a call that does."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
 
 
 async def aside(work: Callable[[], object], within_s: float) -> bool:

@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -29,7 +28,7 @@ from dbos._serialization import Serializer
 from dbos._utils import INTERNAL_QUEUE_NAME
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from quell.engine.aside import aside
+from quell.engine.aside import Loose, aside
 from quell.engine.claims import Claims, GivenBack
 from quell.errors import Unavailable
 
@@ -202,7 +201,7 @@ class Durable:
         if not await aside(_let_go, CLOSE_S):
             logging.getLogger("quell").warning("the engine still waits for the database; it is left behind")
         # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
+        asyncio.get_running_loop().set_default_executor(Loose(thread_name_prefix="quell"))
 
     # Starting and talking to workflows, from outside of one.
 

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine import ledger
+from quell.engine.durable import patiently
 from quell.errors import MAY_HAVE_HAPPENED, NotFound, Permanent, QuellError, Refused, Transient, Unavailable
 from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
@@ -177,7 +178,8 @@ class Frame:
         if known is not None and (told := self._told(request, known)) is not None:
             return told  # somebody else carries out this very execution, or has
         outcome, state = await self._execute(request, prepared, captured, started)
-        return await self._settle(request, outcome, state)
+        # Here and not in the whole step again: it would find the intent, and no longer know what became of it.
+        return await patiently(self._settle, request, outcome, state)
 
     async def _still_no(
         self, request: Request, prepared: Prepared, preview: Preview, ready: Mapping[str, Any], *, approved: bool
