@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from quell.errors import Permanent
 from quell.ports import Connection, Service
 from quell.probe import guard_address, make_client, resolve_secret
+from tests.fakes.serving import Reply
 from tests.fakes.sink import FakeSink
 from tests.plugins.world import probe_over
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.anyio
 FORBIDDEN = [
     "169.254.169.254", "169.254.0.1", "[fe80::1]", "fe80::1%eth0", "fd00:ec2::254", "metadata.google.internal", "metadata",
     "Metadata.Google.Internal.", "::ffff:169.254.169.254", "[::ffff:a9fe:a9fe]", "2852039166", "0xA9FEA9FE",
-    "169.254.43518", "0251.0376.0251.0376", "169.254.169.254.",
+    "169.254.43518", "0251.0376.0251.0376", "169.254.169.254.", "100.100.100.200", "[64:ff9b::a9fe:a9fe]",
+    "64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1",
 ]  # fmt: skip
 
 
@@ -43,9 +46,36 @@ async def test_the_guard_is_in_the_client() -> None:
             await client.get("http://169.254.169.254/latest/meta-data/")
 
 
-async def test_a_redirect_is_shown_and_not_followed() -> None:
-    from tests.fakes.serving import Reply
+LOOPBACK = tuple(ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128"))
+"""Forbidden in these tests in place of addresses that nobody here can listen on."""
 
+
+async def test_a_name_that_leads_to_a_forbidden_address_gets_no_byte() -> None:
+    with FakeSink() as sink:
+        url = sink.url.replace("127.0.0.1", "localhost")
+        async with make_client(forbidden=LOOPBACK) as client:
+            with pytest.raises(Permanent, match="localhost leads to a forbidden address") as refused:
+                await client.get(url)
+            assert refused.value.error_class == "denied"
+            with pytest.raises(Permanent, match="leads to a forbidden"):
+                await client.get(url)
+        assert sink.received == []
+        async with make_client(["localhost"], LOOPBACK) as client:
+            assert (await client.get(url)).status_code == 200
+        async with make_client(["127.0.0.1"], LOOPBACK) as client:
+            assert (await client.get(url)).status_code == 200
+
+
+async def test_a_redirect_is_guarded_as_the_first_request_was() -> None:
+    with FakeSink() as first, FakeSink() as second:
+        first.reply = Reply(302, headers={"location": second.url})
+        async with make_client(["localhost"], LOOPBACK) as client:
+            with pytest.raises(Permanent, match="link-local or metadata"):
+                await client.get(first.url.replace("127.0.0.1", "localhost"), follow_redirects=True)
+        assert (len(first.received), second.received) == (1, [])
+
+
+async def test_a_redirect_is_shown_and_not_followed() -> None:
     with FakeSink() as sink:
         sink.reply = Reply(302, headers={"location": "http://169.254.169.254/"})
         async with make_client() as client:

@@ -31,7 +31,7 @@ def test_every_problem_is_reported_with_its_place() -> None:
 @pytest.mark.parametrize(
     "text",
     ["- a list", "guardrails: {actions: {run_script: {rate: often}}}", "server: {host: 0.0.0.0}",
-     "services: {shop: {tier: 99}}", "a: [", "guardrails: {approval_from_risk: huge}"],
+     "services: {shop: {tier: 99}}", "a: [", "services: {shop: {regions: [eu], driver: {type: releases, region: us}}}", "guardrails: {approval_from_risk: huge}"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):

@@ -31,8 +31,8 @@ HEAD = ("key", "type", "default", "meaning")
 _DURATIONS = frozenset({"seconds", "_seconds"})
 _SIZES = frozenset({"size", "_bytes"})
 _MOMENTS = frozenset({"moment"})
-_ONE_OR_MORE = frozenset({"_listed", "_one_or_many", "_one_or_more"})
-_CONDITIONS = frozenset({"_condition"})
+_ONE_OR_MORE = frozenset({"listed", "_listed", "_one_or_many", "_one_or_more"})
+_CONDITIONS = frozenset({"condition"})
 _PLAIN = {
     str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", dict: "mapping",
     list: "list", tuple: "list",

@@ -112,7 +112,9 @@ def drivers() -> str:
         "# Drivers",
         "A driver is how a service of the catalogue is restarted, scaled, rolled back or taken off its users. Runbooks "
         "say `restart_service: payment`; the [catalogue](configuration.md#service) says which drivers move `payment`. "
-        "A service may have several: the first that can do a thing does it.",
+        "A service may have several: the first that can do a thing does it. Where each region has drivers of its own, "
+        "every entry says `region` beside its `type` (for Kubernetes, its own `context`); an action with `region`, or "
+        "inside a `for_each` over `region`, then moves just those, and one that names no region is refused.",
         table(
             ("driver", "can", "what it moves"),
             ((f"[{kind.name}](#{kind.name})", quoted(sorted(kind.capabilities)), one_line(kind.doc)) for kind in kinds),

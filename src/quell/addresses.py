@@ -8,6 +8,15 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+
+class _IsUrl:
+    """A mark for a parameter's annotation; it changes nothing about how a value is validated."""
+
+    def __repr__(self) -> str:
+        return "IS_URL"
+
+
+IS_URL = _IsUrl()
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SETTING = re.compile(r"\w+\s*=")

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from quell import __version__
 from quell.engine import liveness
+from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.errors import InvalidInput, NotFound, Problem, Refused
 from quell.incident.alert import Alert, AlertStatus
@@ -53,6 +54,8 @@ _log = structlog.get_logger("quell")
 T = TypeVar("T")
 DRAIN_S = 10.0
 """How long a stop waits for actions in flight."""
+CLOSE_S = 3.0
+"""How long it waits then for a database that may be away: at most for the engine, for our goodbye, and to let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,11 @@ class App:
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.
         with contextlib.suppress(Exception):
-            await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
+            async with asyncio.timeout(CLOSE_S):
+                await self.database.write(lambda c: liveness.leave(c, self.executor_id, self.database.now_us(c)))
         await self.world.close()
-        await asyncio.to_thread(self.database.close)
+        if not await aside(self.database.close, CLOSE_S):
+            _log.warning("database_left_behind")
 
     async def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""

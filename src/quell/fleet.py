@@ -127,11 +127,20 @@ class Driver(Protocol):
 
 
 class Fleet:
-    """A service's drivers, joined. The first driver with a capability serves it."""
+    """A service's drivers, joined; with ``region`` just those of one. The first driver with a capability serves it."""
 
-    def __init__(self, service: str, drivers: Sequence[Driver]) -> None:
-        self.service = service
+    def __init__(self, service: str, drivers: Sequence[Driver], region: str = "") -> None:
+        self.service, self.region = service, region
         self._drivers = tuple(drivers)
+
+    @property
+    def title(self) -> str:
+        return f"{self.service} in {self.region}" if self.region else self.service
+
+    @property
+    def path(self) -> str:
+        """The beginning of its replicas' names as targets."""
+        return f"{self.service}/{self.region}" if self.region else self.service
 
     def can(self, capability: str) -> bool:
         return any(capability in driver.capabilities for driver in self._drivers)
@@ -143,7 +152,7 @@ class Fleet:
                 return driver
         known = sorted({word for driver in self._drivers for word in driver.capabilities})
         raise Permanent(
-            f"service {self.service!r} has no driver that can {capability}; it can {', '.join(known) or 'nothing'}",
+            f"service {self.title!r} has no driver that can {capability}; it can {', '.join(known) or 'nothing'}",
             "denied",
         )
 
@@ -158,7 +167,7 @@ class Fleet:
         try:
             return previous_of(await self.releases())
         except Permanent as error:
-            raise Permanent(f"service {self.service!r}: {error}", error.error_class) from None
+            raise Permanent(f"service {self.title!r}: {error}", error.error_class) from None
 
     async def restart(self, *, batch: int = 1, ready_within_s: float = 60.0, poll_s: float = 0.1) -> list[str]:
         """Restart every replica, ``batch`` at a time, drained before and ready again before the next batch.
@@ -218,14 +227,14 @@ class Fleet:
             try:
                 state = await self.state()
                 if state.stuck:
-                    raise Permanent(f"{self.service}: the rollout is stuck, {state.ready} ready", "failed")
+                    raise Permanent(f"{self.title}: the rollout is stuck, {state.ready} ready", "failed")
                 if good(state):
                     return
                 last = f"{state.ready} of {state.desired} ready"
             except Transient as error:
                 last = str(error)
             if loop.time() >= deadline:
-                raise Permanent(f"{self.service}: not ready within {within_s:g} s ({last})", "timeout")
+                raise Permanent(f"{self.title}: not ready within {within_s:g} s ({last})", "timeout")
             await asyncio.sleep(poll_s)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import httpx
 from pydantic import AliasChoices, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from quell.addresses import IS_URL
 from quell.fleet import Driver, Fleet, Release, Replica, ServiceState
 from quell.incident.action import Effect, Preview, Risk
 from quell.incident.alert import Alert
@@ -23,10 +24,9 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect", "FactSpec",
-    "Fleet",
-    "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading", "Release", "Replica",
-    "Risk", "Service", "ServiceState", "SourceType",
+    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
+    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading",
+    "Release", "Replica", "Risk", "Service", "ServiceState", "SourceType", "Url",
 ]  # fmt: skip
 
 
@@ -38,6 +38,11 @@ class Params(BaseModel):
     """The parent of every plug-in's parameters: frozen, unknown keys refused, snake_case or camelCase."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+Url = Annotated[str, IS_URL]
+"""A parameter that is an address: what a template puts into it is percent-encoded, so that it stays one part of it.
+A value that the address begins with (or is) stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,11 @@ class Probe(Protocol):
         """Raises ``Permanent`` (missing) with the nearest name."""
         ...
 
-    def fleet(self, service: str) -> Fleet:
-        """The drivers of a service, joined. Raises ``Permanent`` (missing)."""
+    def fleet(self, service: str, region: str | None = None) -> Fleet:
+        """The drivers of a service, joined; of one region of it, when one is named.
+
+        Raises ``Permanent``: missing, or refused when no driver serves the region or one does not say which it serves.
+        """
         ...
 
     def secret(self, reference: str) -> str:

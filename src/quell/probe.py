@@ -14,16 +14,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 from pydantic import ValidationError
 
 from quell.errors import Permanent
+from quell.incident.service import DriverChoice
 from quell.ports import Connection, Fleet, Service
 from quell.registry import Registry
 
-METADATA_NETWORKS = tuple(ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+METADATA_NETWORKS: Networks = tuple(
+    ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "100.100.100.200/32")
+)
 """Link-local and cloud metadata addresses: nothing a check should ever ask (server-side request forgery)."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_CONNECTED = "connection.connect_tcp.complete"
 
 
 def resolve_secret(reference: str) -> str:
@@ -47,7 +55,7 @@ def resolve_secret(reference: str) -> str:
     raise Permanent("a secret is given by reference: env:NAME or file:PATH", "invalid")
 
 
-def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _literal(host: str) -> Address | None:
     """The address that a host spells, in every spelling that a resolver takes (``0xa9fea9fe``, ``::ffff:…``)."""
     text = host.strip("[]").rstrip(".")
     try:
@@ -57,11 +65,23 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
             return ipaddress.IPv4Address(socket.inet_aton(text))
         except OSError:
             return None
-    return address.ipv4_mapped or address if address.version == 6 else address
+    return _inside(address)
 
 
-def guard_address(host: str, allowed: frozenset[str]) -> None:
-    """Raises ``Permanent`` (denied) for a literal link-local or metadata address that is not allowed by name."""
+def _inside(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to, if it is of that kind."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def guard_address(host: str, allowed: frozenset[str], forbidden: Networks = METADATA_NETWORKS) -> None:
+    """Raises ``Permanent`` (denied) for a literal link-local or metadata address that is not allowed by name.
+
+    Names pass here; what they lead to is looked at when the connection is there.
+    """
     if host in allowed:
         return
     address = _literal(host)
@@ -69,7 +89,7 @@ def guard_address(host: str, allowed: frozenset[str]) -> None:
         if host.rstrip(".").lower() in ("metadata.google.internal", "metadata"):
             raise Permanent(f"{host} is a metadata address; allow it in network.allow to ask it", "denied")
         return
-    if any(address in network for network in METADATA_NETWORKS if network.version == address.version):
+    if any(address in network for network in forbidden if network.version == address.version):
         raise Permanent(f"{host} is a link-local or metadata address; allow it in network.allow to ask it", "denied")
 
 
@@ -90,12 +110,25 @@ class World:
         await self.http.aclose()
 
 
-def make_client(allowed_hosts: Iterable[str] = ()) -> httpx.AsyncClient:
-    """One client per process: no redirects to elsewhere, bounded pools, the address guard on every request."""
+def make_client(allowed_hosts: Iterable[str] = (), forbidden: Networks = METADATA_NETWORKS) -> httpx.AsyncClient:
+    """One client per process: no redirects to elsewhere, bounded pools, the address guard on every request.
+
+    The guard is asked twice: by the host of the address, and by whom the connection reached, before a byte is sent.
+    A name is resolved only once that way, so it cannot lead elsewhere in between.
+    """
     allowed = frozenset(allowed_hosts)
 
     async def guard(request: httpx.Request) -> None:
-        guard_address(request.url.host, allowed)
+        host = request.url.host
+        guard_address(host, allowed, forbidden)
+        if host in allowed:
+            return
+
+        async def reached(event: str, info: Mapping[str, Any]) -> None:
+            if event == _CONNECTED:
+                await _guard_peer(host, info["return_value"], allowed, forbidden)
+
+        request.extensions = {**request.extensions, "trace": reached}
 
     return httpx.AsyncClient(
         timeout=httpx.Timeout(30.0, connect=10.0),
@@ -105,6 +138,18 @@ def make_client(allowed_hosts: Iterable[str] = ()) -> httpx.AsyncClient:
         trust_env=False,
         headers={"user-agent": "quell"},
     )
+
+
+async def _guard_peer(host: str, stream: Any, allowed: frozenset[str], forbidden: Networks) -> None:
+    """Hangs up on a forbidden address. Raises ``Permanent`` (denied)."""
+    peer = stream.get_extra_info("server_addr")
+    try:
+        if not peer:
+            raise Permanent(f"{host}: nobody can tell which address answers", "denied")
+        guard_address(str(peer[0]), allowed, forbidden)
+    except Permanent as error:
+        await stream.aclose()
+        raise Permanent(f"{host} leads to a forbidden address: {error}", "denied") from None
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -155,10 +200,10 @@ class LiveProbe:
                 return service
         raise Permanent(f"no service {name!r} in the catalogue{_nearest(name, self.world.services)}", "missing")
 
-    def fleet(self, service: str) -> Fleet:
+    def fleet(self, service: str, region: str | None = None) -> Fleet:
         entry = self.service(service)
         drivers = []
-        for choice in entry.drivers:
+        for choice in entry.drivers if region is None else _of_region(entry, region):
             kind = self.world.registry.driver(choice.type)
             try:
                 config = kind.config.model_validate(choice.config)
@@ -169,4 +214,20 @@ class LiveProbe:
                     f"service {service!r}, driver {choice.type}: {place}: {first['msg']}", "invalid"
                 ) from None
             drivers.append(kind.connect(config, entry, self))
-        return Fleet(entry.name, drivers)
+        return Fleet(entry.name, drivers, region or "")
+
+
+def _of_region(entry: Service, region: str) -> list[DriverChoice]:
+    """Raises ``Permanent`` (refused) where acting might reach another region than the one that is meant."""
+    silent = [choice.type for choice in entry.drivers if not choice.region]
+    if silent:
+        raise Permanent(
+            f"service {entry.name!r}: its drivers do not all say which region they serve ({', '.join(silent)}), "
+            f"so nothing can be limited to {region!r}; write region beside their type",
+            "refused",
+        )
+    found = [choice for choice in entry.drivers if choice.region == region]
+    if not found:
+        known = ", ".join(entry.driver_regions) or "none"
+        raise Permanent(f"service {entry.name!r}: no driver serves region {region!r}; served are {known}", "refused")
+    return found

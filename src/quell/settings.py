@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -139,6 +139,15 @@ class ServiceSettings(Section):
     """Services that it needs."""
     match: tuple[dict[str, str], ...] = ()
     """Labels that point to it; each entry is one way to fit, the most labels win."""
+
+    @model_validator(mode="after")
+    def _regions_are_known(self) -> Self:
+        for choice in ((self.driver,) if self.driver else ()) + self.drivers:
+            if choice.region and self.regions and choice.region not in self.regions:
+                raise ValueError(
+                    f"driver {choice.type}: {choice.region!r} is none of regions: {', '.join(self.regions)}"
+                )
+        return self
 
     def named(self, name: str) -> Service:
         given = self.model_dump(exclude={"driver", "drivers"})

@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from quell.errors import NotFound
 from quell.ports import ActionType, CheckType, Connects, NotifierType
 from quell.registry import Registry
+from quell.runbook.invalid import plainly
 from quell.runbook.template import has_template
 from quell.runbook.vocabulary import (
     ActionWord,
@@ -90,7 +91,8 @@ def _action(kind: ActionType) -> ActionWord:
     return ActionWord(
         name=kind.name, faults=lambda config: faults_of(kind.params, config), facts=kind.facts,
         precondition=kind.precondition, postcondition=kind.postcondition,
-        postcondition_within_s=kind.postcondition_within_s, has_undo=kind.undo is not None, risk=kind.risk.value,
+        postcondition_within_s=kind.postcondition_within_s, has_undo=kind.undo is not None,
+        can_capture=kind.capture is not None, risk=kind.risk.value,
         limits=kind.limits, shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
     )  # fmt: skip
 
@@ -101,21 +103,30 @@ def faults_of(params: type[BaseModel], config: Config) -> list[Fault]:
         params.model_validate(dict(config))
     except ValidationError as error:
         return [
-            (tuple(item["loc"]), _message(dict(item), params))
+            _fault(dict(item), params)
             for item in error.errors(include_url=False)
             if not has_template(_at(config, item["loc"]))
         ]
     except Exception as error:  # a validator of a plug-in that trips over an unfilled template
-        return [] if has_template(dict(config)) else [((), f"{type(error).__name__}: {error}")]
+        return [] if has_template(dict(config)) else [Fault((), f"{type(error).__name__}: {error}")]
     return []
 
 
-def _message(item: Mapping[str, Any], params: type[BaseModel]) -> str:
+def _fault(item: Mapping[str, Any], params: type[BaseModel]) -> Fault:
+    place = tuple(item["loc"])
+    name = str(place[-1]) if place else ""
     if item["type"] == "extra_forbidden":
-        near = nearest(str(item["loc"][-1]), params.model_fields)
-        known = ", ".join(sorted(params.model_fields))
-        return f"unknown parameter {item['loc'][-1]!r}" + (f", nearest {near!r}" if near else f"; known: {known}")
-    return str(item["msg"]).removeprefix("Value error, ")
+        known = sorted(params.model_fields) if len(place) == 1 else []
+        expected = "one of " + ", ".join(known) if known else None
+        return Fault(place, f"unknown parameter {name!r}", name, expected, nearest(name, known))
+    if item["type"] == "missing":
+        return Fault(place, f"missing parameter {name!r}", expected=name)
+    if item["type"] == "literal_error":
+        found = str(item["input"])
+        words = str((item.get("ctx") or {}).get("expected", ""))
+        near = nearest(found, [word.strip("' ") for word in words.replace(" or ", ",").split(",")])
+        return Fault(place, "not one of the words allowed here", repr(found), words, near)
+    return Fault(place, plainly(item))
 
 
 def _at(config: Any, place: tuple[str | int, ...]) -> Any:

@@ -11,6 +11,7 @@ It never runs a command.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class FakeJobs(FakeServer):
         self.result: Any = {"ok": True}
         self.poll_after_s: float | None = 1
         self.require_key = False
+        self.lookup = True
         self.jobs: dict[str, Job] = {}
         self._keys: dict[str, tuple[str, str]] = {}
         self._runner = threading.Thread(target=self._run, daemon=True)
@@ -93,6 +95,8 @@ class FakeJobs(FakeServer):
         parts = request.path.strip("/").split("/")
         if parts == ["jobs"] and request.method == "POST":
             return self._start(request)
+        if parts == ["jobs"] and self.lookup:
+            return self._listed(request.arg("key"))
         if len(parts) < 2 or parts[0] != "jobs":
             return _problem(404, "no such path")
         with self._changed:
@@ -128,6 +132,12 @@ class FakeJobs(FakeServer):
             if key is not None:
                 self._keys[key] = (job.id, print_of_body)
             return self._shown(job, 202, {"Location": f"/jobs/{job.id}"})
+
+    def _listed(self, key: str) -> Reply:
+        with self._changed:
+            found = [job for job in self.jobs.values() if job.key == key]
+            shown = [{"key": job.key, **json.loads(self._shown(job).body)} for job in found]
+        return Reply.of({"jobs": shown})
 
     def _cancel(self, job: Job) -> Reply:
         if self._state(job)[0] in ENDED:

@@ -97,7 +97,9 @@ PLAYS: dict[tuple[str, str], Callable[[Scene], Stage]] = {
     ("actions", "drain_queue"): _connected("redis", "redis://{address}/0", {"queue": "jobs"}),
     ("actions", "failover_db"): _connected("postgresql", _POSTGRES, {"to": "there"}),
     ("actions", "flush_cache"): _connected("redis", "redis://{address}/0", {"pattern": "a:*"}),
-    ("actions", "job"): _connected("http", "http://{address}", {"job": "there:fence"}, headers=True),
+    ("actions", "job"): _connected(
+        "http", "http://{address}", {"job": "there:fence", "find": "/jobs?key={key}"}, headers=True
+    ),
     ("actions", "restart_service"): _service({"service": "payment"}, **SUPERVISORD),
     ("actions", "rollback"): _service({"service": "payment"}, **KUBERNETES),
     ("actions", "run_script"): _connected("postgresql", _POSTGRES, {"database": "there", "sql": "select 1"}),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from quell.incident.event import Event, EventKind
+from quell.incident.incident import Status
 from tests.app import do, house, runbook
 
 pytestmark = pytest.mark.anyio
@@ -128,3 +130,49 @@ async def test_silence_on_a_step_pages_or_counts_as_a_no(
     async with house(tmp_path, book) as home:
         now = await home.over(await home.fire())
         assert (now.outcome, home.effects) == (outcome, effects)
+
+
+# Waiting.
+
+
+def outside() -> str:
+    """A window that opens in hours."""
+    now = datetime.now(UTC) + timedelta(hours=6)
+    return f"{now:%H:%M}-{now + timedelta(hours=1):%H:%M}"
+
+
+async def test_what_waits_says_for_what_and_is_looked_at_anew(tmp_path: Path) -> None:
+    """The evidence of before is not acted on: by then somebody else has mended it."""
+    wait = "- {id: tonight, type: wait, duration: 0.4s}\n"
+    book = runbook("- {condition: state.critical, then: [tonight, fix]}", wait + step("fix", 0))
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        now = await home.until(incident, lambda now: now.status is Status.MITIGATED, "it waits")
+        assert "tonight: waits" in now.reason
+        home.state(0)
+        await home.calm()
+        assert ((await home.over(incident)).outcome, home.effects) == ("resolved", [])
+
+
+async def test_after_the_wait_the_rest_is_done_and_what_was_done_is_not_repeated(tmp_path: Path) -> None:
+    wait = "- {id: tonight, type: wait, duration: 0.2s}\n"
+    book = runbook(
+        "- {condition: state.critical, then: [cap, tonight, fix]}",
+        step("cap", 50) + wait + step("fix", 0, rest=", requires_approval: true"),
+    )
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        await home.asked(incident)
+        assert home.effects == ["cap"]
+        await home.app.answer(incident, "approved", "anna")
+        assert ((await home.over(incident)).outcome, home.effects) == ("resolved", ["cap", "fix"])
+
+
+async def test_a_closed_window_lets_nothing_through(tmp_path: Path) -> None:
+    wait = f"- {{id: tonight, type: wait, window: '{outside()}'}}\n"
+    book = runbook("- {condition: state.critical, then: [tonight, fix]}", wait + step("fix", 0))
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        now = await home.until(incident, lambda now: now.status is Status.MITIGATED, "it waits")
+        assert "tonight: waits" in now.reason
+        assert home.effects == []

@@ -83,9 +83,9 @@ NAMES = [
     ("duplicate-id", "{id: page,", "{id: ¦errors,", "remediations[1].id", {}),
     ("unknown-step", "  config: {service: api}\n", "  config: {service: api}\n  needs: [¦errrors]\n", "diagnostics[1].needs[0]", {"nearest": "errors"}),
     ("unknown-step", "signals: [trigger, errors]", "signals: [trigger, ¦error]", "verify.signals[1]", {"nearest": "errors"}),
-    ("unknown-step", "  undo: none", "  undo: none\n  needs: ¦[hold]", "remediations[0].needs", {}),
+    ("unknown-step", "  undo: none", "  undo: none\n  needs: [¦hold]", "remediations[0].needs[0]", {"found": "hold"}),
     ("unknown-guard", "  undo: none", "  undo: none\n  guard: {max_replica: ¦3}", "remediations[0].guard.max_replica", {}),
-    ("unmet-need", "  then: [roll_back]\n- otherwise", "  then: ¦[roll_back]\n- otherwise", "decision_tree[0].then", {}),
+    ("unmet-need", "  then: [roll_back]\n- otherwise", "  then: [¦roll_back]\n- otherwise", "decision_tree[0].then[0]", {}),
 ]  # fmt: skip
 
 MEANING = [

@@ -20,6 +20,9 @@ SERVICE_FACTS = {
 }  # fmt: skip
 
 
+SCRIPT = ("script", "command", "args", "database", "sql", "undo_sql", "identifiers", "params", "captured", "service")
+
+
 def _metric_facts(config: Config) -> Mapping[str, Any]:
     kind = {"percent": "percent:bare", "milliseconds": "duration:ms"}.get(str(config.get("unit")), "number")
     return {
@@ -49,7 +52,14 @@ def _metric_gate(config: Config) -> str | None:
 def _needs(*names: str) -> Any:
     def faults(config: Config) -> list[Fault]:
         given = {**config, **({"service": config["deployment"]} if "deployment" in config else {})}
-        return [((name,), f"missing parameter {name!r}") for name in names if name not in given]
+        return [Fault((name,), f"missing parameter {name!r}") for name in names if name not in given]
+
+    return faults
+
+
+def _takes(*names: str) -> Any:
+    def faults(config: Config) -> list[Fault]:
+        return [Fault((name,), f"unknown parameter {name!r}", name) for name in config if name not in names]
 
     return faults
 
@@ -89,7 +99,7 @@ ACTIONS = (
     ActionWord("scale_up", _needs("service"), SERVICE_FACTS, has_undo=True, limits={"max": "…", "max_added": "…"}),
     ActionWord("rollback", _needs("service"), {**SERVICE_FACTS, "wanted": "string"}, risk="high"),
     ActionWord("flush_cache"),
-    ActionWord("run_script", facts={}, risk="high", shell=("command",)),
+    ActionWord("run_script", _takes(*SCRIPT), facts={}, risk="high", shell=("command",)),
     ActionWord(
         "terminate_sessions", facts={"terminated": "number"}, limits={"max_sessions": "…", "never_application": "…"}
     ),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +21,9 @@ from quell.library import State
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.web.run import serve as listen
+
+THREADS_S = 1.0
+"""How long threads that are about to end are waited for."""
 
 
 def serve(
@@ -50,6 +57,23 @@ def serve(
         app, settings.server.host, settings.server.port,
         on_address=lambda address: _started(app, address, observe=observe, as_json=as_json),
     )  # fmt: skip
+    _leave()
+
+
+def _leave() -> None:
+    """Python waits at its end for every thread; one that hangs in a call to a database that is away is not waited for.
+
+    All that must be on disk is: the server has ended cleanly when we come here.
+    """
+    deadline = time.monotonic() + THREADS_S
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
 
 
 def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from dbos._serialization import Serializer
 from dbos._utils import INTERNAL_QUEUE_NAME
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from quell.engine.aside import aside
 from quell.engine.claims import Claims, GivenBack
 from quell.errors import Unavailable
 
@@ -41,6 +43,8 @@ VERSION = "1"
 """Of the workflow protocol, not of Quell: an upgrade must find the approvals that wait."""
 QUEUE = "runs"
 LONGEST_PAUSE_S = 5.0
+CLOSE_S = 3.0
+"""How long letting go may take: a database that is away is not waited for."""
 MAX_RECOVERIES = 1_000_000
 """Waits are recovered as often as processes restart."""
 
@@ -110,8 +114,8 @@ class _Pauses:
 
     def sleep(self, seconds: float) -> None:
         pause = min(seconds, LONGEST_PAUSE_S)
-        if threading.current_thread().daemon:
-            time.sleep(pause)  # nobody waits for these, and they look by themselves whether it is over
+        if not threading.current_thread().name.startswith("dbos-executor"):
+            time.sleep(pause)  # not of the pool that Python waits for; these look by themselves whether it is over
         elif self.over.wait(pause):
             # No ``Exception``, which the library would keep as the workflow's outcome.
             raise asyncio.CancelledError
@@ -177,7 +181,9 @@ class Durable:
         self._pauses.over.set()
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
+        let_go = partial(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
+        if not await aside(let_go, CLOSE_S):
+            logging.getLogger("quell").warning("the engine still waits for the database; it is left behind")
         # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
 

@@ -15,6 +15,8 @@ class DriverChoice(BaseModel):
 
     type: str
     """Which [driver](drivers.md); the other keys are its parameters."""
+    region: str = ""
+    """The region that it serves, when each has drivers of its own; then all of the service's drivers name theirs."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -37,6 +39,11 @@ class Service(BaseModel):
     oncall: str = ""
     depends_on: tuple[str, ...] = ()
     match: tuple[dict[str, str], ...] = Field(default=())
+
+    @property
+    def driver_regions(self) -> tuple[str, ...]:
+        """The regions that have drivers of their own, in the order of the catalogue."""
+        return tuple(dict.fromkeys(choice.region for choice in self.drivers if choice.region))
 
 
 def resolve_service(

@@ -1,6 +1,7 @@
 """Runbooks that watch a metric themselves: ``metric_threshold`` triggers, asked on a schedule, become alerts.
 
-An alert fires when its threshold was crossed for the trigger's ``for``, and resolves when the metric says otherwise.
+An alert fires when its threshold was crossed for the trigger's ``for``, again every minute while that lasts (its
+incident may have ended in between), and resolves when the metric says otherwise.
 No answer, or no data, is neither: what fired goes on firing. Never does: open an incident (the alert's way does).
 """
 
@@ -23,6 +24,8 @@ from quell.runbook.plan import Plan, Trigger
 SOURCE = "metric_threshold"
 CHECK = "prometheus_query"
 QUERY_TIMEOUT_S = 10.0
+AGAIN_S = 60.0
+"""How often a threshold that stays crossed is said again."""
 _log = structlog.get_logger("quell.thresholds")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
@@ -31,10 +34,11 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(slots=True)
 class _Memory:
-    """What is remembered of one trigger. ``firing`` None: not known yet, ask what is stored."""
+    """What is remembered of one trigger. ``firing`` None: not known yet, ask what is stored. ``said``: when last."""
 
     since: datetime | None = None
     firing: bool | None = None
+    said: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,10 @@ class Thresholds:
         now, crossed = self.world.clock(), crosses(trigger, value)
         memory.since = (memory.since or now) if crossed else None
         held = memory.since is not None and (now - memory.since).total_seconds() >= trigger.for_s
-        if held and not memory.firing:
+        silent_s = (now - memory.said).total_seconds() if memory.said else AGAIN_S
+        if held and (not memory.firing or silent_s >= AGAIN_S):
             await self.take_in([_said(alert, AlertStatus.FIRING, value, memory.since)])
-            memory.firing = True
+            memory.firing, memory.said = True, now
         elif not crossed and memory.firing:
             await self.take_in([_said(alert, AlertStatus.RESOLVED, value, None)])
             memory.firing = False

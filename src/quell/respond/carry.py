@@ -16,9 +16,11 @@ from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
 from quell.runbook.expr import ExprError, compile
-from quell.runbook.plan import Act, Approve, Decision, Node, Notify, Undo, Wait
+from quell.runbook.plan import Act, Approve, Decision, Notify, Undo, Wait
+from quell.runbook.quantities import spoken
 from quell.runbook.scope import decision_scope
 from quell.runbook.template import fill
+from quell.runbook.window import parse_window
 
 BY_HAND = {"approved": Result.DONE, "done": Result.DONE, "failed": Result.FAILED}
 STATE_OF = {Result.DONE: "done", Result.DRY_RUN: "done", Result.SKIPPED: "skipped"}
@@ -44,6 +46,9 @@ class Carrier:
         paged = False
         stopped = ""
         for name in _order(run, decision):
+            if name in run.kept:
+                states[name] = "done"
+                continue
             node = run.plan.by_id[name]
             if not self._ready(run, decision, name, states):
                 states[name] = "skipped"
@@ -56,8 +61,13 @@ class Carrier:
             elif isinstance(node, Approve):
                 outcomes.append(await self._manual(run, node))
                 states[name] = STATE_OF.get(outcomes[-1].result, "failed")
+            elif isinstance(node, Wait) and await self._waited(run, node):
+                # Hours may have passed: what was done before stays done, everything else is looked at anew.
+                run.kept |= {one for one, state in states.items() if state == "done"}
+                return Carried(tuple(outcomes), paged, stopped, waited=decision.id)
             else:
-                await self._other(run, node)
+                if isinstance(node, Notify):
+                    await self.means.durable.step("notify", self._noted, run, node)
                 states[name] = "done"
                 paged = paged or (isinstance(node, Notify) and node.escalate)
         return Carried(tuple(outcomes), paged, stopped)
@@ -71,11 +81,26 @@ class Carrier:
 
     # Nodes that are not actions.
 
-    async def _other(self, run: Run, node: Node) -> None:
-        if isinstance(node, Wait):
-            await self.means.durable.sleep(node.seconds)
-        elif isinstance(node, Notify):
-            await self.means.durable.step("notify", self._noted, run, node)
+    async def _waited(self, run: Run, node: Wait) -> bool:
+        """Wait, if it must. False: the window is open, or the time has passed."""
+        if run.context.mode == "dry_run" or (node.id in run.waited and not node.window):
+            return False
+        left = await self.means.durable.step("until", self._until, run, node)
+        if left <= 0:
+            return False
+        run.waited.add(node.id)
+        await self.means.durable.sleep(left)
+        return True
+
+    async def _until(self, run: Run, node: Wait) -> float:
+        """How long, in seconds; written down, so that whoever looks knows what it waits for."""
+        left = parse_window(node.window).wait_s(self.means.world.clock()) if node.window else node.seconds
+        if left > 0:
+            text = f"{node.name}: waits {spoken(round(left))}" + (f" for {node.window}" if node.window else "")
+            key = f"{run.key(node.id)}/waits"
+            told = NewEvent(kind=EventKind.MITIGATED, payload={"reason": text}, node=run.key(node.id), key=key)
+            await self.means.record(run.context, told)
+        return left
 
     async def _noted(self, run: Run, node: Notify) -> None:
         """Write it down and, where the runbook names somebody and this is no page, tell them."""

@@ -75,7 +75,7 @@ class Interpreter:
             if choice["observe"]:
                 return await self._escalated(run, f"observe only; recommended: {', '.join(choice['steps'])}")
             carried = await self._carry_out(run, choice)
-            run.tried += choice["chosen"]
+            run.tried += [one for one in choice["chosen"] if one != carried.waited]
             ended = await self._after(run, carried)
             if ended is not None:
                 return ended
@@ -117,10 +117,16 @@ class Interpreter:
         return Carried(
             tuple(outcome for part in parts for outcome in part.outcomes), any(part.paged for part in parts),
             next((part.stopped for part in parts if part.stopped), ""),
+            next((part.waited for part in parts if part.waited), ""),
         )  # fmt: skip
 
     async def _after(self, run: Run, carried: Carried) -> dict[str, str] | None:
         """What follows from what was done; None to go round again."""
+        if carried.waited:
+            await self.carrier.oblige(run, carried)
+            run.visit += 1
+            await self._diagnose(run)
+            return None
         if carried.any(Result.DRY_RUN):
             return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
         if carried.paged and not carried.any(Result.DONE):

@@ -16,6 +16,7 @@ from quell.errors import NotFound, Permanent, Problem, QuellError, Transient
 from quell.incident.finding import Finding, Reading
 from quell.probe import World
 from quell.respond.judge import failed, judge
+from quell.runbook.places import url_places
 from quell.runbook.plan import Check, Plan
 from quell.runbook.scope import interpret_scope
 from quell.runbook.template import fill
@@ -31,7 +32,7 @@ class Unfilled(QuellError):
 
 def params_of(model: type[BaseModel], config: Mapping[str, Any], env: Mapping[str, Any]) -> Any:
     """The plug-in's parameters with every template filled. Raises ``Unfilled`` naming all that is wrong."""
-    filled = fill(dict(config), env)
+    filled = fill(dict(config), env, is_url=url_places(model, config))
     if filled.problems:
         raise Unfilled("; ".join(_say(problem) for problem in filled.problems))
     try:

@@ -202,10 +202,12 @@ async def prepare(means: Means, request: Request) -> Prepared:
 
 
 def _complete(config: dict[str, Any], kind: ActionType, request: Request) -> dict[str, Any]:
-    """The incident's service where the runbook names none, and what was captured where it is asked for."""
+    """The incident's service and the region of a ``for_each`` where the runbook names none, and what was captured."""
     fields = kind.params.model_fields
     if "service" in fields and not any(name in config for name in ("service", "deployment", "target")):
         config["service"] = request.context.service
+    if "region" in fields and "region" not in config and "region" in request.extra:
+        config["region"] = "${region}"
     if "captured" in fields and request.extra.get("captured"):
         config["captured"] = request.extra["captured"]
     return config

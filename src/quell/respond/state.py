@@ -37,6 +37,9 @@ class Run:
     paged: bool = False
     trouble: list[str] = field(default_factory=list)
     """What stood in the way of the decisions tried so far."""
+    waited: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    """Steps that were done before their decision waited."""
     calmed: bool = False
     """Whether it was watched while every check was healthy."""
 
@@ -58,6 +61,8 @@ class Carried:
     outcomes: tuple[ActionOutcome, ...] = ()
     paged: bool = False
     stopped: str = ""
+    waited: str = ""
+    """The decision that waited, and is to be made anew."""
 
     def any(self, *results: Result) -> ActionOutcome | None:
         return next((outcome for outcome in self.outcomes if outcome.result in results), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,20 +13,48 @@ from quell.errors import Problem
 from quell.runbook.source import Document, Path
 from quell.runbook.vocabulary import nearest
 
+_WORDS: dict[str, str] = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type", "mapping_type"), "a mapping is expected here"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type"), "a list is expected here"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number is expected here"),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type"), "a number is expected here"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false is expected here"),
+    "string_type": "a text is expected here",
+    "greater_than": "must be more than {gt}", "less_than": "must be less than {lt}",
+    "greater_than_equal": "must be at least {ge}", "less_than_equal": "must be at most {le}",
+    "too_short": "must hold at least {min_length}", "too_long": "holds more than {max_length}",
+    "string_too_short": "must not be empty", "string_too_long": "is longer than {max_length} characters",
+    "missing": "is missing",
+}  # fmt: skip
+_MAPPINGS = frozenset({"model_type", "model_attributes_type"})
 
-def problems_of(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
-    """Every error, at its place in the document."""
-    return [_problem(dict(item), document, model) for item in error.errors(include_url=False)]
+
+def problems_of(
+    error: ValidationError, document: Document, model: type[BaseModel], meant: Mapping[str, str] | None = None
+) -> list[Problem]:
+    """Every error, at its place in the document. ``meant``: what people write → the key they are likely to mean."""
+    return [_problem(dict(item), document, model, meant or {}) for item in error.errors(include_url=False)]
 
 
-def _problem(item: dict[str, Any], document: Document, model: type[BaseModel]) -> Problem:
+def plainly(item: Mapping[str, Any]) -> str:
+    """One of Pydantic's errors in the words of somebody who writes YAML."""
+    words = _WORDS.get(item["type"])
+    if words is None:
+        return str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "string_type" and isinstance(item.get("input"), int | float):
+        words += "; write it in quotes"
+    return words.format(**(item.get("ctx") or {}))
+
+
+def _problem(item: dict[str, Any], document: Document, model: type[BaseModel], meant: Mapping[str, str]) -> Problem:
     path: Path = tuple(item["loc"])
     kind, context = item["type"], item.get("ctx") or {}
     if kind == "extra_forbidden":
-        names = _fields_at(model, path[:-1])
+        names, found = _fields_at(model, path[:-1]), str(path[-1])
+        near = meant[found] if meant.get(found) in names else nearest(found, names)
         return document.problem(
-            path, f"unknown key {path[-1]!r}", rule="unknown-key", found=str(path[-1]),
-            expected="one of " + ", ".join(names) if names else None, nearest=nearest(str(path[-1]), names),
+            path, f"unknown key {found!r}", rule="unknown-key", found=found,
+            expected="one of " + ", ".join(names) if names else None, nearest=near,
         )  # fmt: skip
     if kind == "missing":
         return document.problem(path, f"missing {path[-1]!r}", rule="missing-key", expected=str(path[-1]))
@@ -36,12 +65,15 @@ def _problem(item: dict[str, Any], document: Document, model: type[BaseModel]) -
             path, "not one of the words allowed here", rule="wrong-value", found=repr(found),
             expected=str(context.get("expected")), nearest=nearest(found, choices),
         )  # fmt: skip
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return document.problem(path, message, rule="wrong-value", found=_short(item.get("input")))
+    keys = _fields_at(model, path) if kind in _MAPPINGS else []
+    return document.problem(
+        path, plainly(item), rule="wrong-value", found=_short(item.get("input")),
+        expected="a mapping with " + ", ".join(keys) if keys else None,
+    )  # fmt: skip
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -193,7 +193,8 @@ def _step(node: Node) -> tuple[str, list[Row]]:
         said = [("says", node.message)] if node.message and node.message != node.description else []
         return f"{node.id}  {kind}", [*rows, *told, *said]
     if isinstance(node, Wait):
-        return f"{node.id}  wait", [*rows, ("for", spoken(node.seconds))]
+        until = ("until", f"{node.window}, every day") if node.window else ("for", spoken(node.seconds))
+        return f"{node.id}  wait, then look anew", [*rows, until]
     return f"{node.id}  {node.kind}", rows
 
 

@@ -171,10 +171,11 @@ class Set(_Node):
 
 
 class Wait(_Node):
-    """Wait for a time to pass."""
+    """Wait for a time to pass, or for a time of day (``runbook.window``); then everything is looked at anew."""
 
     kind: Literal["wait"] = "wait"
-    seconds: float
+    seconds: float = 0.0
+    window: str = ""
 
 
 class Notify(_Node):

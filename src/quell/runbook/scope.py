@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from quell.runbook.expr import Scope, Type, parse_type
+from quell.runbook.expr import Scope, Type, parse_type, record
 from quell.runbook.plan import Act, Check, Plan
 
+ROOTS = frozenset({"alert", "incident", "vars", "captured", "trigger", "diagnostics"})
+"""Names that are there without anybody giving them."""
 STATUSES = ("healthy", "warning", "critical", "no_data", "error")
 
 ANY_RECORD: dict[str, Any] = {"...": "any"}
@@ -40,54 +42,80 @@ ACT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def check_view(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification of a check as seen by its id: its facts, and over them what every check has."""
-    return {**facts, **ENVELOPE}
+def _types(specs: Mapping[str, Any]) -> Scope:
+    return {name: parse_type(spec) for name, spec in specs.items()}
 
 
-def _world(plan: Plan) -> dict[str, Any]:
-    specs: dict[str, Any] = {
-        "alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "captured": ANY_RECORD, "trigger": ENVELOPE,
-        **dict.fromkeys(plan.variables, "any"),
-    }  # fmt: skip
-    for node in plan.nodes:
-        if node.for_each:
-            specs |= dict.fromkeys(node.for_each.values, "any")
-        if isinstance(node, Act):
-            specs[node.id] = ACT
-    views = {check.id: check_view(check.facts) for check in plan.checks}
-    return specs | views | {"diagnostics": {**views}}
+# What is the same for every Plan is read once: lint asks for the scopes of thousands of checks.
+_ANY = parse_type("any")
+_ACT = parse_type(ACT)
+_GIVEN = _types({"alert": ALERT, "incident": INCIDENT, "vars": ANY_RECORD, "trigger": ENVELOPE})
+_ENVELOPE = _types(ENVELOPE)
 
 
-class _Types(Mapping[str, Type]):
-    """The types of specifications, each made when it is asked for: of many checks a condition reads few."""
+def _view(facts: Mapping[str, Any]) -> Type:
+    """A check as seen by its id: its facts, and over them what every check has."""
+    own = _types({name: spec for name, spec in facts.items() if name != "..."})
+    return record({**own, **_ENVELOPE}, open="..." in facts)
 
-    def __init__(self, specs: Mapping[str, Any]) -> None:
-        self._specs = specs
+
+class _Names(Mapping[str, Type]):
+    """What may be read, each type made when it is asked for: of many checks a condition reads few."""
+
+    def __init__(self, plan: Plan, own: Mapping[str, Any]) -> None:
+        self._known, self._own = _world(plan), own
+        self._facts = {check.id: check.facts for check in plan.checks}
 
     def __getitem__(self, name: str) -> Type:
-        return parse_type(self._specs[name])
+        if name in self._own:
+            return parse_type(self._own[name])
+        if name in self._facts:
+            return _view(self._facts[name])
+        if name == "diagnostics":
+            return record({check: _view(facts) for check, facts in self._facts.items()})
+        return self._known[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._specs
+        return name in self._own or name in self._facts or name in self._known or name == "diagnostics"
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
+        return iter(dict.fromkeys((*self._own, *self._facts, *self._known, "diagnostics")))
 
     def __len__(self) -> int:
-        return len(self._specs)
+        return len(list(iter(self)))
+
+
+def _world(plan: Plan) -> Scope:
+    captured = record(dict.fromkeys(captured_names(plan), _ANY))
+    known = {**_GIVEN, "captured": captured, **dict.fromkeys(plan.variables, _ANY)}
+    for node in plan.nodes:
+        if node.for_each:
+            known |= dict.fromkeys(node.for_each.values, _ANY)
+        if isinstance(node, Act):
+            known[node.id] = _ACT
+    return known
+
+
+def captured_names(plan: Plan) -> set[str]:
+    """What is remembered before acting: by ``capture``, or given by hand."""
+    names: set[str] = set()
+    for node in plan.nodes:
+        if isinstance(node, Act):
+            given = node.call.config.get("captured")
+            names |= {*node.capture, *(given if isinstance(given, Mapping) else ())}
+    return names
 
 
 def decision_scope(plan: Plan) -> Scope:
     """For decisions, guards, ``undo.unless``, ``verify.require`` and templates."""
-    return _Types(_world(plan))
+    return _Names(plan, {})
 
 
 def interpret_scope(plan: Plan, check: Check) -> Scope:
     """For a check's own conditions: its facts by their bare names, everything else by its path."""
-    return _Types({**_world(plan), **check.facts})
+    return _Names(plan, check.facts)
 
 
 def action_scope(plan: Plan, act: Act) -> Scope:
     """For pre- and postconditions: the facts the action observes by their bare names."""
-    return _Types({**_world(plan), **act.facts})
+    return _Names(plan, act.facts)

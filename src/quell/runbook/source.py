@@ -82,6 +82,16 @@ class Document:
             here = here[part] if inside else None
         return tuple(found)
 
+    def at(self, path: Path) -> Any:
+        """The value at a path, however its keys are spelled; None when there is none."""
+        here = self.data
+        for part in self.written(path):
+            inside = (isinstance(here, dict) and part in here) or (
+                isinstance(here, list) and isinstance(part, int) and part < len(here)
+            )
+            here = here[part] if inside else None
+        return here
+
     def origin(self, path: Path) -> Origin:
         """The place of a value, or of the closest parent that has one."""
         path = self.written(path)

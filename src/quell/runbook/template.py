@@ -24,21 +24,14 @@ from quell.runbook.expr.parse import parse
 from quell.runbook.expr.tree import Expr, Path, paths
 from quell.runbook.expr.types import Absent, Flag, Scope
 from quell.runbook.expr.values import plain_number
+from quell.runbook.places import climbs, in_url
 from quell.runbook.secret import Secret
 from quell.runbook.sql import Placeholder, bind_sql, sql_names
 
 __all__ = [
-    "Filled",
-    "Placeholder",
-    "Reference",
-    "Secret",
-    "bind_sql",
-    "check",
-    "fill",
-    "has_template",
-    "references",
+    "Filled", "Placeholder", "Reference", "Secret", "bind_sql", "check", "fill", "has_template", "references",
     "sql_names",
-]
+]  # fmt: skip
 
 MAX_LEAVES = 100_000
 """Leaves of one document; YAML aliases can make a short text very large."""
@@ -124,13 +117,16 @@ def fill(
     *,
     environ: Mapping[str, str] | None = None,
     allowed_env: Set[str] = frozenset(),
+    is_url: Callable[[str], bool] = lambda location: False,
 ) -> Filled:
     """``value`` with every reference replaced by what ``env`` holds.
+
+    ``is_url`` says of a location whether an address is there: what comes into the middle of one is percent-encoded.
 
     ``environ`` are the environment variables; only those in ``allowed_env`` are read, as ``Secret``. A default
     stands in for a name that is missing, null or empty, but not for one that the allow-list refuses.
     """
-    filler = _Filler(env, environ or {}, allowed_env)
+    filler = _Filler(env, environ or {}, allowed_env, is_url)
     filler.problems.extend(item for item, _ in _texts(value, "", 0) if isinstance(item, Problem))
     if filler.problems:  # too large or too deep: nothing is filled
         return Filled(value, tuple(filler.problems), {})
@@ -257,8 +253,10 @@ def _not_allowed(name: str, hole: _Hole, location: str, allowed_env: Set[str]) -
 class _Filler:
     """One walk over one document. Collects problems and the values used."""
 
-    def __init__(self, env: Mapping[str, Any], environ: Mapping[str, str], allowed_env: Set[str]) -> None:
-        self.env, self.environ, self.allowed_env = env, environ, allowed_env
+    def __init__(
+        self, env: Mapping[str, Any], environ: Mapping[str, str], allowed_env: Set[str], is_url: Callable[[str], bool]
+    ) -> None:
+        self.env, self.environ, self.allowed_env, self.is_url = env, environ, allowed_env, is_url
         self.problems: list[Problem] = []
         self.used: dict[str, Any] = {}
 
@@ -281,7 +279,7 @@ class _Filler:
             found = self.read(holes[0], location)
             return text if isinstance(found, Problem) else found
         parts: list[str] = []
-        at, secret, whole = 0, False, True
+        at, secret, whole, url = 0, False, True, self.is_url(location)
         for hole in holes:
             parts.append(text[at : hole.start].replace("$${", "${"))
             found = self.read(hole, location, written=True)
@@ -289,12 +287,15 @@ class _Filler:
                 whole = False
                 continue
             secret = secret or _holds_secret(found)
-            parts.append(_written(found))
+            parts.append(in_url("".join(parts), _written(found)) if url else _written(found))
             at = hole.end
         parts.append(text[at:].replace("$${", "${"))
         filled = "".join(parts)
         if whole and len(filled) > MAX_FILLED:
             self.problems.append(Problem(f"longer than {MAX_FILLED} characters", "template-size", path=location))
+            whole = False
+        if whole and url and climbs(filled) and not climbs(text):
+            self.problems.append(Problem("a value would change the path of the address", "template-url", path=location))
             whole = False
         if not whole:
             return text

@@ -8,11 +8,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Config = Mapping[str, Any]
-Fault = tuple[tuple[str | int, ...], str]
-"""A place inside a config and what is wrong there."""
+
+
+class Fault(NamedTuple):
+    """A place inside a config and what is wrong there."""
+
+    place: tuple[str | int, ...]
+    message: str
+    found: str | None = None
+    expected: str | None = None
+    nearest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ class ActionWord:
     postcondition: str | None = None
     postcondition_within_s: float = 60.0
     has_undo: bool = False
+    can_capture: bool = True
     risk: str = "medium"
     limits: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()

@@ -201,7 +201,7 @@ def example_is_right(name: str, module: ModuleType, params: type[BaseModel], fac
         raise Broken(f"the example cannot be read: {error}") from error
     expect(found, f"the docstring has no example of {name!r}")
     for entry, config in found:
-        faults = [f"{'.'.join(map(str, place))}: {message}" for place, message in faults_of(params, config)]
+        faults = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in faults_of(params, config)]
         expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
         for level, text in _interpreted(entry) if facts is not None else ():
             _compiles(text, _scope(facts(config)), level)

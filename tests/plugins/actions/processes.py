@@ -131,20 +131,30 @@ def running(replicas: int = 3, **options: object) -> Iterator[Processes]:
 
 
 class _Known(Registry):
-    """The registry with one driver more: the given one."""
+    """The registry with more drivers: the given ones, by their names."""
 
-    def __init__(self, service: Processes) -> None:
+    def __init__(self, **services: Processes) -> None:
         super().__init__()
-        self._service = service
+        self._services = services
 
     def driver(self, name: str) -> DriverType:
-        kind = DriverType("processes", Params, self._service.can, lambda config, service, probe: self._service)
-        return kind if name == "processes" else super().driver(name)
+        if name not in self._services:
+            return super().driver(name)
+        moved = self._services[name]
+        return DriverType(name, Params, moved.can, lambda config, service, probe: moved)
 
 
 @asynccontextmanager
 async def probe_for(service: Processes, name: str = "payment", **about: str) -> AsyncIterator[LiveProbe]:
     """A probe whose catalogue has the service under this name."""
     entry = Service(name=name, aliases=("payment-service",), drivers=(DriverChoice(type="processes"),), **about)
-    async with probe_over(services=[entry], registry=_Known(service)) as probe:
+    async with probe_over(services=[entry], registry=_Known(processes=service)) as probe:
+        yield probe
+
+
+@asynccontextmanager
+async def probe_for_regions(**regions: Processes) -> AsyncIterator[LiveProbe]:
+    """A probe whose ``payment`` has one driver for each region."""
+    drivers = tuple(DriverChoice(type=region, region=region.replace("_", "-")) for region in regions)
+    async with probe_over(services=[Service(name="payment", drivers=drivers)], registry=_Known(**regions)) as probe:
         yield probe

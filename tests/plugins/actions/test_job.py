@@ -1,6 +1,7 @@
 """Jobs of another system over HTTP: started once, followed to the end, called off."""
 
 import asyncio
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import job
 from quell.plugins.actions.job import Params
-from quell.ports import Connection, Effect
+from quell.ports import Connection, Effect, Reading
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.serving import Fault, Reply
 from tests.fakes.sink import FakeSink
@@ -191,6 +192,95 @@ async def test_the_undo_runs_the_other_job(effects: Path) -> None:
         assert fake.effects.read()[1]["key"] == "run/fence/1/db/undo"
     assert preview.call == 'start job fence-pg on rundeck with {"host":"db-1"}'
     assert preview.undo == "start job rundeck:unfence-pg on rundeck"
+
+
+FIND = "/jobs?key={key}"
+
+
+async def look(url: str, key: str = "run/fence/1/db", **written: Any) -> Reading:
+    async with probe_over(runner(url), key=key) as probe:
+        reading = await job.observe(Params.model_validate({"job": "rundeck:fence-pg", **written}), probe)
+    assert set(reading.facts) | set(reading.missing) == set(job.FACTS)
+    return reading
+
+
+@pytest.fixture
+def after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered of what was started before."""
+    monkeypatch.setattr(job, "_started_at", OrderedDict())
+
+
+async def test_a_job_whose_answer_was_lost_is_found_by_its_key(effects: Path) -> None:
+    with FakeJobs(effects, run_s=3600) as fake:
+        fake.inject(Fault.cut(acts=True, method="POST"))
+        with pytest.raises(Transient, match="may have been carried out"):
+            await run(fake.url, key="run/lost/1/db")
+        running = await look(fake.url, key="run/lost/1/db", find=FIND)
+        fake.finish("job-1", result={"fenced": "db-1"})
+        ended = await look(fake.url, key="run/lost/1/db", find=FIND)
+        assert {request.method for request in fake.requests[1:]} == {"GET"}
+        assert fake.requests[-1].query["key"] == ["run/lost/1/db"]
+    assert running.facts == {"started": True, "ended": False, "succeeded": False, "state": "running"}
+    assert (ended.facts["succeeded"], ended.facts["result"]) == (True, {"fenced": "db-1"})
+
+
+@pytest.mark.usefixtures("after_a_restart")
+async def test_facts_of_a_job_that_failed_or_was_never_started(effects: Path) -> None:
+    with FakeJobs(effects) as fake:
+        fake.outcome, fake.poll_after_s = "failed", None
+        never = await look(fake.url, find=FIND)
+        with pytest.raises(Permanent):
+            await run(fake.url)
+        failed = await look(fake.url, find=FIND)
+    assert never.facts == {"started": False, "ended": False, "succeeded": False}
+    assert failed.facts["error"] == "the job failed"
+    assert (failed.facts["ended"], failed.facts["succeeded"], failed.facts["state"]) == (True, False, "failed")
+
+
+async def test_a_started_job_is_looked_at_where_it_was_started(effects: Path) -> None:
+    with FakeJobs(effects) as fake:
+        fake.poll_after_s, fake.lookup = None, False
+        await run(fake.url, key="run/remembered/1/db")
+        assert (await look(fake.url, key="run/remembered/1/db")).facts["succeeded"] is True
+        fake.jobs.clear()
+        gone = await look(fake.url, key="run/remembered/1/db")
+    assert gone.facts == {}
+    assert "does not know job fence-pg (job-1)" in gone.missing["succeeded"].reason
+
+
+@pytest.mark.usefixtures("after_a_restart")
+async def test_where_nobody_can_be_asked_nothing_is_known(effects: Path) -> None:
+    with FakeJobs(effects) as fake:
+        fake.poll_after_s = None
+        await run(fake.url)
+        job._started_at.clear()
+        asked = len(fake.requests)
+        reading = await look(fake.url)
+        assert len(fake.requests) == asked
+    assert reading.facts == {}
+    assert "find does not say" in reading.missing["succeeded"].reason
+    assert reading.missing["succeeded"].error_class is None
+
+
+@pytest.mark.usefixtures("after_a_restart")
+async def test_a_list_of_other_jobs_settles_nothing() -> None:
+    with FakeSink() as fake:
+        fake.reply = Reply.of([{"id": 1, "status": "succeeded"}])
+        other = await look(fake.url, find=FIND)
+        fake.reply = Reply.of([])
+        none = await look(fake.url, find=FIND)
+        fake.reply = Reply.of("what?")
+        with pytest.raises(Permanent, match="neither a job nor a list"):
+            await look(fake.url, find=FIND)
+    assert other.facts == {}
+    assert "0 of 1 jobs in the answer name the key" in other.missing["succeeded"].reason
+    assert none.facts["started"] is False
+
+
+@pytest.mark.parametrize("find", ["jobs?key={key}", "/jobs", "/jobs/{id}", "/{key}/{key}"])
+def test_find_says_where_the_key_goes(find: str) -> None:
+    with pytest.raises(ValidationError, match="find"):
+        Params(job="rundeck:fence-pg", find=find)
 
 
 def test_a_job_needs_a_name() -> None:

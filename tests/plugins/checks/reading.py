@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from quell.errors import ERROR_CLASSES
-from quell.incident.finding import Health
+from quell.incident.finding import Finding, Health
 from quell.ports import Connection, FactSpec, Reading
 from quell.respond.judge import judge
 from quell.runbook.expr.types import parse_type
@@ -30,6 +30,12 @@ async def read_async(check: ModuleType, config: dict[str, Any], *connections: Co
 
 def read(check: ModuleType, config: dict[str, Any], *connections: Connection, **options: Any) -> Reading:
     return asyncio.run(read_async(check, config, *connections, **options))
+
+
+def judged(reading: Reading, **conditions: str) -> Finding:
+    """What a runbook with these conditions (``healthy="value > 0"``) makes of a reading."""
+    check = Check(id="c", call=Call(type="t"), interpret=Interpret(**conditions), facts={"...": "any"})
+    return judge(check, None, reading, {})
 
 
 @contextmanager

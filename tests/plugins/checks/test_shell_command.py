@@ -10,9 +10,7 @@ from quell.incident.finding import Health
 from quell.plugins.checks import shell_command
 from quell.plugins.checks._timestamps import newest
 from quell.plugins.checks.shell_command import Params
-from quell.respond.judge import judge
-from quell.runbook.plan import Call, Check, Interpret
-from tests.plugins.checks.reading import at, counted_steps, read, read_async
+from tests.plugins.checks.reading import at, counted_steps, judged, read, read_async
 from tests.servers.process import wait_until
 
 NOW = 1_753_000_000.0  # 2025-07-20T08:26:40Z
@@ -163,8 +161,7 @@ def test_a_command_that_a_signal_ended_is_an_error_with_its_name(signal):
     reading = read(shell_command, {"command": f"echo 7; kill -{signal} $$"})
     assert reading.summary == f"ended by SIG{signal}: 7"
     for conditions in ({"healthy": "exit_code == 0", "critical": "exit_code > 0"}, {"healthy": "value == 7"}):
-        check = Check(id="c", call=Call(type="t"), interpret=Interpret(**conditions), facts={"...": "any"})
-        finding = judge(check, None, reading, {})
+        finding = judged(reading, **conditions)
         assert (finding.status, finding.error_class) == (Health.ERROR, "failed")
         assert f"the command was ended by SIG{signal}" in finding.message
     assert reading.missing["no_recent_deploy"].error_class == "failed"

@@ -269,10 +269,8 @@ def test_facts_are_part_of_the_plan():
         ("type: automated, action: {type: restart_service, config: {service: api}}", "type: automated", "needs an action"),
         ("{id: fix, type: automated,", "{id: fix, type: manual,", "only an automated one"),
         ("then: [fix]", "then: [fix], otherwise: true", "either condition or otherwise"),
-        ("service: api}}}", "service: api}}, guard: {rate: 5}}", "rate"),
-        ("service: api}}}", "service: api}}, for_each: {a: [1], b: [2]}}", "exactly one variable"),
-        ("service: api}}}", "service: api}}, timeout: 0}", "greater than 0"),
-        ("service: api}}}", "service: api}}, approval: {people: 0}}", "greater than or equal to 1"),
+        ("service: api}}}", "service: api}}, timeout: 0}", "must be more than 0"),
+        ("service: api}}}", "service: api}}, approval: {people: 0}}", "must be at least 1"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_told(old, new, message):

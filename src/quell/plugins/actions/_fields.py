@@ -58,6 +58,8 @@ class ServiceParams(Params):
     """Refused when the catalogue says another."""
     environment: str | None = None
     """Refused when the catalogue says another."""
+    region: str | None = Field(default=None, min_length=1)
+    """Just the replicas of this region, by the drivers that serve it; in a `for_each` over `region`, that one."""
 
     @model_validator(mode="before")
     @classmethod

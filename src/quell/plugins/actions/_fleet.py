@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from quell.errors import Permanent, Transient
+from quell.plugins.actions._fields import ServiceParams
 from quell.ports import Driver, FactSpec, Fleet, Missing, Observation, Probe, Reading, Release, Replica, ServiceState
 
 FACTS: dict[str, FactSpec] = {
@@ -19,7 +20,7 @@ FACTS: dict[str, FactSpec] = {
     "version": "string",
     "rolling": "bool",
 }
-"""Of the whole service. ``total_count`` is how many replicas there should be."""
+"""Of the whole service, or of its region. ``total_count`` is how many replicas there should be."""
 
 _CAPABILITIES = ("state", "restart", "scale", "releases", "rollback", "drain", "certificate")
 
@@ -39,9 +40,23 @@ async def version_of(fleet: Fleet, state: ServiceState) -> str:
     return next((release.version for release in await fleet.releases() if release.current), "")
 
 
-async def observe_fleet(service: str, probe: Probe) -> Reading:
-    """The service now, with one target per replica."""
-    fleet = probe.fleet(service)
+def fleet_of(params: ServiceParams, probe: Probe) -> Fleet:
+    """What the action moves. Raises ``Permanent`` (refused) for all of a service whose regions have their own drivers.
+
+    The first drivers would be those of one region, and the others left out in silence.
+    """
+    regions = probe.service(params.service).driver_regions
+    if params.region is None and len(regions) > 1:
+        raise Permanent(
+            f"service {params.service!r} has drivers for each of {', '.join(regions)}: say which region is meant",
+            "refused",
+        )
+    return probe.fleet(params.service, params.region)
+
+
+async def observe_fleet(params: ServiceParams, probe: Probe) -> Reading:
+    """The service, or its region, now, with one target per replica."""
+    fleet = fleet_of(params, probe)
     state = await fleet.state()
     version = await version_of(fleet, state)
     total = total_of(state)
@@ -70,7 +85,7 @@ async def observe_fleet(service: str, probe: Probe) -> Reading:
 
 
 def target_of(fleet: Fleet, replica: Replica) -> str:
-    return f"{fleet.service}/{replica.name}"
+    return f"{fleet.path}/{replica.name}"
 
 
 def only(state: ServiceState, names: Sequence[str], service: str) -> ServiceState:
@@ -109,12 +124,12 @@ class Witness:
     def fleet(self) -> Fleet:
         """A fleet whose every change goes through this witness."""
         driver: Driver = self
-        return Fleet(self._fleet.service, [driver])
+        return Fleet(self._fleet.service, [driver], self._fleet.region)
 
     async def state(self) -> ServiceState:
         state = await self._fleet.state()
         # A system that replaces replicas itself gives the new ones new names: then only the whole can get ready.
-        return only(state, self._names, self._fleet.service) if self._names and not self.rolls_by_itself else state
+        return only(state, self._names, self._fleet.title) if self._names and not self.rolls_by_itself else state
 
     async def releases(self) -> tuple[Release, ...]:
         return await self._fleet.releases()

@@ -1,19 +1,23 @@
 """Starts a job of another system over HTTP, follows it to its end, and cancels it when this action is cancelled.
 
 ```yaml
-action: {type: job, config: {job: 'rundeck:fence-pg', params: {host: db-1}}}
+action: {type: job, config: {job: 'rundeck:fence-pg', params: {host: db-1}, find: '/jobs?key={key}'}}
+postcondition: {check: succeeded, within: 10m}   # settles also a job whose answer got lost
 connections: {rundeck: {type: http, url: 'https://jobs.example.org', password: env:JOBS_TOKEN}}
 ```
 
 POST ``start`` with ``{"job": …, "params": …}`` and an ``Idempotency-Key`` gives a Location (or an ``id``); GET there
 tells ``status`` until it is one of the ends; POST ``<location>/cancel`` cancels. ``Retry-After`` is honoured.
+The facts are read with GET where the job was started, or with ``find`` by the key: else they are missing.
 Never does: send credentials to another host than the connection's, start a second job to learn about the first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Self
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeGuard
 from urllib.parse import quote
 
 import httpx
@@ -23,14 +27,20 @@ from pydantic import Field, model_validator
 from quell.errors import Permanent, Transient
 from quell.plugins.actions import _http
 from quell.plugins.actions._fields import Seconds
-from quell.ports import Connection, Connects, Effect, Preview, Probe, Risk
+from quell.ports import Connection, Connects, Effect, FactSpec, Missing, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
 IDEMPOTENT = False  # the key is sent, but not every system reads it
 ALIASES = ("run_job",)
+FACTS: dict[str, FactSpec] = {
+    "started": "bool", "ended": "bool", "succeeded": "bool", "state": "string", "result": "any", "error": "string",
+}  # fmt: skip
 _LOST_POLLS, _LONGEST_WAIT_S, _SHORTEST_WAIT_S, _CANCEL_WITHIN_S = 10, 30.0, 0.05, 10.0
 _MOST_OUTPUT = 8_192
+_MOST_REMEMBERED = 1_000
+_started_at: OrderedDict[tuple[str, str], str] = OrderedDict()
+"""Where the last jobs of this process were started, by connection and key; after a restart only ``find`` knows."""
 
 
 class Params(PortParams):
@@ -44,6 +54,8 @@ class Params(PortParams):
     """Sent to the job."""
     start: str = Field(default="/jobs", pattern=r"^/")
     """The path that starts a job."""
+    find: str | None = Field(default=None, pattern=r"^/[^{}]*\{key\}[^{}]*$")
+    """The path that answers with the job of an idempotency key, `{key}`; a list counts when it names the key."""
     poll: Seconds = 1.0
     status_field: str = "status"
     """The field of the answer that tells how far it is."""
@@ -98,6 +110,20 @@ async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
     return await _Run(params, probe, name, params.undo_params or params.params, f"{probe.key}/undo").to_its_end()
 
 
+async def observe(params: Params, probe: Probe) -> Reading:
+    """How the job of this execution stands, asked and never started. Missing where nobody can be asked."""
+    run = _Run(params, probe, params.name, params.params, probe.key)
+    state = await run.found()
+    if isinstance(state, Missing):
+        return Reading({}, missing=dict.fromkeys(FACTS, state), summary=state.reason, observed_at=probe.now())
+    facts, missing = run.facts(state), {}
+    for name in FACTS:
+        if name not in facts:
+            missing[name] = Missing(f"the job is {facts.get('state', 'not started')}")
+    summary = f"job {params.name} on {run.connection.name}: {facts.get('state', 'not started')}"
+    return Reading(facts, missing=missing, summary=summary, observed_at=probe.now())
+
+
 class _Run:
     """One job from start to end."""
 
@@ -122,7 +148,7 @@ class _Run:
     def _ends(self) -> tuple[str, ...]:
         return (*self.params.succeeded, *self.params.failed, *self.params.cancelled)
 
-    def _status(self, state: dict[str, Any]) -> str:
+    def _status(self, state: Mapping[str, Any]) -> str:
         return str(state.get(self.params.status_field, "")).lower()
 
     async def _start(self) -> tuple[dict[str, Any], float]:
@@ -141,6 +167,9 @@ class _Run:
                 raise
             state = {}  # it was started, and where to look is known: the next look tells
         self.location = self._place_of(answer, state, url)
+        _started_at[self.connection.name, self.key] = self.location
+        while len(_started_at) > _MOST_REMEMBERED:
+            _started_at.popitem(last=False)
         return state, self._wait(answer)
 
     def _place_of(self, answer: httpx.Response, state: dict[str, Any], url: str) -> str:
@@ -168,6 +197,48 @@ class _Run:
                 await asyncio.sleep(min(max(pause, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
         raise Permanent(f"{self._title} was started and its end is not known: {last}", "lost")
 
+    async def found(self) -> dict[str, Any] | Missing | None:
+        """The job's state now; None when the other side knows none of this key."""
+        self.location = _started_at.get((self.connection.name, self.key), "")
+        if self.location:
+            answer = await _http.ask(self.probe, self.connection, "GET", self.location)
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return Missing(f"{self.connection.name} does not know {self._title} any more")
+            return self._read(_http.check(self.connection, answer, self.probe.now()))
+        if self.params.find is None:
+            return Missing("where it was started is not known, and find does not say how to ask by its key")
+        path = self.params.find.replace("{key}", quote(self.key, safe=""))
+        answer = await _http.ask(self.probe, self.connection, "GET", self.connection.url.rstrip("/") + path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        return self._of_key(_http.check(self.connection, answer, self.probe.now()))
+
+    def _of_key(self, answer: httpx.Response) -> dict[str, Any] | Missing | None:
+        """Of a list only what names the key: a server that does not know the question may answer with every job."""
+        try:
+            said = orjson.loads(answer.content)
+        except orjson.JSONDecodeError:
+            raise Transient(f"{self.connection.name}: the answer is not JSON", "lost") from None
+        if isinstance(said, dict) and self.params.status_field in said:
+            return said
+        jobs = next((value for value in said.values() if isinstance(value, list)), said) if _is_map(said) else said
+        if not isinstance(jobs, list):
+            raise Permanent(f"{self.connection.name}: the answer is neither a job nor a list of jobs", "invalid")
+        own = [one for one in jobs if _is_map(one) and self.key in one.values()]
+        if len(own) == 1:
+            return dict(own[0])
+        return Missing(f"{len(own)} of {len(jobs)} jobs in the answer name the key") if jobs else None
+
+    def facts(self, state: Mapping[str, Any] | None) -> dict[str, Any]:
+        if state is None:
+            return {"started": False, "ended": False, "succeeded": False}
+        status = self._status(state)
+        well = status in self.params.succeeded
+        facts = {"started": True, "ended": status in self._ends, "succeeded": well, "state": status}
+        if well:
+            return {**facts, "result": _kept(state.get("result"))}
+        return {**facts, "error": _words(state)} if facts["ended"] else facts
+
     def _wait(self, answer: httpx.Response) -> float:
         said = _http.retry_after(answer, self.probe.now())
         return min(max(self.params.poll if said is None else said, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)
@@ -192,11 +263,8 @@ class _Run:
             raise Permanent(f"{self._title} failed: {_words(state)}", "failed")
         if status in self.params.cancelled:
             raise Permanent(f"{self._title} was cancelled by somebody", "cancelled")
-        result = state.get("result")
-        text = orjson.dumps(result)
-        kept = result if len(text) <= _MOST_OUTPUT else text[:_MOST_OUTPUT].decode("utf-8", "replace") + "…"
         undo = {"job": self.params.undo_job} if self.params.undo_job else None
-        return Effect(summary=f"{self._title} {status}", output={"result": kept, "job": self.location}, undo=undo)
+        return Effect(summary=f"{self._title} {status}", output={**self.facts(state), "job": self.location}, undo=undo)
 
     async def _call_off(self, starting: asyncio.Future[Any]) -> str:
         """What is known after being cancelled. A start on its way is waited for: it may have an effect to call off."""
@@ -215,7 +283,16 @@ class _Run:
         return f"cancelled; {self._title} was asked to stop"
 
 
-def _words(state: dict[str, Any]) -> str:
+def _is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _kept(result: Any) -> Any:
+    text = orjson.dumps(result)
+    return result if len(text) <= _MOST_OUTPUT else text[:_MOST_OUTPUT].decode("utf-8", "replace") + "…"
+
+
+def _words(state: Mapping[str, Any]) -> str:
     error = state.get("error") or state.get("message") or state.get("result") or "it said nothing"
     if isinstance(error, dict):
         error = error.get("message") or orjson.dumps(error).decode()

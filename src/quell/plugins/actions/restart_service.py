@@ -39,17 +39,17 @@ class Params(ServiceParams):
 async def dry_run(params: Params, probe: Probe) -> Preview:
     """Raises ``Permanent``: refused (over the limit, other place), missing, denied."""
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     driver = fleet.driver("restart")
     state = await fleet.state()
-    chosen = _fleet.only(state, params.replicas, fleet.service) if params.replicas else state
+    chosen = _fleet.only(state, params.replicas, fleet.title) if params.replicas else state
     count = len(chosen.replicas)
     _fleet.check_limit("replicas to restart", count, params.max_replicas)
     way = "as its own system does it" if driver.rolls_by_itself else f"{params.batch} at a time"
     drained = ", drained first" if fleet.can("drain") and not driver.rolls_by_itself else ""
     return Preview(
-        call=f"restart {fleet.service}: {', '.join(replica.name for replica in chosen.replicas) or 'all'}, {way}",
-        targets=tuple(_fleet.target_of(fleet, replica) for replica in chosen.replicas) or (fleet.service,),
+        call=f"restart {fleet.title}: {', '.join(replica.name for replica in chosen.replicas) or 'all'}, {way}",
+        targets=tuple(_fleet.target_of(fleet, replica) for replica in chosen.replicas) or (fleet.path,),
         before=f"{state.ready} of {_fleet.total_of(state)} ready",
         after=f"{count} restarted{drained}, each ready within {params.ready_within:g} s",
         magnitude=count,
@@ -61,19 +61,19 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
 async def execute(params: Params, probe: Probe) -> Effect:
     """Raises ``Permanent`` (timeout) naming what was restarted when a replica does not get ready."""
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     state = await fleet.state()
-    chosen = _fleet.only(state, params.replicas, fleet.service) if params.replicas else state
+    chosen = _fleet.only(state, params.replicas, fleet.title) if params.replicas else state
     _fleet.check_limit("replicas to restart", len(chosen.replicas), params.max_replicas)
     witness = _fleet.Witness(fleet, params.replicas)
     with witness.telling():
         said = await witness.fleet().restart(batch=params.batch, ready_within_s=params.ready_within)
     names = [replica.name for replica in chosen.replicas]
     return Effect(
-        summary=f"restarted {fleet.service}: {', '.join(names) or 'all replicas'}",
+        summary=f"restarted {fleet.title}: {', '.join(names) or 'all replicas'}",
         output={"replicas": names[:100], "said": [line[:200] for line in said[:100]]},
     )
 
 
 async def observe(params: Params, probe: Probe) -> Reading:
-    return await _fleet.observe_fleet(params.service, probe)
+    return await _fleet.observe_fleet(params, probe)

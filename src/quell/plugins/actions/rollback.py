@@ -57,14 +57,14 @@ async def _ways(params: Params, fleet: Fleet) -> tuple[Release, Release]:
     releases = await fleet.releases()
     current = next((release for release in releases if release.current), None)
     if current is None:
-        raise Permanent(f"service {fleet.service!r} does not tell its current release", "missing")
+        raise Permanent(f"service {fleet.title!r} does not tell its current release", "missing")
     if params.to == PREVIOUS:
         wanted = await fleet.previous()
     else:
         known = {release.version: release for release in releases}
         if params.to not in known:
             have = ", ".join(sorted(known)[:20]) or "none"
-            raise Permanent(f"service {fleet.service!r} has no release {params.to!r}; it has {have}", "missing")
+            raise Permanent(f"service {fleet.title!r} has no release {params.to!r}; it has {have}", "missing")
         wanted = known[params.to]
     if current.migrations_reversible is False and wanted != current and not params.despite_migrations:
         raise Permanent(
@@ -82,14 +82,14 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
     it has been live: a rollback would make an old release young.
     """
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     current, wanted = await _ways(params, fleet)
     state = await fleet.state()
     same = wanted.version == current.version
     age = {"release_age_s": max(0.0, (probe.now() - current.at).total_seconds())} if current.at else {}
     return Preview(
-        call=f"roll back {fleet.service} from {current.version} to {wanted.version}",
-        targets=tuple(_fleet.target_of(fleet, replica) for replica in state.replicas) or (fleet.service,),
+        call=f"roll back {fleet.title} from {current.version} to {wanted.version}",
+        targets=tuple(_fleet.target_of(fleet, replica) for replica in state.replicas) or (fleet.path,),
         before=f"{current.version}, {state.ready} of {_fleet.total_of(state)} ready",
         after=f"{wanted.version} on every replica" + (" (it is there already)" if same else ""),
         magnitude=len(state.replicas),
@@ -101,23 +101,23 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
 async def execute(params: Params, probe: Probe) -> Effect:
     """Raises ``Permanent`` (missing) without an earlier release, (timeout) when a replica does not get ready."""
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     current, wanted = await _ways(params, fleet)
-    reading = await _fleet.observe_fleet(params.service, probe)
+    reading = await _fleet.observe_fleet(params, probe)
     if wanted.version == current.version and reading.facts.get("version") == wanted.version:
-        return Effect(summary=f"{fleet.service} is on {wanted.version} already", changed=False)
+        return Effect(summary=f"{fleet.title} is on {wanted.version} already", changed=False)
     witness = _fleet.Witness(fleet)
     with witness.telling():
         said = await witness.fleet().rollback(wanted.version, batch=params.batch, ready_within_s=params.ready_within)
     return Effect(
-        summary=f"rolled {fleet.service} back from {current.version} to {wanted.version}",
+        summary=f"rolled {fleet.title} back from {current.version} to {wanted.version}",
         output={"from": current.version, "to": wanted.version, "said": [line[:200] for line in said[:100]]},
     )
 
 
 async def observe(params: Params, probe: Probe) -> Reading:
     """With ``to: previous`` the fact ``wanted`` is the dry run's: after the act, "previous" means another release."""
-    reading = await _fleet.observe_fleet(params.service, probe)
+    reading = await _fleet.observe_fleet(params, probe)
     if params.to == PREVIOUS:
         missing = {**reading.missing, "wanted": Missing("the dry run says which version previous stood for")}
         return Reading(reading.facts, reading.targets, missing, reading.summary, reading.observed_at)

@@ -55,38 +55,38 @@ async def _counts(params: Params, fleet: Fleet) -> tuple[int, int]:
     now = _fleet.total_of(await fleet.state())
     wanted = params.to if params.to is not None else now + (params.by or 0)
     if wanted < now:
-        raise Permanent(f"{fleet.service} has {now} replicas; scale_up does not go down to {wanted}", "refused")
-    _fleet.check_limit(f"replicas of {fleet.service}", wanted, params.max)
-    _fleet.check_limit(f"new replicas of {fleet.service}", wanted - now, params.max_added)
+        raise Permanent(f"{fleet.title} has {now} replicas; scale_up does not go down to {wanted}", "refused")
+    _fleet.check_limit(f"replicas of {fleet.title}", wanted, params.max)
+    _fleet.check_limit(f"new replicas of {fleet.title}", wanted - now, params.max_added)
     return now, wanted
 
 
 async def dry_run(params: Params, probe: Probe) -> Preview:
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     now, wanted = await _counts(params, fleet)
     return Preview(
-        call=f"scale {fleet.service} to {wanted} replicas",
-        targets=(fleet.service,),
+        call=f"scale {fleet.title} to {wanted} replicas",
+        targets=(fleet.path,),
         before=f"{now} replicas",
         after=f"{wanted} replicas",
         magnitude=wanted - now,
-        undo=f"scale {fleet.service} back to {now} replicas",
+        undo=f"scale {fleet.title} back to {now} replicas",
     )
 
 
 async def execute(params: Params, probe: Probe) -> Effect:
     """Raises ``Permanent`` (refused) over a limit, (timeout) when the new replicas do not get ready."""
     check_place(params, probe)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     now, wanted = await _counts(params, fleet)
     if wanted == now:
-        return Effect(summary=f"{fleet.service} has {now} replicas already", changed=False)
+        return Effect(summary=f"{fleet.title} has {now} replicas already", changed=False)
     witness = _fleet.Witness(fleet)
     with witness.telling():
         await witness.fleet().scale(wanted, ready_within_s=params.ready_within)
     return Effect(
-        summary=f"scaled {fleet.service} from {now} to {wanted} replicas",
+        summary=f"scaled {fleet.title} from {now} to {wanted} replicas",
         output={"before": now, "after": wanted},
         undo={"before": now, "after": wanted},
     )
@@ -96,18 +96,18 @@ async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
     """Back to the count of before. Raises ``Permanent`` (refused) when somebody scaled in the meantime."""
     if not effect.undo:
         return Effect(summary="nothing to undo", changed=False)
-    fleet = probe.fleet(params.service)
+    fleet = _fleet.fleet_of(params, probe)
     before, after = int(effect.undo["before"]), int(effect.undo["after"])
     now = _fleet.total_of(await fleet.state())
     if now == before:
-        return Effect(summary=f"{fleet.service} has {before} replicas already", changed=False)
+        return Effect(summary=f"{fleet.title} has {before} replicas already", changed=False)
     if now != after:
         raise Permanent(
-            f"{fleet.service} was left with {after} replicas and has {now}: somebody scaled it since", "refused"
+            f"{fleet.title} was left with {after} replicas and has {now}: somebody scaled it since", "refused"
         )
     said = await fleet.driver("scale").scale(before)
-    return Effect(summary=f"scaled {fleet.service} back to {before} replicas", output={"said": said[:200]})
+    return Effect(summary=f"scaled {fleet.title} back to {before} replicas", output={"said": said[:200]})
 
 
 async def observe(params: Params, probe: Probe) -> Reading:
-    return await _fleet.observe_fleet(params.service, probe)
+    return await _fleet.observe_fleet(params, probe)

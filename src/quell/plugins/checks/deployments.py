@@ -30,7 +30,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from quell import ports
 from quell.errors import Permanent
-from quell.fleet import Release, previous_of
+from quell.fleet import Fleet, Release, previous_of
 from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Seconds, moment, seconds
 from quell.plugins.checks._sql import Asked
@@ -71,6 +71,8 @@ class Params(ports.Params):
     """
 
     service: str | None = None
+    region: str | None = None
+    """Of the service, when its regions have drivers of their own; by default the region that was deployed to last."""
     database: Annotated[str | None, Connects(tuple(_ASK), default=False)] = None
     table: str = "deployments"
     columns: Mapping[str, str] = Field(default_factory=dict)
@@ -103,6 +105,8 @@ class Params(ports.Params):
     def _one_place(self) -> Params:
         if sum(place is not None for place in (self.service, self.database, self.path)) != 1:
             raise ValueError("give one of service, database, path")
+        if self.region is not None and self.service is None:
+            raise ValueError("region goes with service")
         if self.where is not None and not self.columns.get("service", "service"):
             raise ValueError("where needs the column service")
         if (self.path is None) != (self.current is None):
@@ -126,8 +130,9 @@ async def run(params: Params, probe: Probe) -> Reading:
     now = probe.now()
     facts, missing = _facts(known, params.window, now)
     age = f", live for {facts['age']:.0f} s" if "age" in facts else ""
+    where = f" in {known.evidence['region']}" if "region" in known.evidence else ""
     return Reading(
-        facts, missing=missing, summary=f"{facts.get('version', 'no current release')}{age}", observed_at=now,
+        facts, missing=missing, summary=f"{facts.get('version', 'no current release')}{where}{age}", observed_at=now,
         evidence={**known.evidence, "window": params.window},
     )  # fmt: skip
 
@@ -140,10 +145,18 @@ async def _look(params: Params, probe: Probe) -> _Known:
         releases = await asyncio.to_thread(_folders.listed, *places, _MAX_ROWS)
         return _Known(releases, _activations(releases), None, {"path": params.path, "current": params.current})
     assert params.service is not None
-    fleet = probe.fleet(params.service)
+    entry = probe.service(params.service)
+    everywhere = entry.driver_regions if all(choice.region for choice in entry.drivers) else ()
+    regions = (params.region,) if params.region else everywhere or (None,)
+    known = await asyncio.gather(*(_from_fleet(probe.fleet(params.service, region)) for region in regions))
+    return max(known, key=lambda one: max((at.timestamp() for at in one.activations), default=0.0))
+
+
+async def _from_fleet(fleet: Fleet) -> _Known:
     releases = tuple(sorted(await fleet.releases(), key=lambda one: one.at.timestamp() if one.at else 0.0))
     rolling = (await fleet.state()).rolling if fleet.can("state") else None
-    return _Known(releases, _activations(releases), rolling, {"service": params.service})
+    where = {"service": fleet.service, **({"region": fleet.region} if fleet.region else {})}
+    return _Known(releases, _activations(releases), rolling, where)
 
 
 def _activations(releases: Sequence[Release]) -> list[datetime]:

@@ -66,7 +66,7 @@ Statuses = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_statuses)]
 class Target(ports.Params):
     """One address. ``expect_body`` is a regular expression that the body must match somewhere."""
 
-    url: str = Field(max_length=4000)
+    url: ports.Url = Field(max_length=4000)
     """The address, http or https."""
     name: str = ""
     """What to call it in findings; by default the address without its query."""
@@ -108,8 +108,10 @@ def _targets(value: Any) -> Any:
 class Params(ports.Params):
     """``urls``, or one ``url``; the single settings next to them hold for every address that has none of its own."""
 
-    urls: Annotated[tuple[Target, ...], BeforeValidator(_targets)] = Field(default=(), max_length=_MOST_URLS)
-    url: str | None = None
+    urls: Annotated[tuple[Target, ...], BeforeValidator(_targets), ports.IS_URL] = Field(
+        default=(), max_length=_MOST_URLS
+    )
+    url: ports.Url | None = None
     method: Literal["GET", "HEAD", "OPTIONS"] | None = None
     """For addresses that name none."""
     headers: dict[str, str] | None = None

@@ -47,6 +47,7 @@ _POINTS = 240
 _INLINE_POINTS = 1000
 """More points than this are worked on in a thread, so that one big answer does not hold up the other checks."""
 _SHOWN = 5
+_SHOWN_TEXT = 100
 
 
 def _listed(value: Any) -> Any:
@@ -257,7 +258,7 @@ def _reading(
     if result.warnings:
         evidence["warnings"] = result.warnings
     observed = None if age is None else datetime.fromtimestamp(at - age, UTC)
-    return Reading(found, targets, missing, _summary(found, missing, targets), observed, evidence)
+    return Reading(found, targets, missing, _summary(found, targets), observed, evidence)
 
 
 def _told_apart(params: Params, samples: list[Sample]) -> tuple[str, ...]:
@@ -283,16 +284,21 @@ def _targets(samples: list[Sample], per: tuple[str, ...], params: Params) -> tup
         found, missing = group(members, params.across, params.ready_value, ())
         labels = dict(zip(per, values, strict=True))
         name = values[0] if len(per) == 1 else ",".join(f"{key}={value}" for key, value in labels.items())
-        made.append(Observation(name or "(none)", found, labels, missing, _summary(found, missing, ())))
+        made.append(Observation(name or "(none)", found, labels, missing, _summary(found, ())))
     return tuple(made)
 
 
-def _summary(found: Mapping[str, Any], missing: Mapping[str, Missing], targets: tuple[Observation, ...]) -> str:
+def _summary(found: Mapping[str, Any], targets: tuple[Observation, ...]) -> str:
+    """What was seen. Why there is no one value is not said here: it matters only to a condition that asks for it."""
     if targets:
         return f"{len(targets)} targets"
     if "value" in found:
         return f"value {found['value']:g}"
-    return missing["value"].reason if "value" in missing else "no value"
+    if "text" in found:
+        return f"text {found['text'][:_SHOWN_TEXT]!r}"
+    if "min" in found and "max" in found:
+        return f"values from {found['min']:g} to {found['max']:g}"
+    return ""
 
 
 def _iso(at: float) -> str:

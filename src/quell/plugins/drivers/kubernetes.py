@@ -181,7 +181,10 @@ class Kubernetes(Incapable):
             yield _Api(self._probe.http, access, namespace)
             return
         # The shared client knows neither this cluster's authority nor our certificate.
-        async with httpx.AsyncClient(verify=access.tls, trust_env=False, timeout=self._probe.timeout_s) as client:
+        async with httpx.AsyncClient(
+            verify=access.tls, trust_env=False, timeout=self._probe.timeout_s,
+            event_hooks=self._probe.http.event_hooks,
+        ) as client:  # fmt: skip
             yield _Api(client, access, namespace)
 
     def _find(self) -> Access:

@@ -7,39 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from quell.runbook.dialects._native_steps import RemediationText
+from quell.runbook.dialects._native_words import (
+    Condition,
+    Id,
+    InterpretText,
+    RetryText,
+    Seconds,
+    Section,
+    Text,
+    condition,
+    listed,
+    retried,
+)
 from quell.runbook.plan import Policy
-from quell.runbook.quantities import rate, seconds
-
-IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
-
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Id = Annotated[str, Field(pattern=IDENTIFIER)]
-Text = Annotated[str, Field(max_length=20_000)]
-
-
-def _condition(value: Any) -> Any:
-    """``true`` and ``false`` are conditions too."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-Condition = Annotated[str, BeforeValidator(_condition), Field(max_length=4096)]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
-
-
-class Config(Section):
-    """A plug-in's own parameters: whatever its ``Params`` accept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class TriggerText(Section):
@@ -67,26 +50,6 @@ class TriggerText(Section):
         return self
 
 
-class InterpretText(Section):
-    healthy: Condition | None = None
-    """Tried last; when none holds there is no data."""
-    warning: Condition | None = None
-    """Tried second."""
-    critical: Condition | None = None
-    """Tried first."""
-
-
-class RetryText(Section):
-    attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often in all; a bare number under ``retry`` counts the further ones."""
-    backoff: Seconds = 1.0
-    """The first pause; each next one is twice as long."""
-
-
-def _retry(value: Any) -> Any:
-    return {"attempts": value + 1} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 class DiagnosticText(Section):
     id: Id
     """What conditions call it."""
@@ -102,9 +65,9 @@ class DiagnosticText(Section):
     """How long it may take; it never delays the others."""
     interpret: InterpretText = InterpretText()
     """What its facts mean."""
-    needs: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=list)
+    needs: Annotated[list[str], BeforeValidator(listed)] = Field(default_factory=list)
     """Checks that must be done before."""
-    retry: Annotated[RetryText | None, BeforeValidator(_retry)] = None
+    retry: Annotated[RetryText | None, BeforeValidator(retried)] = None
     """For failures that may pass."""
 
 
@@ -113,7 +76,7 @@ class DecisionText(Section):
     """When it is recommended."""
     otherwise: bool = False
     """Recommended when none before it is."""
-    then: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    then: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
     """Remediations, in order."""
     description: Text = ""
     """Why, for the people who read the decision."""
@@ -123,160 +86,6 @@ class DecisionText(Section):
         if (self.condition is None) == (not self.otherwise):
             raise ValueError("give either condition or otherwise: true")
         return self
-
-
-class ActionText(Section):
-    type: str
-    """Which [action](actions.md)."""
-    config: dict[str, Any] = Field(default_factory=dict)
-    """Its parameters; templates are filled."""
-
-
-def _action(value: Any) -> Any:
-    """``{restart_service: payment}`` is short for the type with its service."""
-    if isinstance(value, dict) and len(value) == 1 and "type" not in value:
-        name, given = next(iter(value.items()))
-        return {"type": name, "config": given if isinstance(given, dict) else {"service": given}}
-    return value
-
-
-class ApprovalText(Section):
-    from_: Annotated[str, Field(alias="from")] = "oncall"
-    """Whom to ask: a notifier or an address (``#dba``), told beside the primary, or a name for the primary to know."""
-    people: Annotated[int, Field(ge=1, le=10)] = 1
-    """How many must agree."""
-    expires: Annotated[Seconds, Field(gt=0)] = 600.0
-    """How long they have."""
-    on_no_answer: Literal["page", "deny"] = "page"
-    """What silence means."""
-
-
-class PostconditionText(Section):
-    check: Condition
-    """What must hold after the action."""
-    within: Seconds = 60.0
-    """How long it may take to hold."""
-
-
-def _postcondition(value: Any) -> Any:
-    return {"check": value} if isinstance(value, str) else value
-
-
-class RevertText(Section):
-    after: Seconds
-    """When the change must be taken back."""
-    ask: str = "owner"
-    """Who is asked then, as for an approval's ``from``."""
-
-
-class UndoText(Section):
-    """``none``, or where to undo (``on``), unless what, and the call: a type, or other config of the same type."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    type: str | None = None
-    """Another action; by default the action's own undo."""
-    config: dict[str, Any] = Field(default_factory=dict)
-    """Its parameters."""
-    on: Annotated[tuple[Literal["failed", "worse", "unchanged", "cannot_tell"], ...], BeforeValidator(_listed)] = (
-        "worse",
-    )
-    """The outcomes after which it is undone."""
-    unless: Condition | None = None
-    """A condition under which it is not undone."""
-    none: bool = False
-    """Never undone, as ``undo: none``."""
-
-    @field_validator("config", mode="before")
-    @classmethod
-    def _plain(cls, value: Any) -> Any:
-        return value or {}
-
-
-def _undo(value: Any) -> Any:
-    return {"none": True} if value in ("none", None, False) else value
-
-
-class ForEachText(Section):
-    """``for_each: {region: '${errors.critical.region}', batch: 1, stop_on: worse}``."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    batch: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How many at a time."""
-    stop_on: Annotated[tuple[Literal["failed", "worse", "unchanged", "never"], ...], BeforeValidator(_listed)] = (
-        "failed",
-        "worse",
-    )
-    """The outcomes that stop the rest."""
-    quorum: int | None = None
-    """How many are enough."""
-
-    @model_validator(mode="after")
-    def _one(self) -> ForEachText:
-        if len(self.model_extra or {}) != 1:
-            raise ValueError("for_each names exactly one variable and its values")
-        return self
-
-
-class RemediationText(Section):
-    id: Id
-    """What decisions call it."""
-    name: Text = ""
-    """What people call it."""
-    description: Text = ""
-    """What it is for."""
-    type: Literal["manual", "automated", "escalate"]
-    """Done by Quell, done by a person, or handed to one."""
-    action: Annotated[ActionText | None, BeforeValidator(_action)] = None
-    """What an automated one does; ``{restart_service: payment}`` is short."""
-    instructions: Text = ""
-    """What a person has to do."""
-    to: str = ""
-    """Whom an escalation goes to; by default ``escalation.primary``."""
-    requires_approval: bool = False
-    """Somebody must agree before it runs."""
-    approval: ApprovalText | None = None
-    """Who, how many, and how long they have."""
-    needs: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=list)
-    """Remediations that must have been done before."""
-    for_each: ForEachText | None = None
-    """Run it once for each value."""
-    capture: dict[str, str] = Field(default_factory=dict)
-    """Values to remember before acting: name and query; conditions and undo read them as ``captured.NAME``."""
-    guard: dict[str, Any] = Field(default_factory=dict)
-    """Limits that tighten the configuration's: parameter and its allowed values, ``rate: 2/10m``, or the
-    action's own guard keys.
-    """
-    precondition: Condition | None = None
-    """Must hold right before it acts."""
-    postcondition: Annotated[PostconditionText | None, BeforeValidator(_postcondition)] = None
-    """Must hold after it has acted."""
-    undo: Annotated[UndoText, BeforeValidator(_undo)] = UndoText()
-    """What takes it back, and when."""
-    revert: RevertText | None = None
-    """The change is kept for now, and somebody must take it back."""
-    on_unknown: Literal["ask", "stop"] = "ask"
-    """When nobody can tell whether it happened."""
-    timeout: Annotated[Seconds, Field(gt=0, le=86400)] = 120.0
-    """How long it may take."""
-    retry: Annotated[RetryText | None, BeforeValidator(_retry)] = None
-    """For failures that may pass."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> RemediationText:
-        if self.type == "automated" and self.action is None:
-            raise ValueError("an automated remediation needs an action")
-        if self.type != "automated" and self.action is not None:
-            raise ValueError(f"a {self.type} remediation has no action; only an automated one has")
-        return self
-
-    @field_validator("guard")
-    @classmethod
-    def _rate(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if "rate" in value:
-            rate(value["rate"])
-        return value
 
 
 class RequireText(Section):
@@ -301,11 +110,18 @@ class RequireText(Section):
 
 
 def _require(value: Any) -> Any:
-    return {"condition": _condition(value)} if isinstance(value, str | bool) else value
+    if value is not None and not isinstance(value, str | bool | dict):
+        raise ValueError("a condition, a comparison in PromQL or a check is expected here")
+    return {"condition": condition(value)} if isinstance(value, str | bool) else value
+
+
+Improved = Literal[
+    "resolve", "mitigate", "next", "diagnose", "page", "undo_and_page", "keep_and_page", "keep_and_diagnose"
+]
 
 
 class VerifyText(Section):
-    signals: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    signals: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)] = Field(
         default_factory=lambda: ["trigger"]
     )
     """What must be well: ``trigger`` is the alert itself, other names are diagnostics."""
@@ -319,7 +135,7 @@ class VerifyText(Section):
     """What must be true for a verdict to mean anything, such as enough traffic: a condition, PromQL, or a check."""
     on_recovered: Literal["resolve", "mitigate"] = "resolve"
     """All signals well for ``stable_for``."""
-    on_improved: Policy | Literal["keep_and_page", "keep_and_diagnose"] = "diagnose"
+    on_improved: Improved = "diagnose"
     """Better, and not well."""
     on_unchanged: Policy = "next"
     """As bad as before."""

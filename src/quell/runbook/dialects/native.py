@@ -14,19 +14,12 @@ from pydantic import ValidationError
 
 from quell.errors import Problem
 from quell.runbook import plan as words
-from quell.runbook.dialects._native_schema import (
-    ActionText,
-    DecisionText,
-    DiagnosticText,
-    RemediationText,
-    RequireText,
-    RunbookText,
-    UndoText,
-    VerifyText,
-)
+from quell.runbook.dialects._native_flaws import flaws, guard_of, variables_of
+from quell.runbook.dialects._native_schema import DecisionText, DiagnosticText, RequireText, RunbookText, VerifyText
+from quell.runbook.dialects._native_steps import ActionText, RemediationText, UndoText
+from quell.runbook.dialects._native_words import MEANT
 from quell.runbook.invalid import problems_of
 from quell.runbook.names import names_of, root_of
-from quell.runbook.quantities import rate
 from quell.runbook.source import Document, snake
 from quell.runbook.template import references
 from quell.runbook.vocabulary import ActionWord, CheckWord, Vocabulary, nearest
@@ -35,6 +28,7 @@ NAME = "runbook"
 NOTIFY = "notify"
 _QUOTED = re.compile(r"""\$\{[^}]*\}|"[^"]*"|'[^']*'|`[^`]*`""")
 _DOTTED = re.compile(r"\b[A-Za-z_][A-Za-z0-9_-]*\.[A-Za-z_]")
+_OF_UNDO = ("type", "config", "unless", "none")
 MARKS = frozenset({"diagnostics", "decision_tree", "decisionTree", "remediations", "triggers"})
 
 
@@ -48,7 +42,7 @@ def lower(document: Document, vocabulary: Vocabulary) -> tuple[words.Plan | None
     try:
         text = RunbookText.model_validate(document.data)
     except ValidationError as error:
-        return None, problems_of(error, document, RunbookText)
+        return None, problems_of(error, document, RunbookText, MEANT)
     lowering = _Lowering(document, text, vocabulary)
     plan = lowering.plan()
     return plan, lowering.problems
@@ -66,7 +60,7 @@ class _Lowering:
 
     def plan(self) -> words.Plan:
         text = self.text
-        self._unique()
+        self.problems += flaws(self.document, text, self.vocabulary)
         checks = [self._check(index, check) for index, check in enumerate(text.diagnostics)]
         acts = [self._step(index, step) for index, step in enumerate(text.remediations)]
         decisions, edges = self._decisions()
@@ -86,15 +80,6 @@ class _Lowering:
     def _complain(self, path: tuple[str | int, ...], message: str, rule: str, **more: Any) -> None:
         origin = self._at(*path)
         self.problems.append(Problem(message, rule, origin.file, origin.line, origin.column, origin.path, **more))
-
-    def _unique(self) -> None:
-        seen: dict[str, str] = {}
-        for section, ids in (("diagnostics", self.check_ids), ("remediations", self.act_ids)):
-            for index, name in enumerate(ids):
-                if name in seen or name == words.DECIDE:
-                    where = seen.get(name, "the house")
-                    self._complain((section, index, "id"), f"id {name!r} is taken by {where}", "duplicate-id")
-                seen.setdefault(name, f"{section}[{index}]")
 
     def _variables(self) -> dict[str, Any]:
         """The runbook's own, and of the site's those that it reads; the site's values go first."""
@@ -146,13 +131,7 @@ class _Lowering:
 
     def _check_edges(self) -> list[words.Edge]:
         edges = []
-        for index, check in enumerate(self.text.diagnostics):
-            for position, need in enumerate(check.needs):
-                if need not in self.check_ids:
-                    self._complain(
-                        ("diagnostics", index, "needs", position), f"needs {need!r}, which is not a diagnostic",
-                        "unknown-step", nearest=nearest(need, self.check_ids),
-                    )  # fmt: skip
+        for check in self.text.diagnostics:
             needed = {*check.needs, *self._read_by(check)} & set(self.check_ids) - {check.id}
             edges += [words.Edge(source=need, target=check.id, on="settled") for need in sorted(needed)]
             edges.append(words.Edge(source=check.id, target=words.DECIDE, on="settled"))
@@ -167,7 +146,7 @@ class _Lowering:
 
     # Remediations.
 
-    def _step(self, index: int, text: RemediationText) -> words.Act | words.Approve | words.Notify:
+    def _step(self, index: int, text: RemediationText) -> words.Node:
         origin = self._at("remediations", index)
         shared: dict[str, Any] = {"id": text.id, "name": text.name or text.id, "description": text.description,
                                   "origin": origin}  # fmt: skip
@@ -177,6 +156,8 @@ class _Lowering:
             given = text.approval
             approval = self._approval(text) if given else words.Approval(expires_s=3600.0)
             return words.Approve(**shared, instructions=text.instructions or text.description, approval=approval)
+        if text.type == "wait":
+            return words.Wait(**shared, seconds=text.duration, window=text.window)
         if text.action is not None and text.action.type == NOTIFY:
             return self._notify(index, text, shared)
         return self._act(index, text, shared)
@@ -210,8 +191,8 @@ class _Lowering:
         return words.Act(
             **shared, call=call, timeout_s=text.timeout, retry=self._retry(text.retry),
             requires_approval=text.requires_approval or text.approval is not None, approval=self._approval(text),
-            guard=self._guard(index, text, call), capture=text.capture, precondition=text.precondition,
-            postcondition=self._postcondition(text), undo=self._undo(text.undo, call),
+            guard=self._guard(index, text, call, word), capture=text.capture, precondition=text.precondition,
+            postcondition=self._postcondition(text), undo=self._undo(index, text.undo, call),
             revert=words.Revert(after_s=text.revert.after, ask=text.revert.ask) if text.revert else None,
             on_unknown=text.on_unknown, facts=dict(word.facts) if word else {"...": "any"},
             for_each=self._for_each(text),
@@ -225,35 +206,30 @@ class _Lowering:
             ask=given.from_, people=given.people, expires_s=given.expires, on_no_answer=given.on_no_answer
         )
 
-    def _guard(self, index: int, text: RemediationText, call: words.Call) -> words.Guard:
-        word = self.vocabulary.actions.get(call.type)
-        count, per_s = rate(text.guard["rate"]) if "rate" in text.guard else (None, None)
-        allow: dict[str, list[Any]] = {}
-        limits: dict[str, Any] = {}
-        for key, value in text.guard.items():
-            name = snake(key)
-            if name == "rate":
-                continue
-            if name in (word.limits if word else {}) or name in ("max_magnitude",):
-                limits[name] = value
-            elif _is_parameter(name, call.config):
-                allow[name] = value if isinstance(value, list) else [value]
-            else:
-                known = {*(word.limits if word else {}), *call.config, "rate", "max_magnitude"}
-                self._complain(
-                    ("remediations", index, "guard", key), f"{call.type} has no parameter or limit {key!r}",
-                    "unknown-guard", expected="one of " + ", ".join(sorted(known)), nearest=nearest(name, known),
-                )  # fmt: skip
-        return words.Guard(allow=allow, limits=limits, rate_count=count, rate_per_s=per_s)
+    def _guard(
+        self, index: int, text: RemediationText, call: words.Call, word: CheckWord | ActionWord | None
+    ) -> words.Guard:
+        limits = word.limits if isinstance(word, ActionWord) else {}
+        guard, problems = guard_of(self.document, ("remediations", index, "guard"), text.guard, call, limits)
+        self.problems += problems
+        return guard
 
     def _postcondition(self, text: RemediationText) -> words.Postcondition | None:
         given = text.postcondition
         return words.Postcondition(condition=given.check, within_s=given.within) if given else None
 
-    def _undo(self, given: UndoText, call: words.Call) -> words.Undo:
+    def _undo(self, index: int, given: UndoText, call: words.Call) -> words.Undo:
         if given.none:
             return words.Undo(never=True)
-        extra = {snake(key): value for key, value in (given.model_extra or {}).items()}
+        extra = {}
+        for key, value in (given.model_extra or {}).items():
+            if self._is_parameter(given.type or call.type, snake(key)):
+                extra[snake(key)] = value
+            elif near := nearest(key, _OF_UNDO):
+                path = ("remediations", index, "undo", key)
+                self._complain(path, f"unknown key {key!r}", "unknown-key", found=key, nearest=near)
+            else:
+                extra[snake(key)] = value
         undo_call = None
         if given.type:
             undo_call = words.Call(type=given.type, config={**given.config, **extra})
@@ -261,12 +237,21 @@ class _Lowering:
             undo_call = words.Call(type=call.type, config={**call.config, **given.config, **extra})
         return words.Undo(call=undo_call, on=tuple(given.on), unless=given.unless)
 
+    def _is_parameter(self, action: str, name: str) -> bool:
+        """Whether an action type takes a parameter of this name, whatever its value."""
+        word = self.vocabulary.actions.get(action)
+        unknown = {fault.place for fault in word.faults({name: None}) if fault.found == name} if word else set()
+        return (name,) not in unknown
+
     def _for_each(self, text: RemediationText) -> words.ForEach | None:
         given = text.for_each
         if given is None:
             return None
         return words.ForEach(
-            values=dict(given.model_extra or {}), batch=given.batch, stop_on=tuple(given.stop_on), quorum=given.quorum
+            values={name: (given.model_extra or {})[name] for name in variables_of(text)[:1]},
+            batch=given.batch,
+            stop_on=tuple(given.stop_on),
+            quorum=given.quorum,
         )
 
     # Decisions.
@@ -292,8 +277,9 @@ class _Lowering:
     def _known_step(self, index: int, position: int, name: str) -> str:
         if name in self.act_ids or name in self.undefined:
             return name
+        is_check = ", it is a diagnostic: then names what to do" if name in self.check_ids else ""
         self._complain(
-            ("decision_tree", index, "then", position), f"remediation {name!r} is not defined",
+            ("decision_tree", index, "then", position), f"remediation {name!r} is not defined{is_check}",
             "undefined-remediation", found=name, nearest=nearest(name, self.act_ids),
         )  # fmt: skip
         # It still runs: a step nobody wrote is a page, never a guess.
@@ -316,12 +302,10 @@ class _Lowering:
             # A page is told on the way; what comes after it still hangs on the step before it.
             acted = acted if pages else step
             for need in known[step].needs if step in known else ():
-                if need not in self.act_ids:
-                    where = ("remediations", self.act_ids.index(step), "needs")
-                    self._complain(where, f"needs {need!r}, which is not a remediation", "unknown-step",
-                                   nearest=nearest(need, self.act_ids))  # fmt: skip
-                elif need not in order[:position]:
-                    where = ("decision_tree", int(decision[1:]) - 1, "then")
+                if need not in self.act_ids or need == step:
+                    continue  # told where it is written
+                if need not in order[:position]:
+                    where = ("decision_tree", int(decision[1:]) - 1, "then", steps.index(step))
                     self._complain(where, f"{step!r} needs {need!r} before it in the same decision", "unmet-need")
                 elif need != before:
                     edges.append(words.Edge(source=need, target=step, decision=decision))
@@ -333,8 +317,11 @@ class _Lowering:
         text = self.text.verify or VerifyText(signals=["trigger", *self._judging()])
         for position, signal in enumerate(text.signals):
             if signal != "trigger" and signal not in self.check_ids:
-                self._complain(("verify", "signals", position), f"signal {signal!r} is not a diagnostic",
-                               "unknown-step", nearest=nearest(signal, ["trigger", *self.check_ids]))  # fmt: skip
+                what = "a remediation, not a diagnostic" if signal in self.act_ids else "not a diagnostic"
+                self._complain(
+                    ("verify", "signals", position), f"signal {signal!r} is {what}", "unknown-step", found=signal,
+                    expected="trigger or a diagnostic", nearest=nearest(signal, ["trigger", *self.check_ids]),
+                )  # fmt: skip
         lags = [check.lag_s for check in checks if check.id in text.signals]
         fors = [trigger.for_ for trigger in self.text.triggers]
         if "trigger" in text.signals:
@@ -386,12 +373,6 @@ class _Lowering:
             primary=text.primary, secondary=text.secondary, after_s=text.escalate_after_minutes * 60,
             immediately=text.page == "immediately",
         )  # fmt: skip
-
-
-def _is_parameter(name: str, config: Mapping[str, Any]) -> bool:
-    """A guard may bound a parameter, or one of the names inside ``identifiers`` and ``params``."""
-    inside = [value for key in ("identifiers", "params") if isinstance(value := config.get(key), dict)]
-    return name in config or any(name in group for group in inside)
 
 
 __all__ = ["NAME", "lower", "sniff"]

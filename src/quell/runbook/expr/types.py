@@ -98,6 +98,8 @@ def parse_type(spec: TypeSpec, *, _depth: int = 0) -> Type:
     if _depth > _MAX_DEPTH:
         raise ValueError("a type is nested too deeply")
     if isinstance(spec, str):
+        if (known := _WORDS.get(spec)) is not None:
+            return known
         word = spec.replace(" ", "")
         if inner := _LIST.match(word):
             return list_of(parse_type(inner[1], _depth=_depth + 1))

@@ -118,9 +118,12 @@ def _code(command: object, *, whole: bool) -> Iterator[tuple[Place, str]]:
 def parameters(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """What each plug-in says of its own parameters."""
     for asked in calls(plan, vocabulary):
-        for place, message in asked.word.faults(asked.call.config) if asked.word else ():
-            if not (place and place[0] in asked.inherited):
-                yield Remark(asked.origin, asked.at(place), message, "parameter")
+        for fault in asked.word.faults(asked.call.config) if asked.word else ():
+            if not (fault.place and fault.place[0] in asked.inherited):
+                yield Remark(
+                    asked.origin, asked.at(fault.place), fault.message, "parameter", found=fault.found,
+                    expected=fault.expected, nearest=fault.nearest,
+                )  # fmt: skip
 
 
 def require_tells(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:

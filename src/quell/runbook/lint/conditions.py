@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quell.runbook.expr import ExprSyntaxError, Flaw, Scope, check_condition, parse
+from quell.runbook.expr.tree import Binary, Expr, Literal, Path, walk
 from quell.runbook.lint.calls import acts
 from quell.runbook.lint.remark import Place, Remark
 from quell.runbook.plan import Check, Origin, Plan
-from quell.runbook.scope import action_scope, decision_scope, interpret_scope
-from quell.runbook.vocabulary import Vocabulary
+from quell.runbook.scope import STATUSES, action_scope, decision_scope, interpret_scope
+from quell.runbook.vocabulary import Vocabulary, nearest
 
 
 def conditions(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
@@ -52,7 +53,7 @@ def _condition(text: str | None, scope: Scope | None, origin: Origin, place: Pla
         return
     try:
         tree = parse(text)
-        flaws: tuple[Flaw, ...] = () if scope is None else tuple(check_condition(tree, scope))
+        flaws: tuple[Flaw, ...] = () if scope is None else (*check_condition(tree, scope), *_statuses(tree, scope))
         rule = "condition"
     except ExprSyntaxError as error:
         flaws, rule = tuple(error.flaws), "condition-syntax"
@@ -61,3 +62,28 @@ def _condition(text: str | None, scope: Scope | None, origin: Origin, place: Pla
             origin, place, f"{flaw.message} in {text!r}", rule, found=flaw.found, expected=flaw.expected,
             nearest=flaw.nearest, shift=max(0, flaw.column - 1),
         )  # fmt: skip
+
+
+def _statuses(tree: Expr, scope: Scope) -> Iterator[Flaw]:
+    """``errors.status == 'criticl'`` has the right type, and never holds."""
+    for node, _ in walk(tree):
+        if not isinstance(node, Binary) or node.op not in ("==", "!="):
+            continue
+        for path, text in ((node.left, node.right), (node.right, node.left)):
+            if not isinstance(path, Path) or not isinstance(text, Literal) or not isinstance(text.value, str):
+                continue
+            if _is_status(path, scope) and text.value not in STATUSES:
+                yield Flaw(
+                    text.start + 1, text.end + 1, f"no status is {text.value!r}", found=text.value,
+                    expected="one of " + ", ".join(STATUSES), nearest=nearest(text.value, STATUSES),
+                )  # fmt: skip
+
+
+def _is_status(path: Path, scope: Scope) -> bool:
+    """The status of a finding; a column of that name in an answer may hold anything."""
+    kind = scope.get(path.root)
+    if path.root == "diagnostics" and kind is not None and len(path.steps) == 2:
+        kind = kind.field(str(path.steps[0]))
+    elif len(path.steps) != 1:
+        return False
+    return path.steps[-1] == "status" and kind is not None and "any_critical" in kind.field_names()
