@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -10,12 +11,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import conditions, startup
+from bench import conditions, install, startup
+from tests.servers.postgres import Postgres
+from tests.servers.process import MissingProgramError
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 MARK = "<!-- figures -->"
@@ -88,21 +91,50 @@ def of_demo() -> list[Figure]:
     ]
 
 
+def of_install() -> list[Figure]:
+    told = install.measure()
+    return [
+        Figure("default install, without bytecode", told["installed_mb"], "MB", 230),
+        Figure("`make demo ARGS='--pace fast'` in a fresh clone, packages cached", told["demo_fast_s"], "s", 60),
+        Figure("`make demo` in a fresh clone, packages cached", told["demo_s"], "s", 150),
+    ]
+
+
+@contextlib.contextmanager
+def a_postgres(given: str) -> Iterator[str]:
+    """The given one, or one of our own that syncs to disk as a real one does; empty where there is none."""
+    if given:
+        yield given
+        return
+    safe = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
+    try:
+        with Postgres(settings=safe) as server, server.fresh_database() as url:
+            yield url
+    except MissingProgramError as error:
+        print(f"PostgreSQL is left out: {error}", file=sys.stderr)
+        yield ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
-    parser.add_argument(
-        "--postgres", default=os.environ.get("QUELL_BENCH_POSTGRES", ""), help="URL of an empty database"
-    )
+    given = os.environ.get("QUELL_BENCH_POSTGRES", "")
+    parser.add_argument("--postgres", default=given, help="URL of an empty database; default: a server of its own")
     options = parser.parse_args()
+    with a_postgres(options.postgres) as postgres:
+        return report(postgres, write=options.write)
+
+
+def report(postgres: str, *, write: bool) -> int:
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("the loop on SQLite", lambda: of_loop("", "SQLite", 120)),
         ("conditions", of_conditions),
         ("start-up", of_startup),
         ("the demo", of_demo),
+        ("a fresh clone", of_install),
     ]
-    if options.postgres:
-        parts.insert(1, ("the loop on PostgreSQL", lambda: of_loop(options.postgres, "PostgreSQL", 100)))
+    if postgres:
+        parts.insert(1, ("the loop on PostgreSQL", lambda: of_loop(postgres, "PostgreSQL", 100)))
     figures: list[Figure] = []
     for name, measure in parts:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
@@ -111,7 +143,7 @@ def main() -> int:
         ["| figure | measured | bound | kept |", "| --- | --- | --- | --- |", *(one.row() for one in figures)]
     )
     print(table)
-    if options.write:
+    if write:
         head, _, tail = PAGE.read_text().partition(MARK)
         _, _, after = tail.partition(MARK)
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}."

@@ -13,6 +13,7 @@ from quell.engine.tables import executors
 from quell.errors import Conflict, InvalidInput, NotFound, QuellError, Unavailable
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
+from quell.web.pages import list_regions
 from tests.app import alert, do, eventually, house, runbook, settings_of, write
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +175,18 @@ async def test_guardrails_for_an_action_that_does_not_exist_are_refused(tmp_path
         incident = await home.fire()
         await home.escalated(incident)
         assert home.effects == []
+
+
+async def test_an_old_incident_that_is_open_is_not_hidden_by_newer_ones_that_ended(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK) as home:
+        (old,) = (await home.post(alert("Nobody", service="x"))).incidents
+        newer = (await home.post(*[alert(f"Other{n}", service="y") for n in range(51)])).incidents
+        for one in newer:
+            await home.app.resolve(one, "anna")
+        assert old not in [one.id for one in await home.app.incidents()]
+        assert [one.id for one in await home.app.incidents(ended=False)] == [old]
+        for everything in (False, True):
+            _, regions = await list_regions(home.app, everything=everything)
+            told = [one for one in newer if one in regions["list"]]
+            assert told
+            assert regions["list"].index(old) < min(map(regions["list"].index, told))

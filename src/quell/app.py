@@ -269,9 +269,13 @@ class App:
 
         return await self._commit(work)
 
-    async def incidents(self, *, limit: int = 50, status: str | None = None) -> list[Incident]:
+    async def incidents(
+        self, *, limit: int = 50, status: str | None = None, ended: bool | None = None
+    ) -> list[Incident]:
+        """Newest first; ``ended``: only those that have, or only those that have not."""
+        tenant = self.settings.tenant
         return await self.database.read(
-            lambda c: queries.recent_incidents(c, self.settings.tenant, limit=limit, status=status)
+            lambda c: queries.recent_incidents(c, tenant, limit=limit, status=status, ended=ended)
         )
 
     async def incident(self, incident: str) -> Incident:

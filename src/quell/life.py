@@ -84,6 +84,7 @@ def _beat(means: Means, connection: sa.Connection, executor: str, lease_us: int)
     if not liveness.beat(connection, executor, clock, lease_us):
         _log.error("lease_lost", executor=executor)
         liveness.enter_again(connection, executor, clock, lease_us)
+    liveness.end_gone(connection, clock)
     return liveness.dead(connection, clock)
 
 
@@ -93,6 +94,7 @@ async def _take_over(means: Means, dead: str) -> None:
         found = await asyncio.to_thread(means.durable.recover, dead)
         await means.database.write(lambda c: liveness.bury(c, dead, means.database.now_us(c)))
         if found:
+            await means.durable.kick(recovered=True)
             _log.warning("executor_lost", executor=dead, recovered=found)
     except Exception as error:  # the others must not wait for this one
         _log.error("take_over_failed", executor=dead, error=str(error))

@@ -30,6 +30,11 @@ def test_the_list(server: Served, waiting: str) -> None:
     none = server.ask("incidents", "list", "--status", "resolved")
     assert none.stdout == "No incidents are resolved.\n"
     assert server.ask("incidents", "list", "--status", "nonsense").returncode == 2
+    assert waiting in server.ask("incidents", "list", "--open").stdout
+    server.ask("approve", waiting)
+    server.wait_for(waiting, "resolved")
+    assert server.ask("incidents", "list", "--open").stdout == "No incidents are open.\n"
+    assert waiting in server.ask("incidents", "list").stdout
 
 
 def test_the_page_says_first_where_it_stands(server: Served, waiting: str) -> None:

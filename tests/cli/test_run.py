@@ -179,7 +179,7 @@ def test_variables_are_of_the_kind_of_their_default(tmp_path: Path) -> None:
     ("command", "fact", "error_class", "says"),
     [
         (["/bin/sleep", "60"], "value", "timeout", "no answer within"),
-        (["/bin/sh", "-c", "kill -9 $$"], "value", "failed", "-9"),
+        (["/bin/sh", "-c", "kill -9 $$"], "value", "failed", "SIGKILL"),
         (["/nowhere/program"], "value", "missing", "/nowhere/program"),
         (["/usr/bin/yes"], "exit_code", "too_large", "limit of its output"),
     ],

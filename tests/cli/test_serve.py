@@ -25,9 +25,9 @@ def test_it_says_how_it_started_and_ends_when_asked(tmp_path: Path) -> None:
 
 
 def test_a_killed_server_goes_on_with_what_waited(tmp_path: Path) -> None:
-    """The approval outlives the process, and the action happens once."""
+    """The approval outlives the process, and the action happens once. Whoever is gone from here is not waited for."""
     write_runbook(tmp_path, step=APPROVAL)
-    (tmp_path / "quell.yaml").write_text("runbooks: fix.json\nengine: {lease: 2s, poll: 0.2s}\n")
+    (tmp_path / "quell.yaml").write_text("runbooks: fix.json\nengine: {lease: 5m, poll: 0.2s}\n")
     with served(tmp_path) as server:
         incident = server.json("trigger", "fix")["execution"]["incidentId"]
         server.wait_for(incident, "waiting_approval")

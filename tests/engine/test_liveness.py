@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 
-from quell.engine import liveness
+from quell.engine import liveness, process
 from quell.engine.tables import executors, metadata
 
 
@@ -57,3 +59,30 @@ def test_ids_differ_and_name_the_process() -> None:
     one, other = liveness.new_executor_id(), liveness.new_executor_id()
     assert one != other
     assert one.rsplit("-", 1)[0] == other.rsplit("-", 1)[0]
+
+
+def row(connection: sa.Connection, name: str, **values: object) -> None:
+    """An executor with a long lease; of ours but for ``values``."""
+    liveness.enter(connection, name, "1", 0, 10**9)
+    connection.execute(sa.update(executors).where(executors.c.id == name).values(**values))
+
+
+def test_who_ended_here_without_a_goodbye_is_dead_at_once(connection: sa.Connection) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        born = process.born(child.pid)
+        row(connection, "killed", pid=child.pid, born=born)
+        liveness.enter(connection, "we", "1", 0, 10**9)
+        assert liveness.end_gone(connection, 50) == liveness.dead(connection, 50) == []
+        child.kill()
+    row(connection, "other host", pid=child.pid, born=born, host="elsewhere")
+    row(connection, "other container", pid=child.pid, born=born, machine="another namespace")
+    row(connection, "says nothing", pid=child.pid, machine="", born="")
+    assert liveness.end_gone(connection, 60) == liveness.dead(connection, 60) == ["killed"]
+    liveness.bury(connection, "killed", 61)
+    assert liveness.end_gone(connection, 62) == liveness.dead(connection, 62) == []
+
+
+def test_where_a_machine_cannot_be_told_the_lease_decides(connection: sa.Connection) -> None:
+    row(connection, "one", pid=2**22 + 1, born="1", machine="")
+    assert liveness.end_gone(connection, 50, here="") == liveness.dead(connection, 50) == []
+    assert liveness.dead(connection, 10**9 + 1) == ["one"]

@@ -136,10 +136,10 @@ def status_of(database: Database, workflow_id: str) -> str | None:
 
 
 @asynccontextmanager
-async def engine(url: str, folder: Path, executor: str) -> AsyncIterator[Engine]:
+async def engine(url: str, folder: Path, executor: str, *, poll_s: float = POLL_S) -> AsyncIterator[Engine]:
     """In this process, over a database that is there."""
     database = Database(url)
-    durable = Durable(database.engine, executor_id=executor, poll_s=POLL_S)
+    durable = Durable(database.engine, executor_id=executor, poll_s=poll_s)
     works = Works(durable, folder)
     await durable.launch()
     try:

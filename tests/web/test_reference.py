@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quell.incident.event import Event, EventKind, Stream
-from quell.incident.incident import Incident
+from quell.incident.incident import ENDED, Incident
 from quell.web.reference import execution_of
 from tests.servers.process import wait_until
 from tests.web.house import House
@@ -75,6 +75,9 @@ def test_curl_may_forget_the_content_type(house: House) -> None:
 def test_the_newest_incidents_in_the_examples_columns(house: House) -> None:
     made = house.http.post("/incidents/trigger", json={"runbookId": "shop-ask"}).json()["execution"]["incidentId"]
     rows = house.http.get("/incidents").json()["incidents"]
+    open_ones = house.http.get("/incidents", params={"open": 1}).json()["incidents"]
+    assert made in [row["id"] for row in open_ones]
+    assert not {row["status"] for row in open_ones} & ENDED
     assert rows[0]["id"] == made
     assert set(rows[0]) == ROW | {"status", "service", "title"}
     assert rows[0]["recommended_actions"] == ["back"]

@@ -37,6 +37,7 @@ def _group() -> None:
 @incidents.command("list")
 def list_(
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this status.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Only those that have not ended.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many, newest first.")] = 20,
     server: Server = None,
     as_json: AsJson = False,
@@ -45,16 +46,19 @@ def list_(
 
     \b
     quell incidents list
+    quell incidents list --open --limit 500
     quell incidents list --status waiting_approval --json
     """
     with Client(server) as client:
-        answer = client.get("/api/v1/incidents", limit=limit, status=status.value if status else None)
+        named = status.value if status else None
+        answer = client.get("/api/v1/incidents", limit=limit, status=named, open=True if open_ else None)
     if as_json:
         print_json(answer)
         return
     found = [Incident.model_validate(one) for one in answer["incidents"]]
     if not found:
-        print("No incidents." if status is None else f"No incidents are {status.value.replace('_', ' ')}.")
+        which = status.value.replace("_", " ") if status else "open" if open_ else ""
+        print(f"No incidents are {which}." if which else "No incidents.")
         return
     now = datetime.now(UTC)
     print_table(

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -101,6 +100,13 @@ async def patiently(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> 
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
+def _is_outage(error: Exception) -> bool:
+    """Whether the database could not take part, whatever it was asked."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | sa.exc.TimeoutError)
+
+
 class _Pauses:
     """``time`` as the library's database module sees it: between two tries it waits no longer than we would, and not at
     all once we end. On its own it waits up to a minute and a half, and a process waits for its threads.
@@ -113,12 +119,21 @@ class _Pauses:
         return getattr(time, name)
 
     def sleep(self, seconds: float) -> None:
-        pause = min(seconds, LONGEST_PAUSE_S)
-        if not threading.current_thread().name.startswith("dbos-executor"):
-            time.sleep(pause)  # not of the pool that Python waits for; these look by themselves whether it is over
-        elif self.over.wait(pause):
-            # No ``Exception``, which the library would keep as the workflow's outcome.
+        if not self.over.wait(min(seconds, LONGEST_PAUSE_S)):
+            return
+        if threading.current_thread().name.startswith("dbos-executor"):
+            # Of the pool that Python waits for. No ``Exception``, which would be kept as the workflow's outcome.
             raise asyncio.CancelledError
+        time.sleep(0.1)  # the others look by themselves whether it is over
+
+
+_letting_go = threading.Lock()
+"""The library has one instance per process: the next is not made before the last has been let go of."""
+
+
+def _let_go() -> None:
+    with _letting_go:
+        DBOS.destroy(workflow_completion_timeout_sec=0, destroy_registry=True)
 
 
 class Durable:
@@ -151,7 +166,8 @@ class Durable:
         }
         if engine.dialect.name != "sqlite":
             config["system_database_url"] = engine.url.render_as_string(hide_password=False)
-        self._dbos = DBOS(config=config)
+        with _letting_go:
+            self._dbos = DBOS(config=config)
 
     def workflow(self, name: str, body: Workflow) -> None:
         """Register a workflow under a name that stays the same across releases."""
@@ -176,13 +192,14 @@ class Durable:
         )
 
     async def shutdown(self) -> None:
-        """Stop taking work and let go. Runs that wait are found again at the next start."""
+        """Stop taking work and let go. Runs that wait are found again at the next start. Harmless when done twice."""
+        if self._closing:
+            return
         self._closing = True
         self._pauses.over.set()
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        let_go = partial(DBOS.destroy, workflow_completion_timeout_sec=0, destroy_registry=True)
-        if not await aside(let_go, CLOSE_S):
+        if not await aside(_let_go, CLOSE_S):
             logging.getLogger("quell").warning("the engine still waits for the database; it is left behind")
         # DBOS made its thread pool the loop's and has closed it; the loop goes on without it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="quell"))
@@ -199,10 +216,15 @@ class Durable:
             request,
         )
 
-    async def kick(self) -> None:
-        """Claim what is queued now, in this process, instead of waiting for the next poll."""
+    async def kick(self, *, recovered: bool = False) -> None:
+        """Claim what is queued now, in this process, instead of waiting for the next poll.
+
+        ``recovered``: also children, which come back in a queue of the library's own.
+        """
         if self._queue is not None:
             await asyncio.to_thread(self._dequeue, self._queue)
+            if recovered:
+                await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
 
     def _dequeue(self, queue: Queue) -> None:
         # The same claim and start as DBOS's own queue thread: atomic, so both may run at once.
@@ -244,7 +266,7 @@ class Durable:
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
         if again:
-            await self.kick()
+            await self.kick(recovered=True)
         return again
 
     def _claimed(self) -> dict[str, str | None]:
@@ -286,17 +308,13 @@ class Durable:
         """
         try:
             return await asked
-        except (DBAPIError, sa.exc.TimeoutError) as error:
-            if isinstance(error, DBAPIError) and not (
-                error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-            ):
+        except Exception as error:
+            if self._closing:
+                raise asyncio.CancelledError from None
+            if not _is_outage(error):
                 raise
             logging.getLogger("quell").warning("a workflow is put off, since the database did not keep it: %s", error)
             raise asyncio.CancelledError from None
-        except RuntimeError:
-            if self._closing:
-                raise asyncio.CancelledError from None
-            raise
 
     async def child(self, workflow: str, workflow_id: str, request: Json) -> Any:
         """Start a child workflow; await ``get_result`` of what is returned, or let it go on alone."""

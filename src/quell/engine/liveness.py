@@ -1,5 +1,6 @@
 """Who is alive: every process keeps a lease in ``executors``; the work of one whose lease ran out is taken over.
 
+One that ran on this machine and is gone for sure need not be waited for: after a crash the next one begins at once.
 Recovery never runs anything: it only puts work back in the queue, so every start goes through one atomic claim.
 Never does: decide what the work is.
 """
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from quell.engine import process
 from quell.engine.tables import executors
 
 
@@ -23,8 +25,8 @@ def new_executor_id() -> str:
 def enter(connection: sa.Connection, executor_id: str, version: str, now_us: int, lease_us: int) -> None:
     connection.execute(
         sa.insert(executors).values(
-            id=executor_id, host=socket.gethostname(), pid=os.getpid(), version=version, started_at=now_us,
-            lease_until=now_us + lease_us,
+            id=executor_id, host=socket.gethostname(), pid=os.getpid(), machine=process.machine(),
+            born=process.born(os.getpid()) or "", version=version, started_at=now_us, lease_until=now_us + lease_us,
         )
     )  # fmt: skip
 
@@ -49,6 +51,25 @@ def enter_again(connection: sa.Connection, executor_id: str, now_us: int, lease_
 def leave(connection: sa.Connection, executor_id: str, now_us: int) -> None:
     """A clean goodbye: the lease ends now, so that others need not wait for it."""
     connection.execute(sa.update(executors).where(executors.c.id == executor_id).values(lease_until=now_us))
+
+
+def end_gone(connection: sa.Connection, now_us: int, here: str | None = None) -> list[str]:
+    """End the leases of those whose process on this machine has ended without a goodbye; it cannot come back.
+
+    ``here``: what this machine is called, by default what it calls itself. One without a name ends nobody's.
+    """
+    here = process.machine() if here is None else here
+    if not here:
+        return []
+    found = connection.execute(
+        sa.select(executors.c.id, executors.c.pid, executors.c.born)
+        .where(executors.c.ended_at.is_(None), executors.c.lease_until >= now_us)
+        .where(executors.c.host == socket.gethostname(), executors.c.machine == here)
+    )
+    gone = [row.id for row in found if process.is_gone(row.pid, row.born)]
+    if gone:
+        connection.execute(sa.update(executors).where(executors.c.id.in_(gone)).values(lease_until=now_us - 1))
+    return gone
 
 
 def dead(connection: sa.Connection, now_us: int) -> list[str]:

@@ -17,6 +17,8 @@ executors = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("machine", sa.Text, nullable=False, server_default=""),
+    sa.Column("born", sa.Text, nullable=False, server_default=""),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("started_at", BIG, nullable=False),
     sa.Column("lease_until", BIG, nullable=False),

@@ -14,17 +14,18 @@ from quell.engine.tables import intents
 from quell.errors import NotFound
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, Stream
-from quell.incident.incident import Incident
+from quell.incident.incident import ENDED, Incident
 from quell.runbook.plan import Plan
 from quell.store.events import read, when
 from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs
 
+_OVER = tuple(sorted(status.value for status in ENDED))
 # Asked all the time, hence made once.
 _INCIDENT = sa.select(incidents.c.state).where(incidents.c.id == sa.bindparam("of"))
 _OPEN = (
     sa.select(incidents.c.id)
     .where(incidents.c.tenant == sa.bindparam("of"), incidents.c.group_key == sa.bindparam("group"))
-    .where(incidents.c.status.not_in(("resolved", "closed")))
+    .where(incidents.c.status.not_in(_OVER))
     .order_by(incidents.c.opened_at.desc())
     .limit(1)
 )
@@ -44,14 +45,17 @@ def incident(connection: sa.Connection, incident_id: str) -> Incident:
 
 
 def recent_incidents(
-    connection: sa.Connection, tenant: str, *, limit: int = 50, before_us: int | None = None, status: str | None = None
-) -> list[Incident]:
-    """Newest first."""
+    connection: sa.Connection, tenant: str, *, limit: int = 50, before_us: int | None = None,
+    status: str | None = None, ended: bool | None = None,
+) -> list[Incident]:  # fmt: skip
+    """Newest first. ``ended``: only those that have, or only those that have not."""
     query = sa.select(incidents.c.state).where(incidents.c.tenant == tenant)
     if before_us is not None:
         query = query.where(incidents.c.opened_at < before_us)
     if status:
         query = query.where(incidents.c.status == status)
+    if ended is not None:
+        query = query.where(incidents.c.status.in_(_OVER) if ended else incidents.c.status.not_in(_OVER))
     rows = connection.execute(query.order_by(incidents.c.opened_at.desc()).limit(limit)).scalars()
     return [Incident.model_validate_json(row) for row in rows]
 

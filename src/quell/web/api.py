@@ -89,9 +89,10 @@ async def reload(app: Hub) -> Json:
 
 
 @router.get("/api/v1/incidents", tags=["incidents"], response_model=Listed)
-async def incidents(app: Hub, limit: Limit = 50, status: Status | None = None) -> Json:
-    """Newest first."""
-    found = await app.incidents(limit=limit, status=status.value if status else None)
+async def incidents(app: Hub, limit: Limit = 50, status: Status | None = None, open: bool = False) -> Json:
+    """Newest first; with ``open`` only those that have not ended."""
+    ended = False if open else None
+    found = await app.incidents(limit=limit, status=status.value if status else None, ended=ended)
     return Json({"incidents": found})
 
 

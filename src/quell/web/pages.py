@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from quell.app import App
 from quell.errors import NotFound, Refused
-from quell.incident.incident import ENDED, Incident
+from quell.incident.incident import Incident
 from quell.library import State
 from quell.runbook.outline import outline
 from quell.web.answers import wants_page
@@ -31,7 +31,7 @@ from quell.web.view import View, view_of
 from quell.web.words import state_of
 
 router = APIRouter(include_in_schema=False)
-ROWS = 15
+ROWS, OPEN_ROWS = 15, 500
 CSRF, BY = "quell_csrf", "quell_by"
 YEAR_S = 365 * 86_400
 INCIDENT = ("state", "asks", "findings", "decisions", "actions", "proof", "timeline", "plan")
@@ -66,8 +66,9 @@ def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
 async def list_regions(app: App, address: str = "", *, everything: bool = False) -> tuple[int, Regions]:
     """The list, and the notice above it: what is not over first, then the newest; a first page of it is small."""
     newest, _ = await app.changed(None)
-    incidents, aside = await app.incidents(limit=50), await app.quarantine(limit=100)
-    incidents.sort(key=lambda known: known.status in ENDED)
+    # Asked for apart: an old incident that is still open must not vanish behind newer ones that are over.
+    incidents = await app.incidents(limit=OPEN_ROWS, ended=False) + await app.incidents(limit=50, ended=True)
+    aside = await app.quarantine(limit=100)
     shown = incidents if everything else incidents[:ROWS]
     rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
     more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")

@@ -94,12 +94,12 @@ async def _decided(request: Request, app: App, incident: str) -> list[Event] | N
 
 
 @router.get("/incidents", tags=["incidents"])
-async def incidents(request: Request) -> Response:
-    """The newest 50, in the columns of the example; a browser is sent to the page."""
+async def incidents(request: Request, open: bool = False) -> Response:
+    """The newest 50, with ``open`` of those that have not ended; as the example's table. A browser goes to the page."""
     if wants_page(request.scope):
         return RedirectResponse("/", 303)
     app = app_of(request)
-    found = await app.incidents(limit=NEWEST)
+    found = await app.incidents(limit=NEWEST, ended=False if open else None)
     logs = await asyncio.gather(*(app.timeline(known.id) for known in found))
     return Json({"incidents": [row_of(known, events) for known, events in zip(found, logs, strict=True)]})
 

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
@@ -102,8 +103,25 @@ def serve(
     app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None
 ) -> None:
     """``serve_here`` in an event loop of its own: uvloop where it is installed."""
+
+    async def whole() -> None:
+        try:
+            await serve_here(app, host, port, started=started, on_address=on_address)
+        finally:
+            await _leave_behind()
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve_here(app, host, port, started=started, on_address=on_address))
+        runner.run(whole())
+
+
+async def _leave_behind() -> None:
+    """The loop waits at its end for its tasks and threads, even for those that hang in a database that is away."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=GRACE_S)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1, "quell-last"))
 
 
 def _loop_factory() -> Any:

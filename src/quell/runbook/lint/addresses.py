@@ -28,6 +28,8 @@ class Fault(NamedTuple):
 
 def addresses(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """An address that reaches nobody; without a configuration, only a kind that there is not, as a warning."""
+    if not vocabulary.notifier_kinds:
+        return  # who reads this knows of no way to tell anybody anything
     severity = "warning" if vocabulary.notifiers is None else "error"
     for origin, place, to, paged in _named(plan):
         if not to or has_template(to) or not (paged or looks_like_one(to, vocabulary)):

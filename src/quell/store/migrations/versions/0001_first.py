@@ -101,6 +101,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("machine", sa.Text(), server_default="", nullable=False),
+        sa.Column("born", sa.Text(), server_default="", nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("started_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("lease_until", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
