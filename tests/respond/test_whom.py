@@ -67,16 +67,20 @@ async def test_who_cannot_be_reached_keeps_nobody_else_from_hearing(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("whom", "also"), [("dba", ["dba"]), ("owner", [])])
-async def test_what_is_due_to_be_taken_back_goes_to_whom_it_names_as_well(
+async def test_what_is_kept_for_now_is_told_and_asked_of_whom_it_names_as_well(
     tmp_path: Path, whom: str, also: list[str]
 ) -> None:
     with FakeSink() as sink:
         async with house(tmp_path, book(f"revert: {{after: 0.3s, ask: {whom}}}"), more=more(sink)) as home:
             incident = await home.fire()
             await home.over(incident)
-            assert await told(home, incident, 1 + len(also)) == sorted((to, True) for to in ["webhook:ops", *also])
-            for sent in sink.received:
-                asked = sent.json()["asked"]
+            reached = sorted((to, True) for to in ["webhook:ops", *also] * 2)
+            assert await told(home, incident, len(reached)) == reached
+            sent = [one.json() for one in sink.received]
+            kept, due = ([one for one in sent if one["kind"] == kind] for kind in ("update", "approval"))
+            assert len(kept) == len(due) == 1 + len(also)
+            assert all(f"kept for now, {whom} is asked in" in one["text"] for one in kept)
+            for asked in (one["asked"] for one in due):
                 assert (asked["asks"], asked["whom"]) == ("revert", whom)
                 assert asked["answer"][0] == f"take it back: quell approve {asked['approval']}"
             await home.app.answer(incident, "denied", "anna")

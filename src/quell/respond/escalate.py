@@ -73,7 +73,7 @@ def levels(page: Page, default: str) -> list[tuple[str, ...]]:
 class Telling(BaseModel):
     """A message on the way: ``kind`` as in ``Message``; ``approval``: what it asks to answer, if anything.
 
-    Whom that names is told as well, where the name leads somewhere.
+    ``whom``: who is meant, told as well where that leads somewhere (of an approval, whom it names).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +83,7 @@ class Telling(BaseModel):
     kind: str = "approval"
     key: str
     approval: str = ""
+    whom: str = ""
 
 
 class Pager:
@@ -112,7 +113,7 @@ class Pager:
 
     async def _send(self, telling: Telling) -> bool:
         """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
-        context, whom = telling.context, ""
+        context, whom = telling.context, telling.whom
         plan = await self.means.plan(context.plan)
         primary = plan.escalation.primary or self.means.default_escalation or "log:"
         incident = await self.means.incident(context)

@@ -18,6 +18,7 @@ from quell.respond import approve, frame
 from quell.respond.means import TELL, Context, Means
 from quell.respond.prepared import Request
 from quell.runbook.plan import Act, Approval
+from quell.runbook.quantities import spoken
 from quell.store.database import now_us
 from quell.store.events import when
 from quell.store.schema import obligations
@@ -88,6 +89,8 @@ class Reverter:
 
     async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         kept, durable = Kept.model_validate(raw), self.means.durable
+        text = f"{kept.what}; kept for now, {kept.owner} is asked in {spoken(kept.after_s)} whether to take it back"
+        await self._tell(kept, f"{kept.key}/kept", text, "update")
         await durable.sleep(kept.after_s)
         for number in range(QUESTIONS):
             if not await durable.step("open", self._open, kept):
@@ -104,8 +107,9 @@ class Reverter:
         return {"ended": "unanswered"}
 
     async def _tell(self, kept: Kept, key: str, text: str, kind: str = "approval", approval: str = "") -> None:
+        """To the primary, and to the owner where that leads somewhere."""
         context = kept.context.model_dump(mode="json")
-        telling = {"context": context, "text": text, "key": key, "kind": kind, "approval": approval}
+        telling = {"context": context, "text": text, "key": key, "kind": kind, "approval": approval, "whom": kept.owner}
         await self.means.durable.child(TELL, key, telling)
 
     async def _open(self, kept: Kept) -> bool:

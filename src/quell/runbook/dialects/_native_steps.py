@@ -51,7 +51,7 @@ class RevertText(Section):
     after: Annotated[Seconds, Field(gt=0)]
     """When the change must be taken back."""
     ask: Annotated[str, Field(min_length=1)] = "owner"
-    """Who is asked then, as for an approval's ``from``."""
+    """Who sees to it: told now, and asked when it is due, as for an approval's ``from``."""
 
 
 class UndoText(Section):
