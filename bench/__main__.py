@@ -108,8 +108,8 @@ def a_postgres(given: str) -> Iterator[str]:
         return
     safe = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
     try:
-        with Postgres(settings=safe) as server, server.fresh_database() as url:
-            yield url
+        with Postgres(settings=safe) as server, server.fresh_database() as name:
+            yield server.url(name)
     except MissingProgramError as error:
         print(f"PostgreSQL is left out: {error}", file=sys.stderr)
         yield ""

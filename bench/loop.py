@@ -158,6 +158,9 @@ def main() -> None:
     parser.add_argument("--database", default="", help="a PostgreSQL URL; default: a fresh SQLite file")
     parser.add_argument("--runs", type=int, default=100)
     options = parser.parse_args()
+    # Anything that is no URL would be the path of a SQLite file, and its figures told as PostgreSQL's.
+    if options.database and not options.database.startswith(("postgres://", "postgresql://", "postgresql+")):
+        parser.error(f"--database: {options.database!r} is no URL of a PostgreSQL database")
     print(json.dumps(asyncio.run(measure(options.database, options.runs)), indent=2))
 
 
