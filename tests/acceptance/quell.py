@@ -124,10 +124,15 @@ class Quell(Server):
         self._until(incident, lambda: self.incident(incident).outcome is not None, "the end of the run", within)
         return self.incident(incident)
 
-    def told(self, incident: str, kind: EventKind, within: float = 20.0) -> Event:
-        """The first event of a kind, once there is one."""
-        self._until(incident, lambda: any(one.kind is kind for one in self.timeline(incident)), kind.value, within)
-        return next(one for one in self.timeline(incident) if one.kind is kind)
+    def told(self, incident: str, kind: EventKind, within: float = 20.0, **payload: object) -> Event:
+        """The first event of a kind that says this, once there is one."""
+
+        def found() -> list[Event]:
+            log = self.timeline(incident)
+            return [one for one in log if one.kind is kind and payload.items() <= one.payload.items()]
+
+        self._until(incident, lambda: bool(found()), kind.value, within)
+        return found()[0]
 
     def _until(self, incident: str, holds: Callable[[], bool], what: str, within: float) -> None:
         try:

@@ -474,8 +474,9 @@ async def test_what_the_signals_say_between_targets_may_stop_the_rest(
 ) -> None:
     one = f"- {{id: fix, type: automated, for_each: {{region: [eu, us], stop_on: {stop}}}, action: {{type: run_script, config: {{command: [@/do, '${{region}}', '50']}}}}}}\n"
     async with house(tmp_path, runbook(FIX, one)) as home:
-        await home.escalated(await home.fire())
+        now = await home.escalated(await home.fire())
         assert home.effects == done
+        assert ("fix stopped after 1 of 2: the signals are unchanged" in now.reason) is (stop == "unchanged")
 
 
 async def test_a_target_that_failed_stops_the_rest_unless_it_never_should(tmp_path: Path) -> None:

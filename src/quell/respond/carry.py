@@ -137,21 +137,21 @@ class Carrier:
     # Actions.
 
     async def _act(self, run: Run, node: Act, clauses: Sequence[str]) -> tuple[list[ActionOutcome], str]:
-        """Once, or once per value of ``for_each``, in batches; stops early when it must."""
+        """Once, or once per value of ``for_each``, in batches; with why the signals stopped the rest, if they did."""
         if node.for_each is None:
             return [await self._frame(run, node, "", {}, clauses)], ""
         values = _values(run, node)
         if isinstance(values, str):
-            return [_not_run(run, node, values)], values
+            return [_not_run(run, node, values)], ""
         outcomes: list[ActionOutcome] = []
         for number, batch in enumerate(_batches(values, node.for_each.batch)):
             if number and (said := await self._stops(run, node, number)):
-                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: the signals are {said}"
+                return outcomes, f"{node.id} stopped after {len(outcomes)} of {len(values)}: the signals are {said}"
             for target, extra in batch:
                 outcomes.append(await self._frame(run, node, target, extra, clauses))
             failed = any(one.result not in (Result.DONE, Result.DRY_RUN) for one in outcomes)
             if failed and "never" not in node.for_each.stop_on:
-                return outcomes, f"stopped after {len(outcomes)} of {len(values)}: {outcomes[-1].summary}"
+                return outcomes, ""
         return outcomes, ""
 
     async def _stops(self, run: Run, node: Act, number: int) -> str:

@@ -127,6 +127,8 @@ class Interpreter:
             run.visit += 1
             await self._diagnose(run)
             return None
+        if carried.stopped:
+            run.trouble.append(carried.stopped)
         if carried.any(Result.DRY_RUN):
             return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
         if carried.paged and not carried.any(Result.DONE):

@@ -23,6 +23,8 @@ from quell.ports import Connection
 
 _CONNECT_S = 10
 _KILL_S = 2
+_KILL_SHARE = 0.05
+"""Of the time limit; half of what ``database_query`` holds back."""
 _PORT = 3306
 _BY_CODE = {
     1040: "exhausted", 1203: "exhausted", 1226: "exhausted", 1045: "denied", 1044: "denied", 1142: "denied",
@@ -43,8 +45,8 @@ async def ask(connection: Connection, asked: Asked) -> Rows:
     except asyncio.CancelledError:
         work.hang_up()
         ending = asyncio.ensure_future(asyncio.to_thread(work.kill))
-        # A server that hangs does not hold up the others: the threads end by their own time limits.
-        await asyncio.wait([task, ending], timeout=_KILL_S)
+        # Within what is held back for it, or "timeout" would come too late to be told: the threads end by themselves.
+        await asyncio.wait([task, ending], timeout=min(_KILL_S, asked.timeout_s * _KILL_SHARE))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
 
