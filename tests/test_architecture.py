@@ -100,7 +100,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "runbook/lint/*": ("tests/runbook/test_lint.py", "by a document that breaks each rule"),
     "runbook/names.py": ("tests/runbook/test_lint.py", "by the rules that ask it"),
     "runbook/secret.py": ("tests/runbook/test_template.py", "by the templates that make them"),
-    "runbook/sql.py": ("tests/plugins/actions/test__sql.py", "by the action that uses it"),
     "runbook/vocabulary.py": ("tests/runbook/words.py", "words only"),
     "settings.py": ("tests/test_docs.py", "by every configuration in the documentation"),
     "store/migrations/*": ("tests/store/test_migrate.py", "by migrating"),

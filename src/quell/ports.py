@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol
 import httpx
 from pydantic import AliasChoices, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from quell.addresses import IS_URL
 from quell.fleet import Driver, Fleet, Release, Replica, ServiceState
@@ -26,7 +27,7 @@ from quell.incident.service import Service
 __all__ = [
     "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
     "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Reading",
-    "Release", "Replica", "Risk", "Service", "ServiceState", "SourceType", "Url",
+    "Release", "Replica", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
 ]  # fmt: skip
 
 
@@ -38,6 +39,11 @@ class Params(BaseModel):
     """The parent of every plug-in's parameters: frozen, unknown keys refused, snake_case or camelCase."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+def at_fault(place: tuple[str | int, ...], what: str) -> PydanticCustomError:
+    """To be raised by a validator over several parameters: lint shows it at this one."""
+    return PydanticCustomError("at_fault", "{what}", {"what": what, "place": place})
 
 
 Url = Annotated[str, IS_URL]

@@ -105,15 +105,20 @@ def faults_of(params: type[BaseModel], config: Config) -> list[Fault]:
         return [
             _fault(dict(item), params)
             for item in error.errors(include_url=False)
-            if not has_template(_at(config, item["loc"]))
+            if not has_template(_at(config, _place(dict(item))))
         ]
     except Exception as error:  # a validator of a plug-in that trips over an unfilled template
         return [] if has_template(dict(config)) else [Fault((), f"{type(error).__name__}: {error}")]
     return []
 
 
+def _place(item: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Where it is told; ``at_fault`` says so by itself."""
+    return tuple((item.get("ctx") or {}).get("place", item["loc"]))
+
+
 def _fault(item: Mapping[str, Any], params: type[BaseModel]) -> Fault:
-    place = tuple(item["loc"])
+    place = _place(item)
     name = str(place[-1]) if place else ""
     if item["type"] == "extra_forbidden":
         known = sorted(params.model_fields) if len(place) == 1 else []

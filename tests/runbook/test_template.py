@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import sqlite3
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quell.errors import InvalidInput
 from quell.runbook import template
 from quell.runbook.expr import Absent, Flag, parse_type
-from quell.runbook.template import Secret, bind_sql, fill, has_template, references, sql_names
+from quell.runbook.template import Secret, fill, has_template, references
 
 ENV: dict[str, Any] = {
     "leak": {"first": {"usename": "app", "n": 12.0}},
@@ -232,67 +230,3 @@ def test_an_escaped_text_comes_back(text: str) -> None:
     assert fill(text.replace("$", "").replace("{", "${").replace("${", "$${"), {}).value == text.replace(
         "$", ""
     ).replace("{", "${")
-
-
-# --- SQL ---
-
-
-def test_sql_placeholders() -> None:
-    text = "alter role {role} connection limit {captured.limit}"
-    assert [item.name for item in sql_names(text)] == ["role", "captured.limit"]
-    assert bind_sql(text, {"role": 'a"b'}, {"limit": -1}) == 'alter role "a""b" connection limit -1'
-    assert bind_sql("x {r} {{y}}", {"r": "a`b"}, {}, dialect="mysql") == "x `a``b` {y}"
-
-
-@pytest.mark.parametrize(
-    ("value", "literal"),
-    [(None, "NULL"), (True, "TRUE"), (5, "5"), (-5, "-5"), (0.5, "0.5"), ("it's", "'it''s'"), ("", "''")],
-)
-def test_captured_values_are_literals(value: Any, literal: str) -> None:
-    assert bind_sql("select {captured.x}", {}, {"x": value}) == f"select {literal}"
-
-
-def test_two_minus_signs_never_meet() -> None:
-    assert bind_sql("select 1 -{captured.x}", {}, {"x": -5}) == "select 1 - -5"
-
-
-@pytest.mark.parametrize(
-    ("text", "identifiers", "captured", "message"),
-    [
-        ("{rol}", {"role": "a"}, {}, "no placeholder"),
-        ("{captured.x}", {}, {}, "no placeholder"),
-        ("{role}", {"role": "a\0"}, {}, "NUL"),
-        ("{role}", {"role": ""}, {}, "identifier"),
-        ("{role}", {"role": "é" * 32}, {}, "63 bytes"),
-        ("'{role}'", {"role": "a"}, {}, "inside quotes"),
-        ('"{role}"', {"role": "a"}, {}, "inside quotes"),
-        ("{captured.x}", {}, {"x": "a\\b"}, "backslash"),
-        ("{captured.x}", {}, {"x": float("nan")}, "float"),
-        ("{captured.x}", {}, {"x": [1]}, "list"),
-        ("{captured.x}", {}, {"x": Secret("a")}, "Secret"),
-        ("a { b", {}, {}, "lone"),
-    ],
-)
-def test_what_sql_refuses(text: str, identifiers: dict[str, str], captured: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        bind_sql(text, identifiers, captured)
-    assert message in caught.value.problems[0].message
-
-
-def test_all_sql_problems_are_reported() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        bind_sql("{rol} {captured.limi}", {"role": "a"}, {"limit": 1})
-    assert [problem.nearest for problem in caught.value.problems] == ["role", "captured.limit"]
-
-
-@given(
-    st.text(st.characters(exclude_characters="\0\\", exclude_categories=("Cs",)), max_size=20),
-    st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=15),
-)
-@settings(deadline=None)
-def test_a_database_reads_back_what_was_bound(value: str, name: str) -> None:
-    with sqlite3.connect(":memory:") as connection:
-        cursor = connection.execute(bind_sql("select {captured.v} as {n}", {"n": name}, {"v": value}))
-        assert cursor.fetchone() == (value,)
-        assert cursor.description[0][0] == name
-    connection.close()

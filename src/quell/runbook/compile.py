@@ -76,10 +76,15 @@ def same_ids(compiled: Iterable[Compiled]) -> list[Problem]:
 def _compile(document: Document, vocabulary: Vocabulary) -> Compiled:
     for dialect in _dialects():
         if dialect.sniff(document):
-            plan, problems = dialect.lower(document, vocabulary)
-            if plan is not None:
-                problems = [*problems, *lint(plan, vocabulary, document)]
-            return Compiled(plan, tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+            return _linted(dialect.lower(document, vocabulary), document, vocabulary)
     known = ", ".join(dialect.NAME for dialect in _dialects())
     problem = document.problem((), "this is no runbook in any dialect", rule="unknown-dialect", expected=known)
     return Compiled(None, (problem,))
+
+
+def _linted(lowered: dialects.Lowered, document: Document, vocabulary: Vocabulary) -> Compiled:
+    plan, believes = lowered.plan, lowered.believes
+    found = lint(plan, vocabulary, document) if plan is not None else []
+    problems = [*lowered.problems, *(problem for problem in found if believes is None or believes(problem))]
+    ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    return Compiled(plan if believes is None else None, ordered)

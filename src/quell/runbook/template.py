@@ -26,12 +26,8 @@ from quell.runbook.expr.types import Absent, Flag, Scope
 from quell.runbook.expr.values import plain_number
 from quell.runbook.places import climbs, in_url
 from quell.runbook.secret import Secret
-from quell.runbook.sql import Placeholder, bind_sql, sql_names
 
-__all__ = [
-    "Filled", "Placeholder", "Reference", "Secret", "bind_sql", "check", "fill", "has_template", "references",
-    "sql_names",
-]  # fmt: skip
+__all__ = ["Filled", "Reference", "Secret", "check", "fill", "has_template", "references"]
 
 MAX_LEAVES = 100_000
 """Leaves of one document; YAML aliases can make a short text very large."""

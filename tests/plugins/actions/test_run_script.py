@@ -15,6 +15,7 @@ from quell.errors import Permanent, QuellError, Transient
 from quell.plugins.actions import run_script
 from quell.plugins.actions.run_script import Params
 from quell.ports import Connection, Effect
+from quell.vocabulary_of import faults_of
 from tests.plugins.world import probe_over
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
@@ -59,6 +60,25 @@ async def test_values_are_bound_and_names_quoted(postgres_url: str) -> None:
     await run(written, here)
     effect = await run({"sql": 'select * from "odd name"'}, here)
     assert effect.output["rows"] == [{"id": 1, "who": evil}]
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "said"),
+    [
+        ({"sql": "alter role {rol} connection limit 5", "identifiers": {"role": "a"}}, ("sql",),
+         "the statement names {rol}; params has nothing, identifiers role"),
+        ({"sql": "update t set a = :x where b = :y", "params": {"y": 1}}, ("sql",),
+         "the statement names :x; params has y, identifiers nothing"),
+        ({"sql": "select 1", "undo_sql": "alter role {r} connection limit {captured.limit}"}, ("undo_sql",),
+         "the statement names {r}; params has nothing, identifiers nothing"),
+        ({"sql": "select '{x}', ':y', 1::int -- :z"}, None, ""),
+        ({"sql": "select * from ${a.b} where {x}"}, None, ""),
+        ({"command": ["/bin/x", "{y}"]}, None, ""),
+    ],
+)  # fmt: skip
+async def test_names_and_values_must_fit_before_anything_runs(config: Any, place: Any, said: str) -> None:
+    faults = faults_of(Params, config)
+    assert [(one.place, one.message) for one in faults] == ([(place, said)] if place else [])
 
 
 async def test_one_text_is_one_statement(postgres_url: str) -> None:

@@ -17,6 +17,7 @@ from quell.plugins.checks import database_query
 from quell.plugins.checks._sql import bound, plain
 from quell.plugins.checks.database_query import Params
 from quell.ports import Connection
+from quell.vocabulary_of import faults_of
 from tests.plugins.checks.reading import health, read, read_async
 from tests.servers.mariadb import MariaDB
 from tests.servers.ports import LOOPBACK, free_port
@@ -78,9 +79,20 @@ def test_values_are_bound_and_never_text(server):
     assert reading.facts["first"] == {"v": evil, "quoted": ":v", "again": evil, "percent": "100%"}
 
 
-def test_names_and_values_must_fit(server):
-    assert kind_of(server, "select :v") == "Permanent invalid"
-    assert kind_of(server, "select 1", params={"v": 1}) == "Permanent invalid"
+@pytest.mark.parametrize(
+    ("config", "place", "said"),
+    [
+        ({"query": "select :v, :w, :v"}, ("query",), "the query names :v, :w, and there are no params"),
+        ({"query": "select :v", "params": {"w": 1}}, ("query",), "the query names :v, and params has only w"),
+        ({"query": "select 1", "params": {"v": 1}}, ("params", "v"), "params has v, and the query does not name :v"),
+        ({"query": "select ':v', a::text -- :v", "params": {"v": "${x.y}"}}, None, ""),
+        ({"query": "select ':v', a::text -- :v", "params": {}}, None, ""),
+        ({"query": "select :v from ${x.y}", "params": {}}, None, ""),
+    ],
+)
+def test_names_and_values_must_fit_before_anything_runs(config, place, said):
+    faults = faults_of(Params, config)
+    assert [(one.place, one.message) for one in faults] == ([(place, said)] if place else [])
 
 
 def test_no_rows(server):

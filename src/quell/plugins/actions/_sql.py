@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -66,6 +66,22 @@ def bind(
 ) -> Statement:
     """Raises ``Permanent`` (invalid) naming what is missing, unused or not a name."""
     return _Binder(dialect, params, identifiers, captured).bind(sql)
+
+
+def unbound(sql: str, params: Collection[str], identifiers: Collection[str]) -> str | None:
+    """Which ``:name`` and ``{name}`` have nothing to stand for, whatever the dialect; None when all have."""
+    missing = [_open(tokens, sql, params, identifiers) for tokens in _TOKENS.values()]
+    absent = [name for name in missing[0] if all(name in others for others in missing)]
+    if not absent:
+        return None
+    return f"the statement names {', '.join(absent)}; params has {_names(params)}, identifiers {_names(identifiers)}"
+
+
+def _open(tokens: re.Pattern[str], sql: str, params: Collection[str], identifiers: Collection[str]) -> list[str]:
+    values = [f":{found['value']}" for found in tokens.finditer(sql) if found["value"] and found["value"] not in params]
+    names = [found["name"] for found in tokens.finditer(sql) if found["name"] and found["name"] not in identifiers]
+    # What is captured is known only right before acting.
+    return list(dict.fromkeys((*values, *(f"{{{name}}}" for name in names if not name.startswith("captured.")))))
 
 
 def quote_identifier(dialect: str, name: str) -> str:
@@ -195,5 +211,5 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | Decimal | datetime | date | time)
 
 
-def _names(known: Mapping[str, Any]) -> str:
+def _names(known: Collection[str]) -> str:
     return ", ".join(sorted(known)) or "nothing"

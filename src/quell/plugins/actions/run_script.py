@@ -33,7 +33,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _database, _program, _sql
-from quell.ports import Connects, Effect, Preview, Probe, Risk
+from quell.ports import Connects, Effect, Preview, Probe, Risk, at_fault
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -100,6 +100,10 @@ class Params(PortParams):
             raise ValueError("say either sql (or script with SQL) or command (or script with a path)")
         if not all(text.strip() for text in (*self.sql, *self.undo_sql)):
             raise ValueError("a statement is empty")
+        for key, texts in (("sql", self.sql), ("undo_sql", self.undo_sql)):
+            for text in texts:
+                if wrong := _sql.unbound(text, self.params, self.identifiers):
+                    raise at_fault((key,), wrong)
         return self
 
 

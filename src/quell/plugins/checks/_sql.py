@@ -74,6 +74,8 @@ def bound(
     The number is that of the value in the list, from 1; ``escape`` is a character to be doubled elsewhere.
     Raises ``Permanent`` (invalid) for a name without a value or a value without a name.
     """
+    if wrong := unbound(query, params):
+        raise Permanent(wrong[1], "invalid")
     numbers: dict[str, int] = {}
     values: list[Any] = []
 
@@ -81,8 +83,6 @@ def bound(
         name = match["name"]
         if name is None:
             return doubled(match[0])
-        if name not in params:
-            raise Permanent(f"the query names :{name}, and params has no {name}", "invalid")
         if name not in numbers:
             values.append(params[name])
             numbers[name] = len(values)
@@ -96,9 +96,18 @@ def bound(
         made += [doubled(query[last : match.start()]), put(match)]
         last = match.end()
     made.append(doubled(query[last:]))
-    if unused := sorted(set(params) - set(numbers)):
-        raise Permanent(f"params has {unused[0]}, and the query does not name :{unused[0]}", "invalid")
     return "".join(made), values
+
+
+def unbound(query: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
+    """The parameter at fault and why: a name without a value, or a value without a name. None when all is well."""
+    named = dict.fromkeys(match["name"] for match in _PIECES.finditer(query) if match["name"])
+    if absent := [name for name in named if name not in params]:
+        has = f"params has only {', '.join(params)}" if params else "there are no params"
+        return ("query",), f"the query names {', '.join(f':{name}' for name in absent)}, and {has}"
+    if idle := [name for name in params if name not in named]:
+        return ("params", idle[0]), f"params has {', '.join(idle)}, and the query does not name :{idle[0]}"
+    return None
 
 
 def plain(value: Any, depth: int = 0) -> Any:

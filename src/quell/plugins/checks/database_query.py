@@ -20,15 +20,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quell import ports
 from quell.errors import Permanent, Transient
 from quell.plugins.checks import _mysql, _postgres, _sqlite
 from quell.plugins.checks._durations import Bytes
-from quell.plugins.checks._sql import Asked, Rows
+from quell.plugins.checks._sql import Asked, Rows, unbound
 from quell.ports import Connection, Connects, FactSpec, Missing, Observation, Probe, Reading
 
 _ASK = {
@@ -67,6 +67,12 @@ class Params(ports.Params):
         default=(), alias="from", max_length=20
     )
     """Ask from each of these places: connections, or names in the connection's option ``vantages``."""
+
+    @model_validator(mode="after")
+    def _bound(self) -> Self:
+        if wrong := unbound(self.query, self.params):
+            raise ports.at_fault(*wrong)
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from quell.errors import Problem
 from quell.runbook import plan as words
+from quell.runbook.dialects import Lowered
 from quell.runbook.dialects._native_flaws import flaws, guard_of, variables_of
+from quell.runbook.dialects._native_rest import rest_of
 from quell.runbook.dialects._native_schema import DecisionText, DiagnosticText, RequireText, RunbookText, VerifyText
 from quell.runbook.dialects._native_steps import ActionText, RemediationText, UndoText
 from quell.runbook.dialects._native_words import MEANT
@@ -37,15 +39,25 @@ def sniff(document: Document) -> bool:
     return isinstance(document.data, dict) and "kind" not in document.data and bool(MARKS & set(document.data))
 
 
-def lower(document: Document, vocabulary: Vocabulary) -> tuple[words.Plan | None, list[Problem]]:
-    """The Plan, or None when the form is too broken to make one; all problems of form."""
+def lower(document: Document, vocabulary: Vocabulary) -> Lowered:
+    """The Plan and all problems of form; where that is broken, the Plan of the rest, which must not run."""
     try:
         text = RunbookText.model_validate(document.data)
     except ValidationError as error:
-        return None, problems_of(error, document, RunbookText, MEANT)
+        problems = problems_of(error, document, RunbookText, MEANT)
+        return _lower_rest(document, vocabulary, error, problems)
+    lowering = _Lowering(document, text, vocabulary)
+    return Lowered(lowering.plan(), lowering.problems)
+
+
+def _lower_rest(document: Document, vocabulary: Vocabulary, error: ValidationError, problems: list[Problem]) -> Lowered:
+    remains = rest_of(document, error, problems)
+    if remains is None:
+        return Lowered(None, problems)
+    text, rest = remains
     lowering = _Lowering(document, text, vocabulary)
     plan = lowering.plan()
-    return plan, lowering.problems
+    return Lowered(plan, [*problems, *filter(rest.believes, lowering.problems)], rest.believes)
 
 
 class _Lowering:
