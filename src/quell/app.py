@@ -96,7 +96,9 @@ class App:
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.executor_id = liveness.new_executor_id()
-        self.durable = Durable(self.database.engine, executor_id=self.executor_id, poll_s=settings.engine.poll)
+        self.durable = Durable(
+            self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll
+        )
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(
             self.database, self.durable, self.world, rails=rails,

@@ -94,7 +94,7 @@ async def _take_over(means: Means, dead: str) -> None:
         found = await asyncio.to_thread(means.durable.recover, dead)
         await means.database.write(lambda c: liveness.bury(c, dead, means.database.now_us(c)))
         if found:
-            await means.durable.kick(recovered=True)
+            await means.durable.kick_recovered()
             _log.warning("executor_lost", executor=dead, recovered=found)
     except Exception as error:  # the others must not wait for this one
         _log.error("take_over_failed", executor=dead, error=str(error))

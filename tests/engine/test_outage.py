@@ -61,7 +61,7 @@ async def test_a_lock_that_is_held_for_long_ends_no_run(
     with postgres_server.fresh_database() as name:
         async with engine(postgres_server.url(name), tmp_path, "one") as here:
 
-            @sa.event.listens_for(here.database.engine, "checkout")
+            @sa.event.listens_for(here.database.steps, "checkout")
             def _hurry(connection: sa.engine.interfaces.DBAPIConnection, record: object, proxy: object) -> None:
                 connection.cursor().execute("set lock_timeout = '100ms'")
                 connection.commit()

@@ -139,7 +139,7 @@ def status_of(database: Database, workflow_id: str) -> str | None:
 async def engine(url: str, folder: Path, executor: str, *, poll_s: float = POLL_S) -> AsyncIterator[Engine]:
     """In this process, over a database that is there."""
     database = Database(url)
-    durable = Durable(database.engine, executor_id=executor, poll_s=poll_s)
+    durable = Durable(database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s)
     works = Works(durable, folder)
     await durable.launch()
     try:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -185,6 +186,43 @@ async def test_a_standby_in_place_of_the_primary_is_away_until_it_is_promoted(po
         postgres_pair.replica.promote()
         await database.write(lambda c: put(c, "one"))
         assert await names(database) == ["one"]
+    finally:
+        database.close()
+
+
+def end_others(postgres_url: str) -> None:
+    """As a server that was restarted in the meantime: every connection to this database is gone."""
+    with psycopg.connect(postgres_url, autocommit=True) as killer:
+        killer.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid()"
+        )
+
+
+async def test_what_has_rested_is_asked_whether_it_lives(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(postgres_url)
+    try:
+        for work in (database.read, database.write):
+            assert await work(lambda c: c.execute(sa.text("select 1")).scalar()) == 1
+            end_others(postgres_url)
+            monkeypatch.setattr("quell.store.database.RESTED_S", -1.0)
+            assert await work(lambda c: c.execute(sa.text("select 2")).scalar()) == 2
+            end_others(postgres_url)
+            monkeypatch.setattr("quell.store.database.RESTED_S", 60.0)
+            with pytest.raises(Unavailable):
+                await work(lambda c: c.execute(sa.text("select 3")).scalar())
+            assert await work(lambda c: c.execute(sa.text("select 4")).scalar()) == 4
+    finally:
+        database.close()
+
+
+async def test_only_the_records_of_steps_do_not_wait_for_the_disk(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    try:
+        asked = sa.text("show synchronous_commit")
+        with database.steps.connect() as steps, database.engine.connect() as ours:
+            assert (steps.execute(asked).scalar(), ours.execute(asked).scalar()) == ("off", "on")
+        assert await database.write(lambda c: c.execute(asked).scalar()) == "on"
     finally:
         database.close()
 

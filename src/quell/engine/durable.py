@@ -30,6 +30,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from quell.engine.aside import Loose, aside
 from quell.engine.claims import Claims, GivenBack
+from quell.engine.replay import Replay
+from quell.engine.started import Claim, Started
 from quell.errors import Unavailable
 
 T = TypeVar("T")
@@ -138,7 +140,10 @@ def _let_go() -> None:
 class Durable:
     """One per process: DBOS is a singleton. Register workflows, then ``launch`` inside the event loop."""
 
-    def __init__(self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0) -> None:
+    def __init__(
+        self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0, steps: sa.Engine | None = None
+    ) -> None:
+        """``steps``: another engine for the same database, for what is kept of steps; by default the same one."""
         self._engine = engine
         self._poll_s = poll_s
         self.executor_id = executor_id
@@ -148,12 +153,15 @@ class Durable:
         self._client: DBOSClient | None = None
         self._closing = False
         self._claims = Claims()
+        self._started = Started(executor_id)
+        self._kicking = asyncio.Lock()
+        self._replay = Replay()
         self._pauses = _Pauses()
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
         config: DBOSConfig = {
             "name": APPLICATION,
-            "system_database_engine": engine,
+            "system_database_engine": steps or engine,
             "application_version": VERSION,
             "executor_id": executor_id,
             "serializer": self._serializer,
@@ -175,7 +183,8 @@ class Durable:
             workflow_id = str(DBOS.workflow_id)
             try:
                 async with self._claims.held(workflow_id, current_owner_xid(workflow_id)):
-                    return await body(request)
+                    with self._replay.of(workflow_id, current_owner_xid(workflow_id)):
+                        return await body(request)
             except GivenBack:
                 raise DBOSWorkflowConflictIDError(workflow_id) from None
 
@@ -185,6 +194,7 @@ class Durable:
     async def launch(self) -> None:
         """Migrate DBOS's tables and start its threads. Call from inside the event loop that shall run workflows."""
         DBOS.launch()
+        self._replay.stand_before(self._dbos._sys_db)
         self._queue = await DBOS.register_queue_async(QUEUE, polling_interval_sec=self._poll_s)
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=self._serializer, application_name=APPLICATION, lazy=True
@@ -206,7 +216,10 @@ class Durable:
     # Starting and talking to workflows, from outside of one.
 
     def start_in(self, connection: sa.Connection, workflow: str, workflow_id: str, request: Json) -> None:
-        """Start a workflow as part of the caller's transaction. The same id starts once."""
+        """Start a workflow as part of the caller's transaction. The same id starts once.
+
+        It is claimed for this process at once, and runs when ``kick`` is called after the transaction.
+        """
         if self._client is None:
             raise RuntimeError("the engine is not launched")
         self._client.enqueue_in_transaction(
@@ -214,16 +227,36 @@ class Durable:
             {"workflow_name": workflow, "queue_name": QUEUE, "workflow_id": workflow_id, "app_version": VERSION},
             request,
         )
+        if not self._closing:
+            self._started.claim(connection, self._dbos._sys_db.tables.workflow_status, workflow_id)
 
-    async def kick(self, *, recovered: bool = False) -> None:
+    async def kick(self) -> None:
+        """Begin what was started in this process and is committed."""
+        # One after the other: what one call takes too early, before its commit, is there again for its own.
+        async with self._kicking:
+            if started := self._started.take():
+                await asyncio.to_thread(self._begin_started, started)
+
+    def _begin_started(self, started: dict[str, Claim]) -> None:
+        try:
+            for status in self._dbos._sys_db.get_workflow_statuses(list(started)):
+                # Under our name only: of the same start by somebody else, ours was rolled back.
+                if status["executor_id"] == self.executor_id:
+                    claim = started.pop(status["workflow_uuid"])
+                    if status["recovery_attempts"] == 1:
+                        self._replay.is_first(status["workflow_uuid"], claim.owner)
+                    execute_dequeued_workflow(self._dbos, status, claim.owner)
+        finally:
+            self._started.put_back(started)
+
+    async def kick_recovered(self) -> None:
         """Claim what is queued now, in this process, instead of waiting for the next poll.
 
-        ``recovered``: also children, which come back in a queue of the library's own.
+        Also children, which come back in a queue of the library's own.
         """
         if self._queue is not None:
             await asyncio.to_thread(self._dequeue, self._queue)
-            if recovered:
-                await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
+            await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
 
     def _dequeue(self, queue: Queue) -> None:
         # The same claim and start as DBOS's own queue thread: atomic, so both may run at once.
@@ -261,11 +294,12 @@ class Durable:
         """
         if self._closing or self._client is None:
             return []
+        await self.kick()
         claimed = await asyncio.to_thread(self._claimed)
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
         if again:
-            await self.kick(recovered=True)
+            await self.kick_recovered()
         return again
 
     def _claimed(self) -> dict[str, str | None]:

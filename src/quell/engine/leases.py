@@ -8,6 +8,17 @@ import sqlalchemy as sa
 
 from quell.engine.tables import leases
 
+# Made once: building them anew took longer than asking them.
+_WANTED = (leases.c.tenant == sa.bindparam("of"), leases.c.target.in_(sa.bindparam("wanted", expanding=True)))
+_LOCK = sa.select(leases).where(*_WANTED).with_for_update()
+_PROLONG = sa.update(leases).where(*_WANTED)
+_INSERT = sa.insert(leases)
+_RELEASE = sa.delete(leases).where(leases.c.tenant == sa.bindparam("of"), leases.c.holder == sa.bindparam("by"))
+_ONE_AT_A_TIME = sa.text(
+    "select pg_advisory_xact_lock(hashtextextended(one.name, 0))"
+    " from unnest(cast(:names as text[])) with ordinality as one(name, number) order by one.number"
+)
+
 
 def held(connection: sa.Connection, tenant: str, targets: Sequence[str], holder: str, now_us: int) -> dict[str, str]:
     """Which targets somebody else than ``holder`` holds now, and for what."""
@@ -30,27 +41,20 @@ def take(
     wanted = sorted(set(targets))
     if connection.dialect.name == "postgresql":
         # Two who find no row must not both insert one; taken in one order, so that nobody waits in a circle.
-        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
-        for target in wanted:
-            connection.execute(lock, {"name": f"lease/{tenant}/{target}"})
-    rows = connection.execute(
-        sa.select(leases).where(leases.c.tenant == tenant, leases.c.target.in_(wanted)).with_for_update()
-    ).mappings()
+        connection.execute(_ONE_AT_A_TIME, {"names": [f"lease/{tenant}/{target}" for target in wanted]})
+    rows = connection.execute(_LOCK, {"of": tenant, "wanted": wanted}).mappings()
     known = {row["target"]: row for row in rows}
     busy = {target: row["owner"] for target, row in known.items() if row["holder"] != holder and row["until"] > now_us}
     if busy:
         return busy
-    for target in wanted:
-        values = {"holder": holder, "owner": owner, "taken_at": now_us, "until": now_us + for_us}
-        if target in known:
-            where = (leases.c.tenant == tenant, leases.c.target == target)
-            connection.execute(sa.update(leases).where(*where).values(values))
-        else:
-            connection.execute(sa.insert(leases).values(tenant=tenant, target=target, **values))
+    values = {"holder": holder, "owner": owner, "taken_at": now_us, "until": now_us + for_us}
+    if known:
+        connection.execute(_PROLONG, {"of": tenant, "wanted": list(known), **values})
+    if new := [{"tenant": tenant, "target": target, **values} for target in wanted if target not in known]:
+        connection.execute(_INSERT, new)
     return {}
 
 
 def release(connection: sa.Connection, tenant: str, holder: str) -> int:
     """Give back whatever ``holder`` holds. Harmless when done twice."""
-    gone = connection.execute(sa.delete(leases).where(leases.c.tenant == tenant, leases.c.holder == holder))
-    return gone.rowcount
+    return connection.execute(_RELEASE, {"of": tenant, "by": holder}).rowcount

@@ -27,6 +27,16 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     FAILED: frozenset(),
 }
 
+# Made once: building them anew took longer than asking them.
+_FIND = sa.select(intents).where(intents.c.key == sa.bindparam("of"))
+_INTEND = sa.insert(intents)
+_SETTLE = sa.update(intents).where(
+    intents.c.key == sa.bindparam("of"), intents.c.state.in_(sa.bindparam("allowed", expanding=True))
+)
+_SPENT = sa.select(permits.c.target).where(permits.c.key == sa.bindparam("of"))
+_SPEND = sa.insert(permits)
+_ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -71,7 +81,7 @@ class Ask:
 
 
 def find(connection: sa.Connection, key: str) -> Intent | None:
-    row = connection.execute(sa.select(intents).where(intents.c.key == key)).mappings().first()
+    row = connection.execute(_FIND, {"of": key}).mappings().first()
     if row is None:
         return None
     return Intent(
@@ -103,8 +113,7 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     """
     if connection.dialect.name == "postgresql":
         # One at a time per action: looking, counting and taking must not interleave.
-        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
-        connection.execute(lock, {"name": f"{ask.tenant}/{ask.action}"})
+        connection.execute(_ONE_AT_A_TIME, {"name": f"{ask.tenant}/{ask.action}"})
     known = find(connection, ask.key)
     if known is not None:
         return known
@@ -117,19 +126,18 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
                     rate.rule, f"{ask.action} on {target}: {count} in the last {rate.per_s:g} s, at most {rate.count}",
                     value=count, limit=rate.count,
                 )  # fmt: skip
-    connection.execute(
-        sa.insert(intents).values(
-            key=ask.key, tenant=ask.tenant, environment=ask.environment, region=ask.region, action=ask.action,
-            idempotent=ask.idempotent, request=orjson.dumps(ask.request, default=str).decode(), executor=ask.executor,
-            intended_at=now_us, state=INTENDED, schema_version=LEDGER_SCHEMA,
-        )
-    )  # fmt: skip
+    row = {
+        "key": ask.key, "tenant": ask.tenant, "environment": ask.environment, "region": ask.region,
+        "action": ask.action, "idempotent": ask.idempotent, "executor": ask.executor, "intended_at": now_us,
+        "request": orjson.dumps(ask.request, default=str).decode(), "state": INTENDED, "schema_version": LEDGER_SCHEMA,
+    }  # fmt: skip
+    connection.execute(_INTEND, row)
     _spend(connection, ask, now_us)
     return None
 
 
 def _spend(connection: sa.Connection, ask: Ask, now_us: int) -> None:
-    held = connection.execute(sa.select(permits.c.target).where(permits.c.key == ask.batch)).scalars().all()
+    held = connection.execute(_SPENT, {"of": ask.batch}).scalars().all() if ask.shared else ()
     keys = dict.fromkeys(ask.targets, ask.key) | {one: ask.batch for one in ask.shared if one not in held}
     rows = [
         {"key": key, "target": target, "tenant": ask.tenant, "action": ask.action, "at": now_us,
@@ -137,15 +145,11 @@ def _spend(connection: sa.Connection, ask: Ask, now_us: int) -> None:
         for target, key in keys.items()
     ]  # fmt: skip
     if rows:
-        connection.execute(sa.insert(permits), rows)
+        connection.execute(_SPEND, rows)
 
 
 def settle(connection: sa.Connection, key: str, state: str, outcome: dict[str, Any], now_us: int) -> bool:
     """Record how it ended. False when the row had ended already: the first outcome stays."""
     allowed = [old for old, new in TRANSITIONS.items() if state in new]
-    changed = connection.execute(
-        sa.update(intents)
-        .where(intents.c.key == key, intents.c.state.in_(allowed))
-        .values(state=state, outcome=orjson.dumps(outcome, default=str).decode(), ended_at=now_us)
-    )
-    return changed.rowcount == 1
+    ended = {"state": state, "outcome": orjson.dumps(outcome, default=str).decode(), "ended_at": now_us}
+    return connection.execute(_SETTLE, {"of": key, "allowed": allowed, **ended}).rowcount == 1

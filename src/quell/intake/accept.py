@@ -24,10 +24,16 @@ from quell.store.database import now_us
 from quell.store.events import dumps, to_us
 from quell.store.schema import alerts, quarantine
 
+# Made once, as those of the event log are.
+_SELECT_ALERT = sa.select(alerts).where(alerts.c.id == sa.bindparam("id"))
+_INSERT_ALERT = sa.insert(alerts)
+_UPDATE_ALERT = sa.update(alerts).where(alerts.c.id == sa.bindparam("known"))
+_ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An alert with its service, its runbook and what follows from it."""
+    """An alert with its service, its runbook and what follows from it. ``row``: as it was stored before, if it was."""
 
     id: str
     alert: Alert
@@ -36,17 +42,17 @@ class Placed:
     route: Route
     group_key: str
     meaning: Meaning
+    row: dict[str, Any] | None
 
 
 def in_turn(connection: sa.Connection, tenant: str) -> None:
     """Take alerts in one after the other: of two that arrive at once, the second must find what the first opened."""
     if connection.dialect.name == "postgresql":
-        lock = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
-        connection.execute(lock, {"name": f"intake/{tenant}"})
+        connection.execute(_ONE_AT_A_TIME, {"name": f"intake/{tenant}"})
 
 
 def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
-    """Find out what an alert means and store it. Its incident is written by ``belongs``, once it is known."""
+    """Find out what an alert means. It is stored by ``belongs``, once its incident is known."""
     service, service_why = resolve_service(services, alert.labels, alert.service, alert.environment)
     routed = route(alert, plans, names_of(services, service))
     named = alert.service or alert.labels.get("service")
@@ -56,12 +62,11 @@ def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], 
         service_why = f"the runbook {routed.plan.id!r} is for it" if service else service_why
     key = group_key(alert, service, routed.plan.id if routed.plan else None)
     name = alert_id(alert)
-    row = connection.execute(sa.select(alerts).where(alerts.c.id == name)).mappings().first()
+    row = connection.execute(_SELECT_ALERT, {"id": name}).mappings().first()
     known = Known(row["status"], _incident(connection, row["incident"])) if row else None
     open_incident = _incident(connection, queries.open_incident_for(connection, alert.tenant, key))
     meaning = correlate(alert, known, open_incident)
-    _store(connection, name, alert, service, dict(row) if row else None)
-    return Placed(name, alert, service, service_why, routed, key, meaning)
+    return Placed(name, alert, service, service_why, routed, key, meaning, dict(row) if row else None)
 
 
 def _incident(connection: sa.Connection, incident: str | None) -> Incident | None:
@@ -71,34 +76,32 @@ def _incident(connection: sa.Connection, incident: str | None) -> Incident | Non
         return None
 
 
-def _store(connection: sa.Connection, name: str, alert: Alert, service: str | None, row: dict[str, Any] | None) -> None:
-    at = to_us(alert.received_at)
+def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
+    alert, row, at = placed.alert, placed.row, to_us(placed.alert.received_at)
     values: dict[str, Any] = {
-        "status": alert.status.value, "last_at": at, "alert": alert.model_dump_json(), "service": service,
-        "severity": alert.severity.value if alert.severity else None,
+        "status": alert.status.value, "last_at": at, "alert": alert.model_dump_json(), "service": placed.service,
+        "severity": alert.severity.value if alert.severity else None, "reason": placed.meaning.reason,
     }  # fmt: skip
+    if incident is not None:
+        values["incident"] = incident
     if row is None:
-        connection.execute(
-            sa.insert(alerts).values(
-                id=name, tenant=alert.tenant, environment=alert.environment, region=alert.region, source=alert.source,
-                fingerprint=alert.fingerprint, name=alert.name, first_at=at, changed_at=at, count=1,
-                schema_version=ALERT_SCHEMA, **values,
-            )
-        )  # fmt: skip
+        begun = {
+            "id": placed.id, "tenant": alert.tenant, "environment": alert.environment, "region": alert.region,
+            "source": alert.source, "fingerprint": alert.fingerprint, "name": alert.name, "first_at": at,
+            "changed_at": at, "count": 1, "schema_version": ALERT_SCHEMA,
+        }  # fmt: skip
+        connection.execute(_INSERT_ALERT, {**begun, **values})
         return
     if row["status"] != alert.status.value:
         values["changed_at"] = at
     if alert.status is AlertStatus.FIRING:
         values["count"] = row["count"] + 1
-    connection.execute(sa.update(alerts).where(alerts.c.id == name).values(values))
+    connection.execute(_UPDATE_ALERT, {"known": placed.id, **values})
 
 
 def belongs(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
-    """Write down which incident an alert belongs to and why, in its row and in its own stream."""
-    values: dict[str, Any] = {"reason": placed.meaning.reason}
-    if incident is not None:
-        values["incident"] = incident
-    connection.execute(sa.update(alerts).where(alerts.c.id == placed.id).values(values))
+    """Store an alert, with the incident that it belongs to and why, in its row and in its own stream."""
+    _store(connection, placed, incident)
     outcome = {Open: "opened", Join: "joined", Resolve: "resolved", Nothing: "nothing"}[type(placed.meaning)]
     if outcome == "nothing" and placed.alert.status is AlertStatus.FIRING:
         return  # the hundredth repetition of the same tells nobody anything

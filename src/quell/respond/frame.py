@@ -218,8 +218,9 @@ class Frame:
         )
 
         def close(connection: sa.Connection) -> None:
-            final = outcome.model_dump(mode="json")
-            ledger.settle(connection, request.key, outcome.result.value, final, now_us())
+            if done["result"] == Result.UNKNOWN.value:  # any other is in the ledger since it is known, and stays
+                final = outcome.model_dump(mode="json")
+                ledger.settle(connection, request.key, outcome.result.value, final, now_us())
             if outcome.result is not Result.UNKNOWN:
                 permit.release(connection, request)
 

@@ -31,14 +31,19 @@ def held(means: Means, connection: sa.Connection, request: Request, targets: Seq
 def lease(
     means: Means, connection: sa.Connection, request: Request, prepared: Prepared, preview: Preview
 ) -> dict[str, str]:
-    """Take or prolong; returns who holds what when somebody else does.
+    """Take or prolong, by the database's clock; returns who holds what when somebody else does.
 
     For as long as acting and its postcondition may take; what stays unknown keeps it until it runs out.
     """
+    return _lease(connection, request, prepared, preview, means.database.now_us(connection))
+
+
+def _lease(
+    connection: sa.Connection, request: Request, prepared: Prepared, preview: Preview, clock: int
+) -> dict[str, str]:
     within_s = request.act.postcondition.within_s if request.act.postcondition else POSTCONDITION_S
     for_s = 2 * request.act.timeout_s + max(within_s, prepared.kind.postcondition_within_s) + SPARE_S
-    context, clock = request.context, means.database.now_us(connection)
-    targets = prepared.touches(preview)
+    context, targets = request.context, prepared.touches(preview)
     return leases.take(
         connection, context.tenant, targets, request.key, context.incident, clock, int(for_s * 1_000_000)
     )
@@ -69,9 +74,10 @@ async def intend(
         # Somebody may have ended it since the guard looked.
         if not request.late and queries.incident(connection, request.context.incident).status in ENDED:
             raise Refused("incident_ended", "the incident has ended")
-        if busy := lease(means, connection, request, prepared, preview):
+        clock = means.database.now_us(connection)
+        if busy := _lease(connection, request, prepared, preview, clock):
             raise Refused("target_busy", f"the target was leased meanwhile: {busy}")
-        found.append(ledger.intend(connection, ask, means.database.now_us(connection)))
+        found.append(ledger.intend(connection, ask, clock))
 
     await means.transact(request.context, write, event)
     return found[-1]

@@ -35,6 +35,8 @@ PATIENCE = {
     "tcp_user_timeout": 10_000, "options": "-c statement_timeout=30s -c lock_timeout=10s",
 }  # fmt: skip
 """A PostgreSQL that hangs (a failover, a network that drops packets) is away, not slow."""
+RESTED_S = 0.5
+"""After so long without use, a connection is asked whether it still lives."""
 AWAY_STATES = (
     "08",  # the connection
     "25006",  # read-only: after a failover the old address is a standby for a while
@@ -65,16 +67,19 @@ def normalise_url(url: str) -> str:
     return url
 
 
-def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
-    """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings before use.
+def make_engine(url: str, *, busy_ms: int = 30_000, lagging: bool = False) -> sa.Engine:
+    """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings what has rested.
 
-    ``busy_ms``: how long SQLite waits for somebody else's lock.
+    ``busy_ms``: how long SQLite waits for somebody else's lock. ``lagging``: PostgreSQL may answer before a commit is
+    on disk.
     """
     url = normalise_url(url)
     if not url.startswith("sqlite"):
+        patience = PATIENCE | {"options": f"{PATIENCE['options']} -c synchronous_commit=off"} if lagging else PATIENCE
         engine = sa.create_engine(
-            url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=10, connect_args=PATIENCE
+            url, pool_size=10, max_overflow=20, pool_use_lifo=True, pool_timeout=10, connect_args=patience
         )
+        _ping_what_rested(engine)
         sa.event.listen(engine, "handle_error", _let_go)
         return engine
     engine = sa.create_engine(url, pool_size=20, max_overflow=20, pool_timeout=30)
@@ -84,11 +89,45 @@ def make_engine(url: str, *, busy_ms: int = 30_000) -> sa.Engine:
     def _prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = "IMMEDIATE"
         connection.execute(f"PRAGMA busy_timeout={busy_ms}")
-        connection.execute("PRAGMA journal_mode=WAL")
+        _to_wal(connection, busy_ms)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def _to_wal(connection: Any, busy_ms: int) -> None:
+    """A new file changes to WAL once; whoever asks for it in that moment is refused at once, and not made to wait."""
+    deadline = time.monotonic() + busy_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _ping_what_rested(engine: sa.Engine) -> None:
+    """A connection that was used a moment ago is used again unasked: a question each time cost a tenth of a run.
+
+    One that breaks in that moment is away, as one that breaks a moment later is.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def _rests(connection: Any, record: Any) -> None:
+        record.info["since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _wakes(connection: Any, record: Any, fairy: Any) -> None:
+        now = time.monotonic()
+        if now - record.info.pop("since", now) <= RESTED_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise sa.exc.DisconnectionError(str(error)) from error  # the pool takes another
 
 
 def _let_go(context: ExceptionContext) -> None:
@@ -127,8 +166,13 @@ class Database:
         self.url = normalise_url(url)
         self.engine = make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.steps = self.engine if self.is_sqlite else make_engine(url, lagging=True)
+        """For what the durable library keeps of steps. A step whose record a crash of PostgreSQL took runs again, as
+        one that a crash of ours cut off; and whatever we commit takes all that was before it to the disk."""
         # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
         self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
+        # Each statement of a read sees what is committed by then, in a transaction or not: so there is none to begin.
+        self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = concurrent.futures.ThreadPoolExecutor(8, "quell-read")
         self._queue: queue.SimpleQueue[tuple[Work[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -152,6 +196,7 @@ class Database:
             self._writer.join(10)
         self._readers.shutdown(wait=True)
         self._writing.dispose()
+        self.steps.dispose()
         self.engine.dispose()
 
     def now_us(self, connection: sa.Connection) -> int:
@@ -174,7 +219,7 @@ class Database:
 
     def read_now(self, work: Work[T]) -> T:
         try:
-            with self.engine.connect() as connection:
+            with self._reading.connect() as connection:
                 return work(connection)
         except SQLAlchemyError as error:
             if not _is_away(error):

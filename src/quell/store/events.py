@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,14 +19,13 @@ import sqlalchemy as sa
 from quell.errors import Conflict
 from quell.incident.event import EVENT_SCHEMA, Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, apply
+from quell.store import folds
 from quell.store.database import now_us
+from quell.store.folds import Fold
 from quell.store.schema import events, incidents, streams
 
 INCIDENT_SCHEMA = 1
 GENESIS = ""
-FOLDS_KEPT = 256
-_folds: dict[str, tuple[str, Incident]] = {}
-"""The newest folds of this process, with the hash of the event they end with."""
 _LARGEST_INTEGER = 2**53 - 1
 
 # The statements of an append, made once: building them anew cost a quarter of a run.
@@ -34,7 +34,9 @@ _STREAM = (
     streams.c.stream_id == sa.bindparam("id"),
 )  # fmt: skip
 _SELECT_HEAD = sa.select(streams.c.seq, streams.c.hash).where(*_STREAM).with_for_update()
-_MOVE_HEAD = sa.update(streams).where(*_STREAM, streams.c.seq == sa.bindparam("old"))
+_MOVE_HEAD = sa.update(streams).where(
+    *_STREAM, streams.c.seq == sa.bindparam("old"), streams.c.hash == sa.bindparam("last")
+)
 _INSERT_HEAD = sa.insert(streams)
 _SELECT_BY_KEY = sa.select(events).where(
     events.c.tenant == sa.bindparam("of"), events.c.stream == sa.bindparam("kind"),
@@ -112,34 +114,71 @@ def append(
     An event whose key the stream already has is left out: a replay appends once. ``expect``: the sequence the caller
     has seen; raises ``Conflict`` when the stream has moved on. ``place``: environment and region.
     """
-    head = _head(connection, tenant, stream, stream_id)
-    seq, previous = head
+    to = _Log(tenant, stream, stream_id, place)
+    keys = frozenset(event.key for event in new if event.key)
+    fold = folds.of(stream_id) if stream is Stream.INCIDENT and expect is None else None
+    if fold is not None and fold.lacks(keys):
+        # Nearly always nobody else has written to it: the database is only asked to move on from where we left it.
+        links = _chained(to, new, frozenset(), fold.seq, fold.hash, at_us)
+        if links and _move_head(connection, to, fold.seq, fold.hash, links):
+            return _write(connection, to, links, fold, group_key)
+    seq, last = _head(connection, tenant, stream, stream_id)
     if expect is not None and expect != seq:
         raise Conflict(f"{stream} {stream_id} moved from event {expect} to {seq} in the meantime")
-    known = _known_keys(connection, tenant, stream, stream_id, [event.key for event in new if event.key])
-    stored: list[Event] = []
-    rows: list[dict[str, Any]] = []
+    links = _chained(to, new, _known_keys(connection, to, keys) if seq else frozenset(), seq, last, at_us)
+    if not links:
+        return []
+    fold = _fold_so_far(connection, stream_id, seq, last) if seq and stream is Stream.INCIDENT else None
+    if not _move_head(connection, to, seq, last, links):
+        raise Conflict(f"{stream} {stream_id} moved on while an event was appended")
+    return _write(connection, to, links, fold, group_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Which stream, and the environment and region of what is appended to it."""
+
+    tenant: str
+    stream: Stream
+    stream_id: str
+    place: tuple[str, str]
+
+    @property
+    def asked(self) -> dict[str, str]:
+        return {"of": self.tenant, "kind": self.stream.value, "id": self.stream_id}
+
+
+_Link = tuple[dict[str, Any], Event]
+"""An event as a row, and as everybody else has it."""
+
+
+def _chained(
+    to: _Log, new: Sequence[NewEvent], known: frozenset[str], seq: int, previous: str, at_us: int | None
+) -> list[_Link]:
+    """The new events behind the one with this number and hash; those with a known key are left out."""
+    seen, links = set(known), list[_Link]()
     for event in new:
-        if event.key in known:
+        if event.key in seen:
             continue
-        known |= {event.key} - {""}
-        seq += 1
-        payload = orjson.loads(dumps(event.payload))
+        seen |= {event.key} - {""}
+        payload, seq = orjson.loads(dumps(event.payload)), seq + 1
         row: dict[str, Any] = {
-            "tenant": tenant, "environment": place[0], "region": place[1], "stream": stream.value,
-            "stream_id": stream_id, "seq": seq, "at": at_us or now_us(), "kind": event.kind.value, "actor": event.actor,
-            "node": event.node, "key": event.key or None, "payload": dumps(payload), "payload_hash": digest(payload),
-            "schema_version": EVENT_SCHEMA,
+            "tenant": to.tenant, "environment": to.place[0], "region": to.place[1], "stream": to.stream.value,
+            "stream_id": to.stream_id, "seq": seq, "at": at_us or now_us(), "kind": event.kind.value,
+            "actor": event.actor, "node": event.node, "key": event.key or None, "payload": dumps(payload),
+            "payload_hash": digest(payload), "schema_version": EVENT_SCHEMA,
         }  # fmt: skip
         row["hash"] = previous = link(previous, envelope_of(dict(row)))
-        rows.append(row)
-        stored.append(_event(row, payload))
-    if not rows:
-        return []
-    connection.execute(_INSERT_EVENTS, rows)
-    _move_head(connection, tenant, stream, stream_id, head[0], seq, previous)
-    if stream is Stream.INCIDENT:
-        _fold_into_row(connection, stored, head[1], place, group_key)
+        links.append((row, _event(row, payload)))
+    return links
+
+
+def _write(connection: sa.Connection, to: _Log, links: list[_Link], fold: Fold | None, group_key: str) -> list[Event]:
+    """What the head has moved on to."""
+    connection.execute(_INSERT_EVENTS, [row for row, _ in links])
+    stored = [event for _, event in links]
+    if to.stream is Stream.INCIDENT:
+        _fold_into_row(connection, to, links, fold, group_key)
     return stored
 
 
@@ -156,62 +195,52 @@ def _head(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str
     return (row.seq, row.hash) if row else (0, GENESIS)
 
 
-def _move_head(
-    connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, old: int, new: int, last: str
-) -> None:
-    if old == 0:
-        values = {"tenant": tenant, "stream": stream.value, "stream_id": stream_id, "seq": new, "hash": last}
-        connection.execute(_INSERT_HEAD, values)
-        return
-    place = {"of": tenant, "kind": stream.value, "id": stream_id, "old": old}
-    moved = connection.execute(_MOVE_HEAD, {**place, "seq": new, "hash": last})
-    if moved.rowcount != 1:
-        raise Conflict(f"{stream} {stream_id} moved on while an event was appended")
+def _move_head(connection: sa.Connection, to: _Log, seq: int, last: str, links: list[_Link]) -> bool:
+    """From just this event to the last of these. False when the log is not there, or not any more."""
+    row, _ = links[-1]
+    if not seq:
+        begun = {"tenant": to.tenant, "stream": to.stream.value, "stream_id": to.stream_id}
+        connection.execute(_INSERT_HEAD, {**begun, "seq": row["seq"], "hash": row["hash"]})
+        return True
+    moved = {**to.asked, "old": seq, "last": last, "seq": row["seq"], "hash": row["hash"]}
+    return connection.execute(_MOVE_HEAD, moved).rowcount == 1
 
 
-def _known_keys(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, keys: list[str]) -> set[str]:
+def _known_keys(connection: sa.Connection, to: _Log, keys: frozenset[str]) -> frozenset[str]:
     if not keys:
-        return set()
-    asked = {"of": tenant, "kind": stream.value, "id": stream_id, "keys": keys}
-    return set(connection.execute(_SELECT_KEYS, asked).scalars())
+        return frozenset()
+    return frozenset(connection.execute(_SELECT_KEYS, {**to.asked, "keys": sorted(keys)}).scalars())
 
 
-def _state_before(connection: sa.Connection, incident: str, before: str) -> Incident | None:
-    """The fold so far. ``before`` is the chain's hash, which stands for one history only, so a kept fold is safe."""
-    kept = _folds.get(incident)
-    if kept is not None and kept[0] == before:
-        return kept[1]
+def _fold_so_far(connection: sa.Connection, incident: str, seq: int, last: str) -> Fold | None:
+    fold = folds.of(incident)
+    if fold is not None and fold.hash == last:
+        return fold
     state = connection.execute(_SELECT_STATE, {"id": incident}).scalar()
-    return Incident.model_validate_json(state) if state else None
+    return Fold(seq, last, Incident.model_validate_json(state)) if state else None
 
 
-def _keep(incident: Incident, last: str) -> None:
-    if len(_folds) >= FOLDS_KEPT:
-        _folds.clear()  # rarely, and safe beside other threads
-    _folds[incident.id] = (last, incident)
-
-
-def _fold_into_row(
-    connection: sa.Connection, stored: list[Event], before: str, place: tuple[str, str], group_key: str
-) -> None:
-    first = stored[0]
-    known = incident = _state_before(connection, first.stream_id, before) if before != GENESIS else None
-    for event in stored:
+def _fold_into_row(connection: sa.Connection, to: _Log, links: list[_Link], fold: Fold | None, group_key: str) -> None:
+    incident = fold.incident if fold else None
+    for _, event in links:
         incident = apply(incident, event)
     assert incident is not None
+    (first, _), (last, newest) = links[0], links[-1]
+    keys = frozenset(row["key"] for row, _ in links if row["key"])
+    known = fold.keys if fold else frozenset() if first["seq"] == 1 else None
+    folds.keep(Fold(last["seq"], last["hash"], incident, None if known is None else known | keys))
     values = {
         "status": incident.status.value, "severity": incident.severity, "service": incident.service,
-        "runbook": incident.runbook, "title": incident.title, "updated_at": to_us(stored[-1].at),
+        "runbook": incident.runbook, "title": incident.title, "updated_at": to_us(newest.at),
         "ended_at": to_us(incident.ended_at) if incident.ended_at else None, "seq": incident.seq,
         "state": incident.model_dump_json(),
     }  # fmt: skip
-    _keep(incident, stored[-1].hash)
-    if known is not None:
+    if fold is not None:
         connection.execute(_UPDATE_INCIDENT, {"of": incident.id, **values})
         return
     begun = {
-        "id": incident.id, "tenant": incident.tenant, "environment": place[0], "region": place[1],
-        "group_key": group_key, "opened_at": to_us(first.at), "schema_version": INCIDENT_SCHEMA,
+        "id": incident.id, "tenant": incident.tenant, "environment": to.place[0], "region": to.place[1],
+        "group_key": group_key, "opened_at": first["at"], "schema_version": INCIDENT_SCHEMA,
     }  # fmt: skip
     connection.execute(_INSERT_INCIDENT, {**begun, **values})
 
