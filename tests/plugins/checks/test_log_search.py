@@ -131,7 +131,7 @@ def test_binary_and_endless_lines(tmp_path):
     log.write_bytes(os.urandom(200_000) + b"\n" + f"{stamp(5)} boom \x00\xff\n".encode("latin1") + b"y" * 3_000_000)
     os.utime(log, (NOW, NOW))
     reading = search(log, pattern="boom")
-    assert reading.facts["count"] == 1
+    assert reading.missing["count"].at_least == 1
 
 
 def test_a_missing_file_is_an_error_and_not_a_quiet_log(tmp_path):
@@ -274,3 +274,30 @@ def test_without_a_connection_the_reason_says_so():
 
     with pytest.raises(Permanent, match="no connection of type loki"):
         asyncio.run(nowhere())
+
+
+def test_a_long_line_is_searched_to_its_end_and_one_that_is_too_long_is_told(tmp_path):
+    log = write(tmp_path / "app.log", [f"{stamp(9)} {'x' * 100_000} timeout", f"{stamp(8)} short timeout"])
+    assert search(log, pattern="timeout").facts["count"] == 2
+    write(log, [f"{stamp(9)} {'x' * 400_000} timeout", f"{stamp(8)} short timeout"])
+    reading = search(log, pattern="timeout")
+    assert reading.missing["count"].at_least == 1
+    assert "longer than 256 KiB" in reading.missing["count"].reason
+    assert health(reading, healthy="count < 5", critical="count >= 5") is not Health.HEALTHY
+    assert health(reading, critical="count >= 1") is Health.CRITICAL
+
+
+def test_matches_without_a_moment_beside_others_make_a_count_the_least(tmp_path):
+    log = write(
+        tmp_path / "app.log", ["timeout before any moment", f"{stamp(8)} timeout", "  and timeout in its trace"]
+    )
+    reading = search(log, pattern="timeout", lookback="5m")
+    assert reading.missing["count"].at_least == 2
+    assert "1 more that match carry no moment" in reading.missing["count"].reason
+    assert search(log, pattern="trace", lookback="5m").facts["count"] == 1
+
+
+def test_the_rest_of_an_entry_that_is_too_old_is_no_match_of_unknown_age(tmp_path):
+    old = f"{stamp(9000)} an entry\n  timeout in its trace"
+    log = write(tmp_path / "app.log", ["  timeout in an older trace", old, f"{stamp(8)} timeout"])
+    assert search(log, pattern="timeout", lookback="5m").facts["count"] == 1

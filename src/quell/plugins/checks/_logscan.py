@@ -29,7 +29,7 @@ _LEVEL_WORD = re.compile(r"\b(" + "|".join(LEVELS) + r")\b", re.IGNORECASE)
 _PACKED = (".gz", ".xz", ".bz2", ".zst", ".zip")
 _NOWHERE = "no such file"
 _BLOCK = 1024 * 1024
-_LONGEST_LINE = 16 * 1024
+_LONGEST_LINE = 256 * 1024
 _LOOK_FOR_STAMP = 50
 _LOOK_BACK_LINES = 200
 _MOST_FILES = 200
@@ -62,6 +62,7 @@ class Search:
 class Tally:
     count: int = 0
     untimed: int = 0
+    cut: int = 0
     lines: int = 0
     bytes: int = 0
     first_at: float | None = None
@@ -149,11 +150,17 @@ def _scan_file(file: BinaryIO, search: Search, expression: re.Pattern[str] | Non
     file.seek(start)
     recent: deque[str] = deque(maxlen=_LOOK_BACK_LINES)
     # A spent budget of lines costs the oldest ones, so the lines are counted before they are judged.
-    lines = deque(_lines(file, end, skip_first=start > 0), maxlen=max(1, search.max_lines - tally.lines))
+    whole = _lines(file, end, skip_first=start > 0, tally=tally)
+    lines = deque(whole, maxlen=max(1, search.max_lines - tally.lines))
     dropped = tally.lines + len(lines) >= search.max_lines
     tally.truncated |= dropped
     tally.lines += len(lines)
+    # Where it reaches back far enough, what stands before the first moment is the rest of an entry that is older.
+    older = reached and search.cutoff is not None
     for line in lines:
+        older = older and _stamp_of(line, None, search.now) is None
+        if older:
+            continue
         wanted, document = _wanted(line, search, expression)
         if wanted:
             _count(line, document, search, tally, recent)
@@ -188,8 +195,10 @@ def _first_stamp(file: BinaryIO, start: int, now: float) -> float | None:
     return None
 
 
-def _lines(file: BinaryIO, end: int, *, skip_first: bool) -> Iterator[str]:
-    """Lines up to ``end``, each cut to a bounded length; the first may be the rest of one, and is left out."""
+def _lines(file: BinaryIO, end: int, *, skip_first: bool, tally: Tally | None = None) -> Iterator[str]:
+    """Lines up to ``end``; the first may be the rest of one, and is left out. What is cut off a line that is too long
+    is not searched, and the ``tally`` says so.
+    """
     inside = skip_first
     while file.tell() < end:
         part = file.readline(_LONGEST_LINE)
@@ -197,7 +206,10 @@ def _lines(file: BinaryIO, end: int, *, skip_first: bool) -> Iterator[str]:
             return
         if not inside:
             yield part.decode("utf-8", "replace").rstrip("\r\n")
+        elif tally is not None and not skip_first:
+            tally.cut += 1
         inside = not part.endswith(b"\n")
+        skip_first = skip_first and inside
 
 
 def _wanted(line: str, search: Search, expression: re.Pattern[str] | None) -> tuple[bool, dict[str, Any] | None]:
@@ -300,8 +312,9 @@ def main() -> None:
     newest_first = sorted(tally.samples, reverse=True)
     json.dump(
         {
-            "count": tally.count, "untimed": tally.untimed, "lines": tally.lines, "first_at": tally.first_at,
-            "last_at": tally.last_at, "truncated": tally.truncated, "samples": [text for _, text in newest_first],
+            "count": tally.count, "untimed": tally.untimed, "cut": tally.cut, "lines": tally.lines,
+            "first_at": tally.first_at, "last_at": tally.last_at, "truncated": tally.truncated,
+            "samples": [text for _, text in newest_first],
             "distinct": len(tally.values), "files": len(tally.files), "paths": tally.files[:20],
             "top": [{"value": value, "count": count} for value, count in tally.values.most_common(_TOP)],
             "unreadable": tally.unreadable[:20],

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,23 +143,35 @@ def _of_files(params: Params, result: Mapping[str, Any]) -> Reading:
         if any("ermission" in words for words in unreadable):
             raise Permanent(f"not allowed to read {unreadable[0]}", "denied")
         raise Permanent(f"no file to search: {'; '.join(unreadable[:3]) or ', '.join(params.files)}", "missing")
-    partial = result["truncated"] or bool(unreadable)
+    unseen = _unseen(result)
     evidence = {"files": result["paths"], "unreadable": unreadable, "untimed": result["untimed"],
                 "pattern": params.pattern, "lookback_s": params.lookback}  # fmt: skip
     found = {name: result[name] for name in ("count", "samples", "files", "lines", "distinct", "top")}
-    found["truncated"] = partial
+    found["truncated"] = bool(unseen)
     missing: dict[str, Missing] = {}
     if result["untimed"] and not result["count"]:
         reason = Missing("the lines that match carry no moment that can be read; with lookback: null all of them count")
         found = {name: found[name] for name in ("files", "lines", "truncated")}
         missing |= dict.fromkeys(("count", "samples", "distinct", "top"), reason)
     reading = _reading(params, found, missing, result["first_at"], result["last_at"], evidence)
-    return _in_part(reading, unreadable) if partial else reading
+    return _in_part(reading, unseen) if unseen else reading
 
 
-def _in_part(reading: Reading, unreadable: Sequence[str]) -> Reading:
+def _unseen(result: Mapping[str, Any]) -> str:
+    """Why there may be more lines that match than were counted; empty when there cannot."""
+    if result["unreadable"]:
+        return f"not all was read: {result['unreadable'][0]}"
+    if result["truncated"]:
+        return "not all was read: max_bytes or max_lines is spent"
+    if result["cut"]:
+        return "not all was searched: of a line longer than 256 KiB only the beginning is"
+    if result["untimed"] and result["count"]:
+        return f"{result['untimed']} more that match carry no moment that can be read"
+    return ""
+
+
+def _in_part(reading: Reading, why: str) -> Reading:
     """What is still known when not every line was seen: no count is more than the least that there can be."""
-    why = f"not all was read: {unreadable[0]}" if unreadable else "not all was read: max_bytes or max_lines is spent"
     facts, missing = dict(reading.facts), dict(reading.missing)
     for name in ("count", "rate_per_minute", "distinct", "last_at"):
         if name in facts:
