@@ -11,11 +11,14 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from quell import bodies
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
 _MOST_WORDS = 200
 _MOST_READ = 8_192
+_MOST_ANSWER = 1024 * 1024
+"""Bytes of an answer; what is longer is cut, and so no document: nothing is taken from it."""
 _CLASSES = {
     400: "invalid",
     401: "denied",
@@ -46,7 +49,7 @@ async def ask(
     if connection.password and not auth:
         given.setdefault("authorization", f"Bearer {connection.password}")
     try:
-        return await probe.http.request(method, url, content=body, headers=given, auth=auth)
+        return await bodies.request(probe.http, method, url, limit=_MOST_ANSWER, content=body, headers=given, auth=auth)
     except (httpx.ConnectError, httpx.ConnectTimeout):
         raise Transient(f"{connection.name}: cannot connect", "unreachable") from None
     except httpx.TimeoutException:

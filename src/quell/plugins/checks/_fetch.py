@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import orjson
 
+from quell import bodies
 from quell.errors import Permanent, QuellError, Transient
 from quell.ports import Connection
 
@@ -58,21 +59,10 @@ async def fetch(
     """Ask once and read at most ``max_bytes``. Raises ``Transient`` or ``Permanent``."""
     try:
         async with client.stream(method, url, timeout=httpx.Timeout(timeout_s), **request) as response:
-            body, cut = await _read(response, max_bytes)
+            body, cut = await bodies.read_within(response, max_bytes)
             return Answer(response.status_code, response.headers, body, cut, response.extensions)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
         raise failure(error, url) from None
-
-
-async def _read(response: httpx.Response, max_bytes: int) -> tuple[bytes, bool]:
-    """What comes, decoded, up to the limit: a small compressed body that unpacks without end stops there too."""
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        parts.append(part[: max_bytes - size])
-        size += len(part)
-        if size > max_bytes:
-            return b"".join(parts), True
-    return b"".join(parts), False
 
 
 def shown(url: str) -> str:

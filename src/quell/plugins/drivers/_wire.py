@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from quell import bodies
 from quell.errors import Permanent, Transient
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -42,12 +43,10 @@ async def exchange(
     """
     try:
         async with client.stream(method, url, **options) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > limit:
-                    raise Permanent(f"{what}: the answer is larger than {limit} bytes", "too_large")
-            return Answer(response.status_code, bytes(body), _retry_after(response))
+            body, cut = await bodies.read_within(response, limit)
+            if cut:
+                raise Permanent(f"{what}: the answer is larger than {limit} bytes", "too_large")
+            return Answer(response.status_code, body, _retry_after(response))
     except httpx.ConnectTimeout as error:
         raise Transient(f"{what}: cannot connect in time", "unreachable") from error
     except httpx.TimeoutException as error:

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from quell import addresses
+from quell import addresses, bodies
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
 
 Address = tuple[str, Connection | None]
 _MOST_WORDS = 300
+_MOST_READ = 64 * 1024
 _BUSY, _TOO_LARGE, _TIMEOUT = 429, 413, 408
 
 
@@ -32,7 +33,10 @@ async def post(
     """
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     try:
-        answer = await probe.http.post(url, content=body, headers={"content-type": "application/json", **headers})
+        answer = await bodies.request(
+            probe.http, "POST", url, limit=_MOST_READ, content=body,
+            headers={"content-type": "application/json", **headers},
+        )  # fmt: skip
     except httpx.TimeoutException:
         raise Transient(f"{name}: no answer in time", "timeout") from None
     except httpx.TransportError as error:
