@@ -171,7 +171,7 @@ class NetworkSettings(Section):
 
 class Settings(Section):
     database: str = "quell.db"
-    """A SQLite file, or a ``postgresql://`` address for several machines."""
+    """A SQLite file, or a ``postgresql://`` address for several machines: up to 45 connections for each process."""
     tenant: str = "default"
     """The tenant of alerts that name none."""
     environment: str = ""

@@ -77,7 +77,7 @@ def make_engine(url: str, *, busy_ms: int = 30_000, lagging: bool = False) -> sa
     if not url.startswith("sqlite"):
         patience = PATIENCE | {"options": f"{PATIENCE['options']} -c synchronous_commit=off"} if lagging else PATIENCE
         engine = sa.create_engine(
-            url, pool_size=10, max_overflow=20, pool_use_lifo=True, pool_timeout=10, connect_args=patience
+            url, pool_size=10, max_overflow=10, pool_use_lifo=True, pool_timeout=10, connect_args=patience
         )
         _ping_what_rested(engine)
         sa.event.listen(engine, "handle_error", _let_go)
