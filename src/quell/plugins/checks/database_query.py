@@ -26,15 +26,11 @@ from pydantic import Field, model_validator
 
 from quell import ports
 from quell.errors import Permanent, Transient
-from quell.plugins.checks import _mysql, _postgres, _sqlite
+from quell.plugins.checks import _databases
 from quell.plugins.checks._durations import Bytes
 from quell.plugins.checks._sql import Asked, Rows, unbound
 from quell.ports import Connection, Connects, FactSpec, Missing, Observation, Probe, Reading
 
-_ASK = {
-    "postgresql": _postgres.ask, "postgres": _postgres.ask, "mysql": _mysql.ask, "mariadb": _mysql.ask,
-    "sqlite": _sqlite.ask,
-}  # fmt: skip
 _OF_ROWS = ("row_count", "rows", "first", "value", "columns", "truncated", "duration")
 _NOT_REACHED = frozenset({"refused", "timeout", "unreachable"})
 _COULD_NOT_LOOK = frozenset({"dns", "invalid", "internal", "tls"})
@@ -56,15 +52,15 @@ class Params(ports.Params):
 
     query: str = Field(min_length=1, max_length=50_000)
     """One statement that reads. Values are named ``:name`` and bound."""
-    database: Annotated[str | None, Connects(tuple(_ASK), unless=("vantages",))] = None
+    database: Annotated[str | None, Connects(_databases.KINDS, unless=("vantages",))] = None
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     """The values of ``:name`` in the query."""
     max_rows: int = Field(default=100, ge=1, le=10_000)
     """Rows read at most. When there were more, ``row_count`` is known as "at least" only, and ``rows`` not at all."""
     max_bytes: Annotated[Bytes, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
     """Bytes read at most."""
-    vantages: Annotated[tuple[str, ...], Connects(tuple(_ASK), default=False, option=("database", "vantages"))] = Field(
-        default=(), alias="from", max_length=20
+    vantages: Annotated[tuple[str, ...], Connects(_databases.KINDS, default=False, option=("database", "vantages"))] = (
+        Field(default=(), alias="from", max_length=20)
     )
     """Ask from each of these places: connections, or names in the connection's option ``vantages``."""
 
@@ -98,7 +94,7 @@ async def run(params: Params, probe: Probe) -> Reading:
     if params.vantages:
         looks = await asyncio.gather(*(_look(place, _from(place, params, probe), asked) for place in params.vantages))
         return _joined(params, list(looks))
-    connection = probe.connection(params.database, *_ASK)
+    connection = probe.connection(params.database, *_databases.KINDS)
     look = await _look(connection.name, connection, asked)
     if look.error is not None:
         raise look.error
@@ -114,11 +110,11 @@ def _lists(params: Mapping[str, Any]) -> dict[str, Any]:
 def _from(place: str, params: Params, probe: Probe) -> Connection:
     """Raises ``Permanent`` (missing) for a place that nobody has described."""
     if params.database is not None:
-        connection = probe.connection(params.database, *_ASK)
+        connection = probe.connection(params.database, *_databases.KINDS)
         vantages = connection.options.get("vantages")
         if isinstance(vantages, Mapping) and place in vantages:
             return replace(connection, name=f"{connection.name} from {place}", url=str(vantages[place]))
-    return probe.connection(place, *_ASK)
+    return probe.connection(place, *_databases.KINDS)
 
 
 async def _look(place: str, connection: Connection, asked: Asked) -> _Look:
@@ -126,7 +122,7 @@ async def _look(place: str, connection: Connection, asked: Asked) -> _Look:
     started = loop.time()
     try:
         async with asyncio.timeout(asked.timeout_s):
-            rows = await _ASK[connection.type](connection, asked)
+            rows = await _databases.ask(connection, asked)
         return _Look(place, loop.time() - started, rows)
     except (Permanent, Transient) as error:
         return _Look(place, loop.time() - started, error=error)

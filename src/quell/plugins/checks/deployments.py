@@ -31,7 +31,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from quell import ports
 from quell.errors import Permanent
 from quell.fleet import Fleet, Release, previous_of
-from quell.plugins.checks import _mysql, _postgres, _sqlite
+from quell.plugins.checks import _databases
 from quell.plugins.checks._durations import Seconds, moment, seconds
 from quell.plugins.checks._sql import Asked
 from quell.plugins.drivers import _folders
@@ -50,10 +50,6 @@ FACTS: Mapping[str, Any] = {
     **{f"deploy_within_{span}": "bool" for span in WITHIN},
 }  # fmt: skip
 
-_ASK = {
-    "postgresql": _postgres.ask, "postgres": _postgres.ask, "mysql": _mysql.ask, "mariadb": _mysql.ask,
-    "sqlite": _sqlite.ask,
-}  # fmt: skip
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?")
 _COLUMNS = ("version", "deployed_at", "deployed_by", "service")
 _MAX_ROWS = 200
@@ -73,7 +69,7 @@ class Params(ports.Params):
     service: str | None = None
     region: str | None = None
     """Of the service, when its regions have drivers of their own; by default the region that was deployed to last."""
-    database: Annotated[str | None, Connects(tuple(_ASK), default=False)] = None
+    database: Annotated[str | None, Connects(_databases.KINDS, default=False)] = None
     table: str = "deployments"
     columns: Mapping[str, str] = Field(default_factory=dict)
     where: str | None = Field(default=None, max_length=200)
@@ -166,7 +162,7 @@ def _activations(releases: Sequence[Release]) -> list[datetime]:
 
 async def _from_table(params: Params, probe: Probe) -> _Known:
     """A table of deployments: one row each time something went live, a rollback included."""
-    connection = probe.connection(params.database, *_ASK)
+    connection = probe.connection(params.database, *_databases.KINDS)
     columns = {name: params.columns.get(name, name) for name in _COLUMNS}
     wanted = {
         "version": columns["version"],
@@ -178,7 +174,7 @@ async def _from_table(params: Params, probe: Probe) -> _Known:
     condition = f" where {columns['service']} = :service" if params.where is not None else ""
     query = f"select {selected} from {params.table}{condition} order by {columns['deployed_at']} desc limit {_MAX_ROWS}"
     values = {"service": params.where} if params.where is not None else {}
-    rows = await _ASK[connection.type](connection, Asked(query, values, _MAX_ROWS, _MAX_BYTES, probe.timeout_s * 0.9))
+    rows = await _databases.ask(connection, Asked(query, values, _MAX_ROWS, _MAX_BYTES, probe.timeout_s * 0.9))
     read = [_row(record, params.table) for record in reversed(rows.records)]
     evidence = {"database": connection.name, "query": query, "rows": rows.records[:_SHOWN]}
     return _Known(_versions(read), [one.at for one in read if one.at], None, evidence)
