@@ -27,18 +27,19 @@ from quell.web.run import serve_here
 NOTICED_WITHIN_S = 15.0
 HANDLED_WITHIN_S = 90.0
 BEFORE_S = 2.0
-AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """``scrape`` seconds between looks; ``pause`` between one fault and the next, so that people can read."""
+    """In seconds: between two scrapes, how long users are watched after the end, and a pause to read before the next
+    fault."""
 
     scrape: float
+    after: float
     pause: float
 
 
-PACES = {"slow": Pace(0.5, 3.0), "fast": Pace(0.25, 0.0)}
+PACES = {"slow": Pace(0.5, 2.0, 3.0), "fast": Pace(0.25, 1.0, 0.0)}
 
 Ask = Callable[[Approval], Awaitable[tuple[str, str]]]
 """Asks about an approval: ``approved`` or ``denied``, and who says so."""
@@ -108,7 +109,7 @@ class Director:
         handled = await self._until_handled()
         ended_at = time.time()
         if handled:
-            await asyncio.sleep(AFTER_S)
+            await asyncio.sleep(self.pace.after)
         events: list[Event] = await self.app.timeline(self._incident) if self._incident else []
         users = Users(
             before.success_rate,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ import httpx
 import orjson
 
 from quell.errors import Permanent, Transient
-from quell.plugins.actions import _http, _redis
+from quell.plugins.actions import _http
 from quell.ports import Connection, Probe
 
 LOCK_WITHIN_S = 10.0
@@ -209,15 +210,21 @@ class RedisStore:
         self.place = f"{connection.name}/{hash_key}" if hash_key else connection.name
         self._connection, self._flag, self._hash = connection, flag, hash_key
 
+    def _client(self) -> AbstractAsyncContextManager[Any]:
+        # Loaded when the first is asked: whoever keeps flags in files, or only reads a runbook, needs no client library.
+        redis = importlib.import_module(f"{__package__}._redis")
+        opened: AbstractAsyncContextManager[Any] = redis.client(self._connection)
+        return opened
+
     async def read(self) -> Any:
-        async with _redis.client(self._connection) as client:
+        async with self._client() as client:
             found = await (client.hget(self._hash, self._flag) if self._hash else client.get(self._flag))
         return _text(found)
 
     async def swap(self, value: Any, *, only_if: Any = ABSENT) -> Any:
         key, field = (self._hash, self._flag) if self._hash else (self._flag, "")
         given = [field, *_argument(value), *_argument(only_if)]
-        async with _redis.client(self._connection) as client:
+        async with self._client() as client:
             return _text(await client.eval(_SWAP, 1, key, *given))
 
     def same(self, one: Any, other: Any) -> bool:

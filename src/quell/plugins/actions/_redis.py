@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import redis.asyncio as redis
+from redis import exceptions as failures
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from quell import addresses
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
-
-if TYPE_CHECKING:
-    from redis.exceptions import RedisError
 
 CONNECT_WITHIN_S = 10.0
 
@@ -24,12 +26,6 @@ def redis_connection(probe: Probe, name: str | None) -> Connection:
 @asynccontextmanager
 async def client(connection: Connection) -> AsyncIterator[Any]:
     """A client whose answers are bytes. Raises ``Transient`` or ``Permanent`` with the server's own words."""
-    # Here, so that who only reads a runbook does not load a client library for it.
-    import redis.asyncio as redis
-    from redis import exceptions as failures
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
     given = {"username": connection.username, "password": connection.password}
     options: dict[str, Any] = {key: value for key, value in given.items() if value}
     if addresses.flaw(connection.url):
@@ -52,9 +48,7 @@ async def client(connection: Connection) -> AsyncIterator[Any]:
         await opened.aclose()
 
 
-def _failure(name: str, error: RedisError) -> Transient | Permanent:
-    from redis import exceptions as failures
-
+def _failure(name: str, error: failures.RedisError) -> Transient | Permanent:
     words = " ".join(str(error).split())[:300]
     if isinstance(error, failures.AuthenticationError | failures.NoPermissionError):
         return Permanent(f"{name}: {words}", "denied")
