@@ -211,7 +211,7 @@ class RedisStore:
         self._connection, self._flag, self._hash = connection, flag, hash_key
 
     def _client(self) -> AbstractAsyncContextManager[Any]:
-        # Loaded when the first is asked: whoever keeps flags in files, or only reads a runbook, needs no client library.
+        # Loaded when the first is asked: whoever keeps flags in files, or only reads a runbook, needs none.
         redis = importlib.import_module(f"{__package__}._redis")
         opened: AbstractAsyncContextManager[Any] = redis.client(self._connection)
         return opened
