@@ -21,18 +21,19 @@ ONE = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
 
 
 class Flags(FakeServer):
-    """One flag behind an address; setting it is an effect, and heals."""
+    """One flag behind an address; setting it is an effect, and heals unless it does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, heals: bool = True) -> None:
         super().__init__()
-        self.folder, self.value = folder, "closed"
+        self.folder, self.value, self.heals = folder, "closed", heals
         self.effects = EffectLog(folder / "flag-effects")
 
     def answer(self, request: Request) -> Reply:
         if request.method == "PUT":
             self.value = request.json()["value"]
             self.effects.append({"value": self.value})
-            (self.folder / "state").write_text("0")
+            if self.heals:
+                (self.folder / "state").write_text("0")
         return Reply.of({"value": self.value})
 
 
@@ -108,6 +109,26 @@ async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> N
             assert [deed.result for deed in now.deeds.values()] == ["done"]
             kinds = [event.kind for event in await home.events(incident)]
             assert kinds.count(EventKind.ACTION_INTENDED) == kinds.count(EventKind.ACTION_FINISHED) == 1
+        flags.clear()
+
+
+async def test_what_was_repeated_is_taken_back_to_what_was_there_before_the_crash(tmp_path: Path) -> None:
+    """The repetition finds the new value, set before the crash: that is not what the undo goes back to."""
+    with Flags(tmp_path, heals=False) as flags:
+        flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
+        more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
+        book = runbook(
+            FIX,
+            "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}, undo: {on: [worse, unchanged]}}",
+        )
+        write(tmp_path, book)
+        async with doomed(tmp_path, more=more) as seen:
+            incident = await seen("action.intended")
+            await lines(tmp_path / "flag-effects")
+        assert flags.value == "open"
+        async with house(tmp_path, book, more=more) as home:
+            now = await home.over(incident)
+            assert (now.verdict, flags.value) == ("unchanged", "closed")
         flags.clear()
 
 

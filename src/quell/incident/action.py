@@ -60,7 +60,8 @@ class Preview(_Word):
 
     ``call``: the exact call, as a person would type or read it. ``targets``: what it touches, by name; they are
     leased while acting. ``magnitude``: how much of it (instances added, sessions ended, replicas restarted).
-    ``facts`` are the action's own, for conditions.
+    ``facts`` are the action's own, for conditions. ``undo_needs``: what its undo would need of how things are now; it
+    stands in for what a crash took when an action that may be repeated is, and finds its own work done.
     """
 
     call: str
@@ -69,6 +70,7 @@ class Preview(_Word):
     after: str = ""
     magnitude: float | None = None
     undo: str | None = None
+    undo_needs: dict[str, Any] | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -178,6 +178,9 @@ class Frame:
         if known is not None and (told := self._told(request, known)) is not None:
             return told  # somebody else carries out this very execution, or has
         outcome, state = await self._execute(request, prepared, captured, started)
+        if begun is not None and outcome.undo is not None:
+            # It may have found its own work of before the crash; what was there before that, the dry run saw.
+            outcome = outcome.model_copy(update={"undo": ready["preview"].get("undo_needs") or outcome.undo})
         # Here and not in the whole step again: it would find the intent, and no longer know what became of it.
         return await patiently(self._settle, request, outcome, state)
 

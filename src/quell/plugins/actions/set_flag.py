@@ -74,6 +74,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
         after=_flags.shown(params.value),
         magnitude=0 if store.same(before, params.value) else 1,
         undo=f"set {params.flag} back to {_flags.shown(before)}",
+        undo_needs=_needs(before),
         facts={"set": store.same(before, params.value)},
     )
 
@@ -85,9 +86,14 @@ async def execute(params: Params, probe: Probe) -> Effect:
     return Effect(
         summary=f"set {params.flag} = {_flags.shown(params.value)} in {store.place}",
         output={"before": _flags.shown(before), "after": _flags.shown(params.value)},
-        undo={"present": before is not _flags.ABSENT, "before": None if before is _flags.ABSENT else before},
+        undo=_needs(before),
         changed=not store.same(before, params.value),
     )
+
+
+def _needs(before: Any) -> dict[str, Any]:
+    """What the undo needs of the value of before."""
+    return {"present": before is not _flags.ABSENT, "before": None if before is _flags.ABSENT else before}
 
 
 async def undo(params: Params, effect: Effect, probe: Probe) -> Effect:
