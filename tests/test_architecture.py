@@ -80,7 +80,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "as a whole house, by alerts that go in and incidents that come out",
     ),
     "cli/*": ("tests/cli", "as commands: arguments in, output and exit code out"),
-    "demo/*": ("tests/demo", "as the service it is, with its real processes"),
+    "demo/*": ("tests/cli/test_demo.py", "as the command that it is, with its real processes"),
     "engine/durable.py": ("tests/respond/test_restart.py", "by processes that are killed and go on"),
     "engine/tables.py": ("tests/engine", "tables only"),
     "errors.py": ("tests/plugins", "words only"),

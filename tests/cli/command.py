@@ -145,3 +145,17 @@ def times_done(folder: Path) -> int:
     """How often the action happened."""
     done = folder / "done"
     return len(done.read_text().splitlines()) if done.exists() else 0
+
+
+def read_until(leader: int, mark: bytes | None) -> bytes:
+    """What the terminal shows until a mark, or until it is closed."""
+    seen = b""
+    while mark is None or mark not in seen:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        seen += part
+    return seen

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import QUELL, environment, run_quell, times_done, told, write_runbook
+from tests.cli.command import QUELL, environment, read_until, run_quell, times_done, told, write_runbook
 from tests.servers.process import wait_until
 
 APPROVAL = {"requires_approval": True}
@@ -94,28 +94,14 @@ def test_at_a_terminal_the_person_is_asked(tmp_path: Path, typed: str, code: int
         start_new_session=True,
     )  # fmt: skip
     os.close(follower)
-    seen = _read_until(leader, b"[t]ake over")
+    seen = read_until(leader, b"[t]ake over")
     order = [seen.index(word) for word in (b"echo 0", b"targets", b"because", b"risk", b"undo", b"9m5")]
     assert order == sorted(order), seen.decode()
     os.write(leader, typed.encode())
-    rest = _read_until(leader, None)
+    rest = read_until(leader, None)
     assert process.wait(30) == code, (seen + rest).decode()
     os.close(leader)
     assert times_done(tmp_path) == happened
-
-
-def _read_until(leader: int, mark: bytes | None) -> bytes:
-    """What the terminal shows until a mark, or until it is closed."""
-    seen = b""
-    while mark is None or mark not in seen:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not part:
-            break
-        seen += part
-    return seen
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
