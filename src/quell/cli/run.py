@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quell.app import App
+from quell.app import App, Context
 from quell.cli.answer import Agreed, Answerer, Nobody, Terminal, user_name
 from quell.cli.attend import Attendant
 from quell.cli.config import configure_logs, find_settings
@@ -26,7 +26,7 @@ from quell.cli.lines import Row
 from quell.cli.output import print_json, print_problems
 from quell.cli.reading import read, shown
 from quell.cli.report import report
-from quell.errors import InvalidInput, NotFound, Problem
+from quell.errors import InvalidInput, NotFound, Problem, QuellError
 from quell.incident.event import Event, EventKind
 from quell.runbook.compile import Compiled, compile_text
 from quell.runbook.plan import Plan
@@ -37,6 +37,7 @@ from quell.settings import Settings
 EXIT_CODES = {"healthy": 0, "resolved": 0, "dry_run": 0}
 NOT_OVER = 2
 POLL_S = 0.2
+LAST_LOOK_S = 5.0
 """Nobody else works on this database, so looking often costs nobody anything."""
 
 
@@ -100,13 +101,23 @@ async def _carry_out(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.cancel)
     attendant = Attendant(app, follower, answerer, by=by, dry_run=dry_run)
     await app.start()
+    context = None
     try:
         mode = "dry_run" if dry_run else None
         context = await app.trigger(plan, service=service, variables=dict(variables), actor=by, mode=mode)
         return await attendant.attend(context)
     finally:
-        _warn_of_intents(attendant.events)
+        _warn_of_intents(await _log(app, context, attendant.events))
         await app.stop()
+
+
+async def _log(app: App, context: Context | None, read: list[Event]) -> list[Event]:
+    """Once more from the log: when a run is cut off, what was heard of last may not have been read yet."""
+    if context is not None:
+        with contextlib.suppress(QuellError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                return list(await app.timeline(context.incident))
+    return read
 
 
 def _finished(work: Any) -> list[Event]:
