@@ -261,15 +261,18 @@ def _surroundings(question: Question) -> Iterator[Ruling]:
 
 
 def _parameters(question: Question, rule: ActionRule) -> Iterator[Ruling]:
-    known = {name for name, _ in _flat(question.params)}
-    for name in question.guard.allow:
+    """By name, the site's rules before the runbook's: what is said first does not hang on how somebody ordered keys."""
+    given = sorted(_flat(question.params), key=lambda one: one[0])
+    known = {name for name, _ in given}
+    for name in sorted(question.guard.allow):
         if name not in known:  # guarding nothing, it must not look like a guard
             yield Ruling(
                 "guard", f"the runbook guards {name!r}, which this call of {question.action} does not have", name
             )
-    for name, value in _flat(question.params):
+    for name, value in given:
         if name in rule.parameters and (broken := rule.parameters[name].broken_by(value)):
             yield Ruling("parameter", f"{name} {broken} (guardrails)", value, name)
+    for name, value in given:
         allowed = question.guard.allow.get(name)
         if allowed is not None and not _in(value, allowed):
             shown = ", ".join(map(str, allowed))
