@@ -37,8 +37,9 @@ from quell.settings import Settings
 EXIT_CODES = {"healthy": 0, "resolved": 0, "dry_run": 0}
 NOT_OVER = 2
 POLL_S = 0.2
-LAST_LOOK_S = 5.0
 """Nobody else works on this database, so looking often costs nobody anything."""
+LAST_LOOK_S = 5.0
+"""How long a run that is cut off may take to say what it had begun."""
 
 
 def run(
