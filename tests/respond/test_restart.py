@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
-from tests.app import VERIFY, WITHIN_S, do, doomed, eventually, house, runbook, write
+from tests.app import VERIFY, WITHIN_S, House, do, doomed, eventually, house, runbook, write
 from tests.fakes.effects import EffectLog
 from tests.fakes.serving import FakeServer, Fault, Reply, Request
 from tests.respond.test_interpreter import SLOW, gate
@@ -90,46 +92,42 @@ async def seen_state(folder: Path, value: str) -> bool:
     return (folder / "state").read_text().strip() == value
 
 
+@asynccontextmanager
+async def killed_while_setting(folder: Path, flags: Flags, step: str = "") -> AsyncIterator[tuple[House, str]]:
+    """The house that goes on, and the incident whose action had its effect when the one before was killed."""
+    flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
+    more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
+    book = runbook(
+        FIX,
+        f"- {{id: fix, type: automated, action: {{type: set_flag, config: {{flag: breaker, value: open, connection: flags}}}}{step}}}",
+    )
+    write(folder, book)
+    async with doomed(folder, more=more) as seen:
+        incident = await seen("action.intended")
+        await lines(folder / "flag-effects")
+    assert flags.value == "open"
+    async with house(folder, book, more=more) as home:
+        yield home, incident
+    flags.clear()
+
+
 async def test_killed_during_an_action_that_may_be_repeated(tmp_path: Path) -> None:
-    more = ""
     with Flags(tmp_path) as flags:
-        flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
-        more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
-        book = runbook(
-            FIX,
-            "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}}",
-        )
-        write(tmp_path, book)
-        async with doomed(tmp_path, more=more) as seen:
-            incident = await seen("action.intended")
-            await lines(tmp_path / "flag-effects")
-        async with house(tmp_path, book, more=more) as home:
+        async with killed_while_setting(tmp_path, flags) as (home, incident):
             now = await home.over(incident)
             assert (now.status, flags.value) == (Status.RESOLVED, "open")
             assert [deed.result for deed in now.deeds.values()] == ["done"]
             kinds = [event.kind for event in await home.events(incident)]
             assert kinds.count(EventKind.ACTION_INTENDED) == kinds.count(EventKind.ACTION_FINISHED) == 1
-        flags.clear()
 
 
 async def test_what_was_repeated_is_taken_back_to_what_was_there_before_the_crash(tmp_path: Path) -> None:
     """The repetition finds the new value, set before the crash: that is not what the undo goes back to."""
     with Flags(tmp_path, heals=False) as flags:
-        flags.inject(Fault.slow(WITHIN_S, method="PUT", times=1, acts=True))
-        more = f"connections: {{flags: {{type: http, url: '{flags.url}'}}}}\n"
-        book = runbook(
-            FIX,
-            "- {id: fix, type: automated, action: {type: set_flag, config: {flag: breaker, value: open, connection: flags}}, undo: {on: [worse, unchanged]}}",
-        )
-        write(tmp_path, book)
-        async with doomed(tmp_path, more=more) as seen:
-            incident = await seen("action.intended")
-            await lines(tmp_path / "flag-effects")
-        assert flags.value == "open"
-        async with house(tmp_path, book, more=more) as home:
+        undo = ", undo: {on: [worse, unchanged]}"
+        async with killed_while_setting(tmp_path, flags, undo) as (home, incident):
             now = await home.over(incident)
             assert (now.verdict, flags.value) == ("unchanged", "closed")
-        flags.clear()
 
 
 async def test_killed_during_the_verification(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.engine.tables import leases
 
-# Made once: building them anew took longer than asking them.
+# Made once, as those of the event log are.
 _WANTED = (leases.c.tenant == sa.bindparam("of"), leases.c.target.in_(sa.bindparam("wanted", expanding=True)))
 _LOCK = sa.select(leases).where(*_WANTED).with_for_update()
 _PROLONG = sa.update(leases).where(*_WANTED)

@@ -27,7 +27,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     FAILED: frozenset(),
 }
 
-# Made once: building them anew took longer than asking them.
+# Made once, as those of the event log are.
 _FIND = sa.select(intents).where(intents.c.key == sa.bindparam("of"))
 _INTEND = sa.insert(intents)
 _SETTLE = sa.update(intents).where(

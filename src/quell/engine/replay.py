@@ -1,8 +1,8 @@
 """Whether an execution of a workflow has anything to replay: asked once, and not again before each of its steps.
 
 What a workflow has done is kept under the claim of whoever runs it, and the database refuses everybody else's. So when
-nothing was kept as this execution began, whatever is kept later it has kept itself, and needs no looking up. Asking
-each time cost a fifth of a run. Never does: keep anything.
+nothing was kept as this execution began, whatever is kept later it has kept itself, and needs no looking up. Never
+does: keep anything.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _to_wal(connection: Any, busy_ms: int) -> None:
 
 
 def _ping_what_rested(engine: sa.Engine) -> None:
-    """A connection that was used a moment ago is used again unasked: a question each time cost a tenth of a run.
+    """A connection that was used a moment ago is used again unasked: there are some forty of them in a run.
 
     One that breaks in that moment is away, as one that breaks a moment later is.
     """
