@@ -86,6 +86,18 @@ def test_another_process_wrote_meanwhile(database: Database) -> None:
     assert texts(database) == ["theirs", "ours"]
 
 
+def test_another_process_wrote_where_ours_was_rolled_back(database: Database) -> None:
+    """As many events as we remember, and another history."""
+    with pytest.raises(ValueError, match="no"):
+        append(database, new(text="lost"), fails=True)
+    ours = folds.of("i")
+    assert ours is not None
+    append(database, new(text="theirs"))
+    folds.keep(ours)
+    append(database, new(text="ours"))
+    assert texts(database) == ["theirs", "ours"]
+
+
 def test_of_what_another_process_began_the_keys_are_not_known(database: Database) -> None:
     append(database, new(key="a", text="one"))
     folds._folds.clear()
