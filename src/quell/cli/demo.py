@@ -119,8 +119,10 @@ class Show:
             self._follower, self._incident = Follower(self.out), None
             scores.append(await director.play(name))
             self._verdict(director, scores[-1])
-            await director.clean_up()
-            if number < len(self.options.faults):
+            last = number == len(self.options.faults)
+            if not last or self.options.stay:  # else all of it goes in a moment
+                await director.clean_up()
+            if not last:
                 await asyncio.sleep(director.pace.pause)
         return scores
 

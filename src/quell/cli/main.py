@@ -18,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     # What is imported stays: looking through it again and again took 7 % of a lint.
     gc.set_threshold(50_000, 10, 10)
+    # httpx brings a command of its own, and with it rich, pygments and click: more than half of its loading time.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: "there is no such module"
     code: int = importlib.import_module("quell.cli.group").run(given)
     return code
 

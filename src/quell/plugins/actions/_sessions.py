@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from quell.errors import Permanent
-from quell.plugins.actions._database import APPLICATION, Session, plain
-from quell.plugins.actions._sql import MYSQL, POSTGRESQL
+from quell.plugins.actions._answer import APPLICATION
+from quell.plugins.actions._database import Session
+from quell.plugins.actions._sql import MYSQL, POSTGRESQL, plain
 
 _MOST = 10_000
 _IN_TRANSACTION = frozenset({"idle in transaction", "idle in transaction (aborted)"})

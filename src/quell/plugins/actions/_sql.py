@@ -57,6 +57,11 @@ class Statement:
     objects: tuple[str, ...]
 
 
+def plain(text: str, *values: Any) -> Statement:
+    """A statement of our own, its placeholders already those of the dialect."""
+    return Statement(text, values, text, ())
+
+
 def bind(
     dialect: str,
     sql: str,

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from quell import addresses
 from quell.errors import Permanent, Transient
-from quell.plugins.actions import _database, _repoint
+from quell.plugins.actions import _database, _repoint, _sql
 from quell.plugins.actions._fields import Bytes, Seconds
 from quell.ports import Connection, Connects, Effect, FactSpec, Preview, Probe, Reading, Risk
 from quell.ports import Params as PortParams
@@ -85,7 +85,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
     """Raises ``Permanent`` (refused) when it is no replica, lags too much, or the old primary takes writes."""
     to = _connection(probe, params.to)
     async with _database.session(to) as session:
-        seen = _database.one(await session.run(_database.plain(_LOOK)))
+        seen = _database.one(await session.run(_sql.plain(_LOOK)))
         if not seen["in_recovery"]:
             raise Permanent(f"{to.name} is no replica: it takes writes already", "refused")
         lag, how = await _lag(params, probe, session, seen)
@@ -108,7 +108,7 @@ async def execute(params: Params, probe: Probe) -> Effect:
     done: list[str] = []
     try:
         async with _database.session(to) as session:
-            seen = _database.one(await session.run(_database.plain(_LOOK)))
+            seen = _database.one(await session.run(_sql.plain(_LOOK)))
             if seen["in_recovery"]:
                 lag, _ = await _lag(params, probe, session, seen)
                 for place in params.repoint:
@@ -134,7 +134,7 @@ async def observe(params: Params, probe: Probe) -> Reading:
     to = _connection(probe, params.to)
     try:
         async with _database.session(to) as session:
-            seen = _database.one(await session.run(_database.plain(_LOOK)))
+            seen = _database.one(await session.run(_sql.plain(_LOOK)))
     except Transient as error:
         facts = {"reached": False, "in_recovery": False, "writable": False, "lag": 0.0}
         return Reading(facts=facts, summary=str(error), observed_at=probe.now())
@@ -179,7 +179,7 @@ async def _lag(params: Params, probe: Probe, session: _database.Session, seen: d
                 raise Permanent(
                     f"{params.primary} still takes writes; fence it before {params.to} is promoted", "refused"
                 )
-            answer = await session.run(_database.plain(_DIFFERENCE, primary["lsn"], seen["lsn"]))
+            answer = await session.run(_sql.plain(_DIFFERENCE, primary["lsn"], seen["lsn"]))
             lag, how = float(_database.one(answer)["lag"]), "of what the primary has written"
     if lag > params.max_lag:
         raise Permanent(f"{params.to} is {lag:.0f} bytes behind, over the limit of {params.max_lag}", "refused")
@@ -190,7 +190,7 @@ async def _look_at_primary(primary: Connection) -> dict[str, Any] | None:
     """None when it cannot be reached. A server that is full or locked is alive: that is not None but an error."""
     try:
         async with _database.session(primary) as session:
-            return _database.one(await session.run(_database.plain(_LOOK)))
+            return _database.one(await session.run(_sql.plain(_LOOK)))
     except Transient as error:
         if error.error_class in ("unreachable", "dns"):
             return None
@@ -198,10 +198,10 @@ async def _look_at_primary(primary: Connection) -> dict[str, Any] | None:
 
 
 async def _promote(params: Params, session: _database.Session, to: Connection) -> None:
-    answer = await session.run(_database.plain(_PROMOTE, max(1, int(params.within))))
+    answer = await session.run(_sql.plain(_PROMOTE, max(1, int(params.within))))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + params.within
-    while _database.one(await session.run(_database.plain(_LOOK)))["in_recovery"]:
+    while _database.one(await session.run(_sql.plain(_LOOK)))["in_recovery"]:
         if loop.time() >= deadline:
             said = "was told to" if _database.one(answer)["promoted"] else "would not"
             raise Permanent(f"{to.name} {said} become the primary, and is not one after {params.within:g} s", "timeout")

