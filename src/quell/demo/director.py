@@ -39,7 +39,7 @@ class Pace:
     pause: float
 
 
-PACES = {"slow": Pace(0.5, 2.0, 3.0), "fast": Pace(0.25, 1.0, 0.0)}
+PACES = {"slow": Pace(0.5, 2.0, 3.0), "fast": Pace(0.25, 0.5, 0.0)}
 
 Ask = Callable[[Approval], Awaitable[tuple[str, str]]]
 """Asks about an approval: ``approved`` or ``denied``, and who says so."""
