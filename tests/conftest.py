@@ -5,6 +5,7 @@ Never pretends: a test whose program is not installed is skipped with one line t
 
 import contextlib
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -23,6 +24,8 @@ settings.load_profile("house")
 
 
 def pytest_configure() -> None:
+    # Run in the background of a script, we would ignore it, and so would every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)

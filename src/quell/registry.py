@@ -112,8 +112,10 @@ def entry_of(kind: str, name: str, module: ModuleType) -> Any:
     return _MAKERS[kind](name, module)
 
 
-# Each look reads what every installed package says of itself.
-_entry_points = cache(importlib.metadata.entry_points)
+@cache
+def _installed() -> Callable[..., importlib.metadata.EntryPoints]:
+    """Selects among the entry points of every package, read once: each look reads what all say of themselves."""
+    return importlib.metadata.entry_points().select
 
 
 @cache
@@ -125,7 +127,7 @@ def _names(kind: str) -> Mapping[str, Callable[[], ModuleType]]:
         for one in pkgutil.iter_modules(package.__path__)
         if not one.name.startswith("_")
     }
-    for entry in _entry_points().select(group=f"quell.plugins.{kind}"):
+    for entry in _installed()(group=f"quell.plugins.{kind}"):
         found[entry.name] = entry.load
     return found
 

@@ -46,10 +46,12 @@ def quitters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (package.parent / "quits_check.py").write_text(CHECK)
     (package.parent / "quits_action.py").write_text(ACTION)
     monkeypatch.syspath_prepend(package.parent)
-    registry._names.cache_clear()
+    for known in (registry._names, registry._installed):
+        known.cache_clear()
     yield
     monkeypatch.undo()
-    registry._names.cache_clear()
+    for known in (registry._names, registry._installed):
+        known.cache_clear()
 
 
 async def test_what_cancels_itself_is_an_error_of_its_own() -> None:

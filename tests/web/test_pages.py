@@ -25,7 +25,10 @@ def house() -> Iterator[House]:
         house = House(Path(folder))
         (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
         for number in range(12):
-            house.runbook(f"ask-{number}", alert=f"Ask{number}", approval="approval: {expires: 10m}")
+            # Of two who must agree, one may: what is asked changes then, and is still asked.
+            people = 2 if number == 4 else 1
+            terms = f"approval: {{expires: 10m, people: {people}}}"
+            house.runbook(f"ask-{number}", alert=f"Ask{number}", approval=terms)
         with house:
             yield house
 
@@ -161,9 +164,9 @@ def test_typed_text_focus_and_open_details_survive_an_update(house: House, chrom
         page.type("#asks input[name=reason]", "half a sen")
         page.eval("document.querySelector('#asks input[name=reason]').setSelectionRange(2, 4)")
         page.eval("document.querySelector('#asks form').mark = 1")
-        house.http.post(f"/api/v1/incidents/{name}/ack", json={"by": "Omar"})
-        page.wait_for("document.querySelector('#timeline').textContent.includes('Acknowledged by Omar')")
+        house.http.post(f"/api/v1/approvals/{name}/approve", json={"by": "Omar"})
         page.wait_for("document.querySelector('#asks form').mark !== 1")
+        assert "2 must agree; Omar did" in page.text("#asks")
         assert page.eval("document.querySelector('#asks input[name=reason]').value") == "half a sen"
         assert page.eval("document.activeElement.name") == "reason"
         assert page.eval("document.activeElement.selectionStart") == 2
