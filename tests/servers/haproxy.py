@@ -21,6 +21,8 @@ defaults
     timeout connect 1s
     timeout client 10s
     timeout server 10s
+    # Else a check that is not answered within its own interval counts as failed: on a busy machine, of a sound server.
+    timeout check 5s
 
 """
 
