@@ -95,7 +95,7 @@ def test_at_a_terminal_the_person_is_asked(tmp_path: Path, typed: str, code: int
     )  # fmt: skip
     os.close(follower)
     seen = read_until(leader, b"[t]ake over")
-    order = [seen.index(word) for word in (b"echo 0", b"targets", b"because", b"risk", b"undo", b"9m5")]
+    order = [seen.index(word) for word in (b"echo 0", b"targets", b"because", b"risk", b"undo", b"left, then a person")]
     assert order == sorted(order), seen.decode()
     os.write(leader, typed.encode())
     rest = read_until(leader, None)
