@@ -12,7 +12,7 @@ from docs.generator.prose import body, markdown, page, quoted, table
 from quell.incident.action import Risk
 from quell.incident.event import SHAPES, EventKind, NewEvent, Stream
 from quell.incident.incident import STAYS, TRANSITIONS, Status
-from quell.respond.guard import DEFAULT_ACTIONS
+from quell.respond.limits import DEFAULT_ACTIONS
 from quell.settings import Settings
 
 

@@ -10,40 +10,38 @@ import contextlib
 import contextvars
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from pydantic import ValidationError
 
 from quell import __version__
 from quell.engine import liveness
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
-from quell.errors import InvalidInput, NotFound, Problem, Refused
+from quell.errors import NotFound
 from quell.incident.alert import Alert, AlertStatus
-from quell.incident.event import Event, EventKind
+from quell.incident.event import Event
 from quell.incident.incident import Incident
-from quell.intake import accept
-from quell.intake.correlate import Join, Open, Resolve, in_order
+from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
-from quell.life import Errands, Kick, stay_alive, watch
-from quell.ports import SourceType, spellings
+from quell.life import Errands, Kick, again, stay_alive, watch
+from quell.ports import spellings
 from quell.probe import World, make_client, resolve_secret
+from quell.reception import Receipt, Reception
 from quell.registry import Registry
-from quell.respond import escalate, frame, interpreter, oblige, people
-from quell.respond.begin import Beginning, begin, next_run
+from quell.respond import brake, escalate, frame, interpreter, oblige, people, permit
+from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
-from quell.respond.guard import ActionWords, Guardrails
 from quell.respond.means import TELL, Context, Means, NotifierChoice
+from quell.respond.permit import Repaired
+from quell.respond.rails import ActionWords, Guardrails
 from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
-from quell.store import queries
+from quell.store import pauses, queries
 from quell.store.database import Database
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
@@ -56,15 +54,6 @@ DRAIN_S = 10.0
 """How long a stop waits for actions in flight."""
 CLOSE_S = 3.0
 """How long it waits then for a database that may be away: at most for the engine, for our goodbye, and to let go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a webhook's alerts. All of it is on disk."""
-
-    accepted: int
-    incidents: tuple[str, ...]
-    quarantined: tuple[str, ...] = ()
 
 
 class App:
@@ -83,8 +72,11 @@ class App:
             notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
         )  # fmt: skip
         self.library = Library()
+        self.reception = Reception(settings, self.registry)
         self.listeners: list[Callable[[Sequence[Event]], None]] = [on_events] if on_events else []
         self._errands = Errands()
+        self.paused: tuple[Pause, ...] = ()
+        """What the kill switch covers here, as of a moment ago; before an action the database is asked."""
 
     # Life.
 
@@ -123,6 +115,8 @@ class App:
         gc.collect()
         gc.freeze()
         self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
+        await self._look_at_pauses()
+        self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
 
     async def stop(self) -> None:
@@ -189,62 +183,21 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
-        kind, params = self._source(source)
-        if refused := kind.verify(headers, body, params):
-            raise Refused("signature", refused)
-        alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
-        return await self.take_in(source, [self._located(alert) for alert in alerts], bad)
-
-    def _source(self, source: str) -> tuple[SourceType, Any]:
-        configured = self.settings.sources.get(source)
-        kind = self.registry.source(configured.type or source if configured else source)
-        try:
-            return kind, kind.params.model_validate(configured.params if configured else {})
-        except ValidationError as error:
-            raise InvalidInput([Problem(str(error), "settings", path=f"sources.{source}")]) from None
+        alerts, bad = self.reception.read(source, headers, body)
+        return await self.take_in(source, alerts, bad)
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
-        try:
-            kind, params = self._source(source)
-        except (NotFound, InvalidInput):
-            return False
-        return kind.verify({}, b"", params) is not None
-
-    def _located(self, alert: Alert) -> Alert:
-        """An alert that names no environment or region is of ours."""
-        settings = self.settings
-        return alert.model_copy(
-            update={"environment": alert.environment or settings.environment, "region": alert.region or settings.region}
-        )
+        return self.reception.guards_itself(source)
 
     async def take_in(self, source: str, alerts: Sequence[Alert], bad: Sequence[tuple[str, Any]] = ()) -> Receipt:
         """Alerts onto disk, and what follows from them, all in one transaction."""
 
         def work(change: Change) -> list[str | None]:
-            accept.in_turn(change.connection, self.settings.tenant)
-            incidents = [self._place(change, alert) for alert in in_order(alerts)]
-            accept.set_aside(change.connection, self.settings.tenant, source, bad)
-            return incidents
+            return self.reception.take_in(change, source, alerts, bad, self._plans())
 
         incidents = [one for one in await self._commit(work) if one is not None]
         return Receipt(len(alerts), tuple(dict.fromkeys(incidents)), tuple(reason for reason, _ in bad))
-
-    def _place(self, change: Change, alert: Alert) -> str | None:
-        services, plans = list(self.world.services.values()), self.library.plans.values()
-        placed = accept.place(change.connection, alert, services, plans)
-        incident: str | None = None
-        match placed.meaning:
-            case Open():
-                context, told = begin(self.means, change.connection, _beginning(placed))
-                incident = context.incident
-                change.told += told
-            case Join(incident=incident) as join:
-                _joined(change, placed, join)
-            case Resolve(incident=incident) as resolved:
-                _resolved(change, placed, resolved)
-        accept.belongs(change.connection, placed, incident)
-        return incident
 
     # Incidents by hand.
 
@@ -322,6 +275,67 @@ class App:
         """By hand."""
         return await self.incident(await self._commit(lambda change: people.resolve(change, incident, by, reason)))
 
+    # Guardrails.
+
+    async def pause(self, scope: Scope, name: str, *, for_s: float, by: str, reason: str) -> Pause:
+        """The kill switch. Raises ``InvalidInput``, and ``NotFound`` with the nearest name: a pause of nothing guards
+        nothing."""
+        name = self._known(scope, name) if name else name
+        tenant = self.settings.tenant
+        pulled = await self._commit(
+            lambda change: brake.pause(change, tenant, scope, name, for_s=for_s, by=by, reason=reason)
+        )
+        await self._look_at_pauses()
+        _log.warning("paused", pause=pulled.id, what=pulled.what, until=pulled.until.isoformat(), by=by, reason=reason)
+        return pulled
+
+    def _known(self, scope: Scope, name: str) -> str:
+        """The thing's own name. An action may be called by an alias."""
+        if scope is Scope.ACTION:
+            return Registry().action(name).name
+        known: set[str] = {
+            Scope.SERVICE: {*self.world.services, *(plan.service for plan in self._plans() if plan.service)},
+            Scope.RUNBOOK: {entry.runbook for entry in self.library.entries if entry.runbook},
+            Scope.TENANT: {self.settings.tenant, *(one.tenant for one in self.world.services.values())},
+        }.get(scope, {name})
+        if name not in known:
+            raise NotFound(scope.value, name, nearest(name, known))
+        return name
+
+    async def resume(
+        self, pause: str | None, scope: Scope | None, name: str, *, by: str, reason: str = ""
+    ) -> list[Pause]:
+        """Raises ``NotFound`` when no such pause is on."""
+        tenant = self.settings.tenant
+        ended = await self._commit(
+            lambda change: brake.resume(change, tenant, pause, scope, name, by=by, reason=reason)
+        )
+        await self._look_at_pauses()
+        for one in ended:
+            _log.warning("resumed", pause=one.id, what=one.what, by=by, reason=reason)
+        return ended
+
+    async def pauses(self) -> list[Pause]:
+        """Those that are on here: this tenant's, and those of everything."""
+        on = await self.database.read(lambda c: pauses.on(c, self.database.now_us(c)))
+        return [one for one in on if one.scope is Scope.ALL or one.tenant == self.settings.tenant]
+
+    async def reset(self, service: str, by: str, reason: str) -> None:
+        """A service that was repaired too often may be repaired again. Raises ``NotFound``, ``InvalidInput``."""
+        name, tenant = self._known(Scope.SERVICE, service), self.settings.tenant
+        await self._commit(lambda change: brake.reset(change, tenant, name, by, reason))
+        _log.warning("breaker_reset", service=name, by=by, reason=reason)
+
+    async def breakers(self) -> list[Repaired]:
+        """Services that were repaired lately, the one that was most often first."""
+        here = (self.settings.tenant, self.settings.environment)
+        names = {*self.world.services, *(plan.service for plan in self._plans() if plan.service)}
+        found = await self.database.read(lambda c: permit.repaired(self.means, c, *here, sorted(names)))
+        return sorted(found, key=lambda one: -one.count)
+
+    async def _look_at_pauses(self) -> None:
+        self.paused = tuple(await self.pauses())
+
     async def changed(self, after: int | None) -> tuple[int, set[str]]:
         """The newest event's id, and the incidents that any process wrote to after the event ``after``."""
 
@@ -341,8 +355,9 @@ class App:
 def _named(settings: Settings, registry: Registry) -> Guardrails:
     """The guardrails under the actions' own names; only those that are named are loaded."""
     known = Registry() if registry.observe_only else registry
-    words = {name: _words(known, name) for name in settings.guardrails.actions}
-    return settings.guardrails.named_by({name: own for name, own in words.items() if own}, list(known.actions))
+    words = {name: _words(known, name) for name in settings.guardrails.named_actions}
+    found = {name: own for name, own in words.items() if own}
+    return settings.guardrails.named_by(found, list(known.actions), settings.services or None)
 
 
 def _words(registry: Registry, name: str) -> ActionWords | None:
@@ -352,29 +367,3 @@ def _words(registry: Registry, name: str) -> ActionWords | None:
         return None
     names = spellings(kind.params)
     return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))
-
-
-def _beginning(placed: accept.Placed) -> Beginning:
-    alert, plan = placed.alert, placed.route.plan
-    severity = alert.severity.value if alert.severity else plan.severity if plan else "P3"
-    return Beginning(
-        title=alert.summary[:300], severity=severity, tenant=alert.tenant, environment=alert.environment,
-        region=alert.region, service=placed.service, service_why=placed.service_why, plan=plan, why=placed.route.why,
-        alert=alert, alert_id=placed.id, group_key=placed.group_key, source=alert.source,
-    )  # fmt: skip
-
-
-def _joined(change: Change, placed: accept.Placed, join: Join) -> None:
-    change.tell_alert(join.incident, EventKind.ALERT_JOINED, placed.id, placed.alert, join.reason)
-    if join.again:
-        known, why = change.incident(join.incident), f"alert {placed.alert.name!r} fires, and no run looks after it"
-        change.told += next_run(change.means, change.connection, known, placed.alert, why)
-
-
-def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
-    change.tell_alert(resolved.incident, EventKind.ALERT_RESOLVED, placed.id, placed.alert, resolved.reason)
-    if resolved.closes:
-        reason = {"reason": "every alert has resolved", "by": "quell"}
-        change.tell(resolved.incident, EventKind.RESOLVED, reason)
-    elif resolved.unasked:
-        change.withdraw(resolved.incident, "the alert resolved by itself")

@@ -100,6 +100,16 @@ async def _take_over(means: Means, dead: str) -> None:
         _log.error("take_over_failed", executor=dead, error=str(error))
 
 
+async def again(look: Callable[[], Awaitable[None]], every_s: float, failed: str) -> None:
+    """Look, again and again; ``failed`` is what is logged when that cannot be done."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await look()
+        except Exception as error:  # as above
+            _log.error(failed, error=str(error))
+
+
 async def watch(thresholds: Thresholds, plans: Callable[[], Iterable[Plan]], every_s: float) -> None:
     """Ask the metrics that runbooks watch themselves."""
     while True:

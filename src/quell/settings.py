@@ -18,7 +18,7 @@ from quell.errors import InvalidInput, Permanent, Problem
 from quell.incident.service import DriverChoice, Service
 from quell.ports import Connection
 from quell.probe import resolve_secret
-from quell.respond.guard import Guardrails
+from quell.respond.rails import Guardrails
 from quell.runbook.invalid import problems_of
 from quell.runbook.quantities import seconds
 from quell.runbook.source import Document, load

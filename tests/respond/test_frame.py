@@ -405,7 +405,7 @@ async def test_of_a_service_that_is_up_nobody_can_tell_whether_it_was_restarted(
     ):  # fmt: skip
         act = Act(id="fix", call=Call(type=name), postcondition=own)
         request = Request(context=Context(incident="i"), act=act, key="k")
-        prepared = Prepared(request, Registry().action(name), None, {}, None, None)  # type: ignore[arg-type]
+        prepared = Prepared(request, Registry().action(name), None, {}, None, None, "", "", "")  # type: ignore[arg-type]
         assert prepared.proof() == proof
 
 
@@ -416,3 +416,31 @@ async def test_a_postcondition_counts_where_the_action_sees_nothing(tmp_path: Pa
         told = await home.told_of(incident, EventKind.ACTION_FINISHED)
         assert [one["result"] for one in told] == ["failed"]
         assert "postcondition does not hold" in told[0]["summary"]
+
+
+OWNED = "{shop: {owner: sales}, mail: {owner: platform}}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "acts_on", "more", "outcome"),
+    [
+        ("", "shop", "", "resolved"),  # of whoever owns what it is for
+        ("sales", "shop", "", "resolved"),
+        ("platform", "shop", "", "escalated"),
+        ("platform", "shop", "guardrails: {ownership: {also: {platform: [shop]}}}", "resolved"),
+        ("platform", "shop", "guardrails: {ownership: {enforced: false}}", "resolved"),
+    ],
+)
+async def test_a_runbook_acts_on_what_its_owner_owns(
+    tmp_path: Path, owner: str, acts_on: str, more: str, outcome: str
+) -> None:
+    one = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+    book = runbook(FIX, one, more=f"owner: {owner}" if owner else "")
+    async with house(tmp_path, book, services=OWNED, more=more) as home:
+        now = await home.over(await home.fire(service=acts_on))
+        assert now.outcome == outcome
+        assert home.effects == (["fix"] if outcome == "resolved" else [])
+        if outcome == "escalated":
+            assert (now.refusals[0]["rule"], now.refusals[0]["value"], now.refusals[0]["limit"]) == (
+                "ownership", "platform", "sales",
+            )  # fmt: skip

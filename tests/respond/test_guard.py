@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quell.incident.action import Risk
-from quell.respond.guard import DEFAULT_ACTIONS, RISKS, ActionRule, Guardrails, ParameterRule, Question, rule_on
+from quell.incident.action import Radius, Risk
+from quell.incident.pause import Pause, Scope
+from quell.respond.guard import RISKS, Question, Ruling, rule_on
+from quell.respond.limits import (
+    DEFAULT_ACTIONS,
+    ActionRule,
+    BlastRadius,
+    Breaker,
+    Freeze,
+    Hours,
+    Ownership,
+    ParameterRule,
+)  # fmt: skip
+from quell.respond.rails import Guardrails
 from quell.runbook.plan import Guard
 
 ASK = Question(action="restart_service", risk=Risk.MEDIUM, params={}, targets=("shop",), service="shop")
 OPEN = Guardrails()
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+PAUSE = Pause(id="p1", tenant="default", scope=Scope.ALL, by="ann", reason="we move the network", at=NOON,
+              until=NOON + timedelta(hours=1))  # fmt: skip
 
 
 def rails(action: str = "restart_service", **rule: Any) -> Guardrails:
@@ -24,6 +40,17 @@ def rails(action: str = "restart_service", **rule: Any) -> Guardrails:
 
 def asked(**changes: Any) -> Question:
     return replace(ASK, **changes)
+
+
+def freeze(**change: Any) -> Freeze:
+    given = {"name": "the sale", "from": "2026-11-27", "until": "2026-12-01", "reason": "people buy"}
+    return Freeze.model_validate({**given, **change})
+
+
+def hours(**change: Any) -> Hours:
+    given = {"name": "business hours", "from": "2026-01-01T08:00", "for": "10h",
+             "repeat": "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"}  # fmt: skip
+    return Hours.model_validate({**given, **change})
 
 
 # The surroundings.
@@ -56,6 +83,139 @@ def test_an_undo_runs_although_the_alert_is_gone_and_asks_nobody() -> None:
     assert rule_on(replace(question, own_undo=False), OPEN).ask, "another call is an action of its own"
     assert rule_on(replace(question, taken_by="anna"), OPEN).rule == "taken"
     assert rule_on(replace(question, ended=True), OPEN).rule == "incident_ended"
+
+
+def test_paused_nothing_acts_not_even_an_undo() -> None:
+    ruling = rule_on(asked(paused=PAUSE), OPEN)
+    assert (ruling.rule, ruling.value, ruling.limit) == ("paused", "p1", PAUSE.until.isoformat())
+    assert "we move the network" in ruling.reason
+    assert rule_on(asked(paused=PAUSE, undoing=True, own_undo=True), OPEN).rule == "paused"
+
+
+# Whose it is.
+
+
+@pytest.mark.parametrize(
+    ("owner", "owned_by", "rules", "refused"),
+    [
+        ("payments", "payments", OPEN, False),
+        ("payments", "", OPEN, False),
+        ("", "", OPEN, False),
+        ("payments", "finance", OPEN, True),
+        ("", "finance", OPEN, True),
+        ("payments", "finance", Guardrails(ownership=Ownership(also={"payments": ("shop",)})), False),
+        ("payments", "finance", Guardrails(ownership=Ownership(also={"payments": ("mail",)})), True),
+        ("platform", "finance", Guardrails(ownership=Ownership(also={"platform": ("*",)})), False),
+        ("payments", "finance", Guardrails(ownership=Ownership(enforced=False)), False),
+    ],
+)
+def test_a_runbook_acts_only_on_what_its_owner_owns(
+    owner: str, owned_by: str, rules: Guardrails, refused: bool
+) -> None:
+    ruling = rule_on(asked(owner=owner, owned_by=owned_by), rules)
+    assert ruling.rule == ("ownership" if refused else None)
+    if refused:
+        assert (ruling.value, ruling.limit) == (owner, owned_by)
+
+
+# When.
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({}, True),
+        ({"actions": ["rollback"]}, False),
+        ({"actions": ["restart_service"]}, True),
+        ({"exempt": ["restart_service"]}, False),
+        ({"services": ["mail"]}, False),
+        ({"services": ["mail", "shop"]}, True),
+        ({"tenants": ["acme"]}, False),
+        ({"environments": ["production"]}, True),
+        ({"environments": ["staging"]}, False),
+        ({"until": "2026-11-28T11:00"}, False),
+    ],
+)
+def test_a_freeze_holds_for_what_it_names(change: dict[str, Any], refused: bool) -> None:
+    ruling = rule_on(asked(now=NOON, environment="production"), Guardrails(freezes=(freeze(**change),)))
+    assert ruling.rule == ("freeze" if refused else None)
+    if refused:
+        assert (ruling.value, ruling.limit) == ("the sale", "2026-12-01T00:00:00+00:00")
+        assert "the sale freezes changes until 2026-12-01 00:00 UTC: people buy" in ruling.reason
+
+
+def test_a_freeze_that_may_be_lifted_asks() -> None:
+    rules = Guardrails(freezes=(freeze(ask=True),))
+    ruling = rule_on(asked(now=NOON), rules)
+    assert (ruling.rule, ruling.ask) == (None, True)
+    assert "the sale" in ruling.reason
+    assert rule_on(asked(now=NOON, approved=True), rules) == Ruling()
+
+
+def test_taking_back_and_telling_somebody_wait_for_nothing() -> None:
+    rules = Guardrails(freezes=(freeze(),), hours=(hours(),))
+    late = datetime(2026, 11, 28, 22, tzinfo=UTC)
+    assert rule_on(asked(now=late, undoing=True), rules).rule is None
+    assert rule_on(asked(now=late, risk=Risk.NONE), rules).rule is None
+
+
+@pytest.mark.parametrize(("hour", "open_"), [(7, False), (8, True), (17, True), (18, False)])
+def test_only_in_business_hours(hour: int, open_: bool) -> None:
+    friday = datetime(2026, 11, 27, hour, tzinfo=UTC)
+    ruling = rule_on(asked(now=friday), Guardrails(hours=(hours(),)))
+    assert ruling.rule == (None if open_ else "hours")
+    assert rule_on(asked(now=friday, action="job"), Guardrails(hours=(hours(actions=["set_flag"]),))).rule is None
+    asks = rule_on(asked(now=friday), Guardrails(hours=(hours(ask=True),)))
+    assert (asks.rule, asks.ask) == (None, not open_)
+
+
+def test_any_of_several_hours_will_do() -> None:
+    night = hours(name="nights", **{"from": "2026-01-01T22:00"})
+    both = Guardrails(hours=(hours(), night))
+    assert rule_on(asked(now=datetime(2026, 11, 27, 23, tzinfo=UTC)), both).rule is None
+    assert rule_on(asked(now=datetime(2026, 11, 27, 20, tzinfo=UTC)), both).rule == "hours"
+
+
+# How much at once.
+
+
+@pytest.mark.parametrize(
+    ("radius", "limits", "rule"),
+    [
+        ((1, 3, 3, 2), {}, None),
+        ((3, 3, 3, 0), {}, "last_healthy"),
+        ((1, 3, 1, 0), {}, "last_healthy"),
+        ((1, 3, 0, 0), {}, None),  # nobody is served anyway
+        ((1, 1, 1, 0), {}, None),  # there is only one by design
+        ((3, 3, 3, 0), {"keep_last": False}, None),
+        ((2, 4, 4, 2), {"targets": 2}, None),
+        ((3, 4, 4, 1), {"targets": 2}, "blast_targets"),
+        ((2, 4, 4, 2), {"share": "50%"}, None),
+        ((3, 4, 4, 1), {"share": "50%"}, "blast_share"),
+        ((1, 1, 1, 0), {"share": 0.5}, "blast_share"),
+    ],
+)
+def test_no_more_at_once_than_allowed(
+    radius: tuple[int, int, int, int], limits: dict[str, Any], rule: str | None
+) -> None:
+    question = asked(radius=Radius(**dict(zip(("at_once", "of", "healthy", "healthy_left"), radius, strict=True))))
+    assert rule_on(question, Guardrails(blast_radius=BlastRadius.model_validate(limits))).rule == rule
+    assert rule_on(question, rails(blast_radius=BlastRadius.model_validate(limits))).rule == rule
+
+
+# How often.
+
+
+def test_what_was_repaired_too_often_asks_a_person() -> None:
+    for count in (0, 1, 2):
+        assert rule_on(asked(remedied=count), OPEN) == Ruling()
+    ruling = rule_on(asked(remedied=3), OPEN)
+    assert (ruling.rule, ruling.ask, ruling.value) == (None, True, 3)
+    assert "shop was repaired 3 times within 1d: from 3 on a person decides" in ruling.reason
+    assert rule_on(asked(remedied=3, approved=True), OPEN) == Ruling()
+    assert rule_on(asked(remedied=99), Guardrails(breaker=Breaker(enabled=False))) == Ruling()
+    assert rule_on(asked(remedied=99, risk=Risk.NONE), OPEN) == Ruling()
+    assert rule_on(asked(remedied=99, undoing=True), OPEN) == Ruling()
 
 
 # The rules of the configuration.
@@ -192,6 +352,10 @@ def test_approval_by_risk(risk: Risk, start: Risk) -> None:
 
 def test_a_yes_does_not_lift_a_limit() -> None:
     for question, rules in (
+        (asked(paused=PAUSE), OPEN),
+        (asked(radius=Radius(at_once=1, of=3, healthy=1, healthy_left=0)), OPEN),
+        (asked(owned_by="finance"), OPEN),
+        (asked(now=NOON), Guardrails(freezes=(freeze(),))),
         (asked(taken_by="anna"), OPEN),
         (ASK, rails(allow=False)),
         (asked(magnitude=9), rails(max_magnitude=3)),

@@ -31,6 +31,8 @@ def test_who_has_seen_everything_is_sent_nothing_old(house: House) -> None:
     wait_until(lambda: "Told log" in house.http.get(f"/incidents/{name}").text, "the page")
     seq = house.incident(name)["seq"]
     with house.stream(f"/incidents/{name}/live?after={seq}") as stream:
+        # But for what changes without a number: what is paused.
+        assert json.loads(stream.next()["data"]) == {"paused": ""}
         house.http.post(f"/api/v1/incidents/{name}/take", json={"by": "Ines"})
         assert int(stream.next()["id"]) > seq
 

@@ -6,6 +6,7 @@ Never does: print, retry an answer that may have been given.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -106,6 +107,8 @@ class Client:
             raise Unavailable(f"{self.address} did not answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._away(error) from None
+        if paused := answer.headers.get("x-quell-paused"):
+            print(f"quell: paused: {paused} (quell pauses)", file=sys.stderr)
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise self._error(answer)
         return self._read(answer)

@@ -42,8 +42,14 @@ def configuration(world: World, folder: Path, port: int) -> dict[str, Any]:
             "prometheus": {"type": "prometheus", "url": world.prometheus_url},
             "ledger": {"type": "sqlite", "url": f"sqlite:///{layout.ledger}"},
         },
-        # The same service is broken and repaired six times within minutes here; outside, two restarts are plenty.
-        "guardrails": {"actions": {"restart_service": {"rate": "6/10m"}}},
+        # The same service is broken and repaired six times within minutes here; outside, two restarts are plenty, and
+        # from the third repair of a day on somebody is asked.
+        "guardrails": {
+            "actions": {"restart_service": {"rate": "6/10m"}},
+            "breaker": {"after": 20},
+            # The report is another team's; who looks after payments may restart it.
+            "ownership": {"also": {"payments": ["nightly-report"]}},
+        },
     }  # fmt: skip
 
 

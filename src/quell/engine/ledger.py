@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from quell.engine.tables import intents, permits
+from quell.engine.tables import intents, leases, permits
 from quell.errors import Refused
 
 LEDGER_SCHEMA = 1
@@ -63,7 +63,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What somebody wants to do. ``targets`` each cost one permit; ``shared`` cost one for all asks of a ``batch``."""
+    """What somebody wants to do. ``targets`` each cost one permit; ``shared`` cost one for all asks of a ``batch``.
+
+    ``most_regions``, ``most_tenants``: in how many something may be under way at once, this ask included.
+    """
 
     key: str
     tenant: str
@@ -78,6 +81,8 @@ class Ask:
     batch: str = ""
     environment: str = ""
     region: str = ""
+    most_regions: int | None = None
+    most_tenants: int | None = None
 
 
 def find(connection: sa.Connection, key: str) -> Intent | None:
@@ -117,6 +122,7 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     known = find(connection, ask.key)
     if known is not None:
         return known
+    _spread(connection, ask, now_us)
     for rate in ask.rates:
         since = now_us - int(rate.per_s * 1_000_000)
         spent = used(connection, ask.tenant, ask.action, [*ask.targets, *ask.shared], since, ask.batch)
@@ -134,6 +140,33 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     connection.execute(_INTEND, row)
     _spend(connection, ask, now_us)
     return None
+
+
+def _spread(connection: sa.Connection, ask: Ask, now_us: int) -> None:
+    """Raises ``Refused`` when too many regions or tenants would be acted on at once."""
+    limits = (("regions", ask.most_regions, intents.c.region, ask.region),
+              ("tenants", ask.most_tenants, intents.c.tenant, ask.tenant))  # fmt: skip
+    if ask.most_regions is None and ask.most_tenants is None:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ONE_AT_A_TIME, {"name": "spread"})
+    for what, most, column, own in limits:
+        if most is None:
+            continue
+        # Under way is what has an intent, and still holds its lease.
+        query = (
+            sa.select(column)
+            .join(leases, leases.c.holder == intents.c.key)
+            .where(intents.c.state == INTENDED, intents.c.key != ask.key, leases.c.until > now_us)
+            .distinct()
+        )
+        busy = {*connection.execute(query).scalars(), own}
+        if len(busy) > most:
+            others = ", ".join(sorted(busy - {own})) or "one without a name"
+            raise Refused(
+                f"blast_{what}", f"{others} is being acted on, and at most {most} of the {what} may be at once",
+                value=len(busy), limit=most,
+            )  # fmt: skip
 
 
 def _spend(connection: sa.Connection, ask: Ask, now_us: int) -> None:

@@ -65,3 +65,13 @@ leases = sa.Table(
     sa.Column("taken_at", BIG, nullable=False),
     sa.Column("until", BIG, nullable=False),
 )
+
+resets = sa.Table(
+    "quell_resets",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("at", BIG, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+)

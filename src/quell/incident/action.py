@@ -55,11 +55,25 @@ class _Word(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Radius(_Word):
+    """What of a service's replicas an action takes away.
+
+    ``at_once``: how many at the same time; ``of``: how many there should be; ``healthy``: how many are so now;
+    ``healthy_left``: how many of those are left at the worst moment.
+    """
+
+    at_once: int
+    of: int
+    healthy: int
+    healthy_left: int
+
+
 class Preview(_Word):
     """What an action would do, found out without doing it.
 
     ``call``: the exact call, as a person would type or read it. ``targets``: what it touches, by name; they are
     leased while acting. ``magnitude``: how much of it (instances added, sessions ended, replicas restarted).
+    ``radius``: of an action that takes replicas away; None also where their own system paces that.
     ``facts`` are the action's own, for conditions. ``undo_needs``: what its undo would need of how things are now; it
     stands in for what a crash took when an action that may be repeated is, and finds its own work done.
     """
@@ -69,6 +83,7 @@ class Preview(_Word):
     before: str = ""
     after: str = ""
     magnitude: float | None = None
+    radius: Radius | None = None
     undo: str | None = None
     undo_needs: dict[str, Any] | None = None
     facts: dict[str, Any] = Field(default_factory=dict)

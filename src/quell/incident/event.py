@@ -56,6 +56,9 @@ class EventKind(StrEnum):
     ALERT_ROUTED = "alert.routed"
     RUNBOOKS_LOADED = "runbooks.loaded"
     SERVER_STARTED = "server.started"
+    PAUSED = "actions.paused"
+    RESUMED = "actions.resumed"
+    BREAKER_RESET = "breaker.reset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.ALERT_ROUTED: _shape("outcome reason", "incident runbook steps"),
     EventKind.RUNBOOKS_LOADED: _shape("loaded broken"),
     EventKind.SERVER_STARTED: _shape("version", "mode database"),
+    EventKind.PAUSED: _shape("pause scope until by reason", "name"),
+    EventKind.RESUMED: _shape("pause scope by", "name reason"),
+    EventKind.BREAKER_RESET: _shape("service by reason"),
 }  # fmt: skip
 
 

@@ -167,7 +167,7 @@ class Frame:
         if no is None:
             try:
                 captured = begun.request["captured"] if begun else await prepared.captured()
-                known = await permit.intend(self.means, request, prepared, preview, captured)
+                known = await permit.intend(self.means, request, prepared, preview, captured, approved=approved)
             except Refused as refused:
                 no = Ruling(refused.rule, str(refused), refused.value, refused.limit)
             except (Transient, Permanent) as error:
@@ -249,18 +249,23 @@ class Frame:
     async def _question(
         self, request: Request, prepared: Prepared, preview: Preview, *, approved: bool = False
     ) -> Question:
-        incident = await self.means.incident(request.context)
+        around = await self.means.database.read(
+            lambda connection: permit.around(self.means, connection, request, prepared)
+        )
+        incident, context = around.incident, request.context
         gone = request.context.alert is not None and not incident.firing and not incident.deeds
         return Question(
             action=prepared.kind.name, risk=prepared.kind.risk, params=prepared.params.model_dump(mode="json"),
             targets=preview.targets, magnitude=preview.magnitude, facts=preview.facts,
             # An incident whose own service is not known acts on none, whatever the runbook names.
-            service=request.context.service and (prepared.kind.service_of(prepared.params) or request.context.service),
+            service=request.context.service and prepared.acts_on,
             asks_approval=request.act.requires_approval, approved=approved,
             guard=request.act.guard.spelled(spellings(prepared.kind.params)),
             mode=request.context.mode, taken_by=None if request.late else incident.assignee, trigger_gone=gone,
             undoing=request.undoes is not None, own_undo=request.is_own_undo,
-            ended=incident.status in ENDED and not request.late,
+            ended=incident.status in ENDED and not request.late, paused=around.pause, now=around.now,
+            tenant=context.tenant, environment=context.environment, owner=prepared.owner, owned_by=prepared.owned_by,
+            radius=preview.radius, remedied=around.remedied,
         )  # fmt: skip
 
     async def _execute(

@@ -6,158 +6,30 @@ Counting permits is the ledger's, in its own transaction. Never does: ask, act, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-
-from quell.errors import InvalidInput, Problem
-from quell.incident.action import Risk
+from quell.incident.action import Radius, Risk
+from quell.incident.pause import Pause
+from quell.respond.calendar import Period
+from quell.respond.limits import ActionRule
+from quell.respond.rails import Guardrails
 from quell.runbook.plan import Guard
-from quell.runbook.quantities import rate, seconds
-from quell.runbook.vocabulary import nearest
+from quell.runbook.quantities import spoken
 
 RISKS = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.IRREVERSIBLE)
 
 
-class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParameterRule(_Rule):
-    """What values a parameter may have. ``pattern`` must match the whole text."""
-
-    one_of: tuple[Any, ...] | None = None
-    """The values it may have."""
-    min: float | None = None
-    """The smallest number."""
-    max: float | None = None
-    """The largest number."""
-    pattern: str | None = None
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return pattern
-
-    def broken_by(self, value: Any) -> str | None:
-        """What the value breaks, in words."""
-        if self.one_of is not None and value not in self.one_of:
-            return f"must be one of {', '.join(map(str, self.one_of))}"
-        if self.pattern is not None and not re.fullmatch(self.pattern, str(value)):
-            return f"must match {self.pattern}"
-        if self.min is not None or self.max is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return "must be a number"
-            if self.min is not None and value < self.min:
-                return f"must be at least {self.min:g}"
-            if self.max is not None and value > self.max:
-                return f"must be at most {self.max:g}"
-        return None
-
-
-class ActionRule(_Rule):
-    """The limits of one action type. ``rate``: permits per target, as ``2/10m``."""
-
-    allow: bool = True
-    """Whether it may run at all."""
-    requires_approval: bool = False
-    """Somebody must agree, whatever the runbook says."""
-    max_magnitude: float | None = None
-    """How much of it at once: replicas added, sessions ended."""
-    rate: str | None = None
-    max_release_age: Annotated[float, BeforeValidator(seconds)] | None = None
-    """A release that was deployed longer ago, or nobody knows when, is not rolled back by itself."""
-    parameters: dict[str, ParameterRule] = Field(default_factory=dict)
-    """What values each parameter may have."""
-
-    @field_validator("rate")
-    @classmethod
-    def _is_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            rate(value)
-        return value
-
-    @property
-    def limit(self) -> tuple[int, float] | None:
-        return rate(self.rate) if self.rate else None
-
-
-DEFAULT_ACTIONS: dict[str, ActionRule] = {
-    "restart_service": ActionRule(rate="2/10m"),
-    "scale_up": ActionRule(max_magnitude=3),
-    "rollback": ActionRule(max_release_age=3600.0),
-    "failover_db": ActionRule(requires_approval=True),
-}
-"""What holds unless the configuration says otherwise for that action."""
-
-
-@dataclass(frozen=True, slots=True)
-class ActionWords:
-    """An action's own name, and its parameters by every name they may be written under.
-
-    ``open``: it has parameters that hold values under names of the author's (``identifiers``, ``params``).
-    """
-
-    name: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    open: bool = False
-
-
-class Guardrails(_Rule):
-    """The outer limits. ``default_allow`` False: only actions that are named may run."""
-
-    default_allow: bool = True
-    approval_from_risk: Risk = Risk.IRREVERSIBLE
-    """From this risk on somebody must agree."""
-    actions: dict[str, ActionRule] = Field(default_factory=dict)
-    """Limits by action."""
-
-    def named_by(self, words: Mapping[str, ActionWords], known: Sequence[str] = ()) -> Guardrails:
-        """The same rules under the actions' and parameters' own names; ``words`` by what was written.
-
-        Raises ``InvalidInput``: a rule under a misspelt name would guard nothing, and nobody would see it.
-        """
-        problems = [_misspelt("action type", name, {*words, *known}) for name in self.actions if name not in words]
-        for name, rule in self.actions.items():
-            spelled = words[name].parameters if name in words else {}
-            if name in words and not words[name].open:
-                wrong = (parameter for parameter in rule.parameters if parameter not in spelled)
-                problems += [_misspelt("parameter", one, spelled, f"{name}.parameters.") for one in wrong]
-        if problems:
-            raise InvalidInput(problems)
-        own = {words[name].name: _spelled(rule, words[name]) for name, rule in self.actions.items()}
-        return self.model_copy(update={"actions": own})
-
-    def rule(self, action: str) -> ActionRule:
-        """What was configured over what holds anyway: naming an action loosens only what it names."""
-        shipped, named = DEFAULT_ACTIONS.get(action, ActionRule()), self.actions.get(action)
-        if named is None:
-            return shipped.model_copy(update={"allow": self.default_allow})
-        return shipped.model_copy(update={name: getattr(named, name) for name in named.model_fields_set})
-
-
-def _spelled(rule: ActionRule, words: ActionWords) -> ActionRule:
-    names = words.parameters
-    return rule.model_copy(update={"parameters": {names.get(name, name): one for name, one in rule.parameters.items()}})
-
-
-def _misspelt(what: str, name: str, names: Iterable[str], below: str = "") -> Problem:
-    near = nearest(name, names)
-    hint = f"; did you mean {near!r}?" if near else ""
-    rule = f"unknown-{what.split(maxsplit=1)[0]}"
-    return Problem(f"no {what} {name!r}{hint}", rule, path=f"guardrails.actions.{below}{name}", nearest=near)
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is about to be done, and what is known of its surroundings."""
+    """What is about to be done, and what is known of its surroundings.
+
+    ``now``: None where no clock was read, as in a forecast. ``owner``: whose the runbook is, ``owned_by``: whose the
+    service. ``remedied``: how many other runs repaired the service within the breaker's time and since it was
+    reset.
+    """
 
     action: str
     risk: Risk
@@ -175,6 +47,14 @@ class Question:
     undoing: bool = False
     own_undo: bool = False
     ended: bool = False
+    paused: Pause | None = None
+    now: datetime | None = None
+    tenant: str = "default"
+    environment: str = ""
+    owner: str = ""
+    owned_by: str = ""
+    radius: Radius | None = None
+    remedied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,32 +70,96 @@ class Ruling:
 
 def rule_on(question: Question, rails: Guardrails) -> Ruling:
     """The first no, in the order in which a person would want to hear it; else whether approval is needed."""
-    for ruling in _refusals(question, rails.rule(question.action)):
+    own = rails.of(question.tenant, question.environment)
+    rule = own.rule(question.action, question.risk)
+    for ruling in _refusals(question, rule, own):
         return ruling
     if question.approved or question.own_undo:
         return Ruling()
-    return _approval(question, rails)
+    return _approval(question, rule, own)
 
 
-def _approval(question: Question, rails: Guardrails) -> Ruling:
+def _approval(question: Question, rule: ActionRule, rails: Guardrails) -> Ruling:
     if question.asks_approval:
         return Ruling(ask=True, reason="the runbook asks for approval")
-    if rails.rule(question.action).requires_approval:
+    if rule.requires_approval:
         return Ruling(ask=True, reason=f"guardrails ask for approval of {question.action}")
     if RISKS.index(question.risk) >= RISKS.index(rails.approval_from_risk):
         return Ruling(ask=True, reason=f"guardrails ask for approval from risk {rails.approval_from_risk.value} on")
+    for ruling in _when(question, rails, asking=True):
+        return Ruling(ask=True, reason=ruling.reason)
+    breaker, again = rails.breaker, not question.undoing and question.risk is not Risk.NONE
+    if again and breaker.enabled and question.remedied >= breaker.after:
+        why = f"{question.service} was repaired {question.remedied} times within {spoken(breaker.within)}"
+        return Ruling(ask=True, reason=f"{why}: from {breaker.after} on a person decides", value=question.remedied)
     if question.mode == "approve":
         return Ruling(ask=True, reason="the runbook runs in approve mode")
     return Ruling()
 
 
-def _refusals(question: Question, rule: ActionRule) -> Iterator[Ruling]:
+def paused(pause: Pause) -> Ruling:
+    """What the kill switch says to an action that it covers."""
+    return Ruling("paused", pause.says, pause.id, pause.until.isoformat())
+
+
+def _refusals(question: Question, rule: ActionRule, rails: Guardrails) -> Iterator[Ruling]:
     yield from _surroundings(question)
+    yield from _ownership(question, rails)
+    yield from _when(question, rails, asking=False)
     if not rule.allow:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
     yield from _age(question, rule.max_release_age)
+    yield from _blast_radius(question, rule, rails)
+
+
+def _ownership(question: Question, rails: Guardrails) -> Iterator[Ruling]:
+    service = question.service
+    if question.undoing or service is None or rails.ownership.allows(question.owner, service, question.owned_by):
+        return
+    whose = f"the runbook of {question.owner}" if question.owner else "a runbook without an owner"
+    yield Ruling("ownership", f"{service} is {question.owned_by}'s; {whose} may not act on it", question.owner,
+                 question.owned_by)  # fmt: skip
+
+
+def _when(question: Question, rails: Guardrails, *, asking: bool) -> Iterator[Ruling]:
+    """Freezes and hours, those that ``asking`` lifts or the others. Taking something back waits for neither."""
+    now = question.now
+    if now is None or question.undoing or question.risk is Risk.NONE:
+        return
+    about = (question.tenant, question.environment, question.service, question.action)
+    for freeze in rails.freezes:
+        if freeze.ask is asking and freeze.applies(*about) and (end := freeze.end_of(now)) is not None:
+            why = f": {freeze.reason}" if freeze.reason else ""
+            yield Ruling("freeze", f"{freeze.name} freezes changes until {_at(end, freeze)}{why}", freeze.name,
+                         end.isoformat())  # fmt: skip
+    hours = [one for one in rails.hours if one.applies(*about)]
+    if hours and not any(one.covers(now) for one in hours) and asking is any(one.ask for one in hours):
+        names = " and ".join(one.name for one in hours)
+        yield Ruling("hours", f"{question.action} is done in {names} only, and it is {_at(now, hours[0])}",
+                     now.isoformat(), names)  # fmt: skip
+
+
+def _at(moment: datetime, period: Period) -> str:
+    """By the clock on the wall that the period goes by."""
+    return f"{period.on_the_wall(moment):%Y-%m-%d %H:%M} {period.timezone}"
+
+
+def _blast_radius(question: Question, rule: ActionRule, rails: Guardrails) -> Iterator[Ruling]:
+    radius, limits = question.radius, rails.blast(rule)
+    if radius is None:
+        return
+    if limits.targets is not None and radius.at_once > limits.targets:
+        why = f"{radius.at_once} replicas of {question.service} at once, at most {limits.targets}"
+        yield Ruling("blast_targets", why, radius.at_once, limits.targets)
+    if limits.share is not None and radius.of and radius.at_once > limits.share * radius.of:
+        share = radius.at_once / radius.of
+        why = f"{radius.at_once} of {radius.of} replicas of {question.service} at once is {share:.0%}"
+        yield Ruling("blast_share", f"{why}, at most {limits.share:.0%}", round(share, 4), limits.share)
+    if limits.keep_last and radius.of > 1 and radius.healthy and not radius.healthy_left:
+        why = f"no healthy replica of {question.service} would be left, of {radius.healthy} that are healthy now"
+        yield Ruling("last_healthy", why, radius.healthy_left, 1)
 
 
 def _age(question: Question, limit: float | None) -> Iterator[Ruling]:
@@ -252,6 +196,8 @@ def _magnitude(question: Question, rule: ActionRule) -> Iterator[Ruling]:
 def _surroundings(question: Question) -> Iterator[Ruling]:
     if question.ended:
         yield Ruling("incident_ended", "the incident has ended")
+    if question.paused:
+        yield paused(question.paused)
     if question.taken_by:
         yield Ruling("taken", f"{question.taken_by} has taken the incident")
     if question.trigger_gone and not question.undoing:

@@ -17,7 +17,7 @@ from quell.incident.alert import Alert
 from quell.incident.event import Event, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.probe import World
-from quell.respond.guard import Guardrails
+from quell.respond.rails import Guardrails
 from quell.runbook.plan import Plan
 from quell.store import events, queries
 from quell.store.database import Database

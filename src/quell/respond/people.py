@@ -23,13 +23,13 @@ def answer(change: Change, approval: str, said: str, by: str, reason: str) -> di
 
     Raises ``NotFound``, ``InvalidInput``, and ``Conflict`` with the winner.
     """
-    _named(by)
+    named(by)
     row, state = approve.settle(change.connection, _one_waiting(change, approval), said, by, reason)
     change.answered(row, state, by, reason)
     return {"approval": row["id"], "incident": row["incident"], "answer": state, "by": by}
 
 
-def _named(by: str) -> None:
+def named(by: str) -> None:
     """Whoever answers for it must be known: "web" or "api" in the log would tell nobody whom to ask."""
     if not by.strip():
         raise InvalidInput([Problem("say who you are: the log keeps who did it", "no-name", expected="a name as by")])
@@ -58,7 +58,7 @@ def _open(change: Change, incident: str) -> Incident:
 
 def take(change: Change, incident: str, by: str, reason: str) -> str:
     """No new action of this incident starts; approvals that wait are withdrawn. Raises ``Conflict`` with who has it."""
-    _named(by)
+    named(by)
     known = _open(change, incident)
     if known.assignee and known.assignee != by:
         raise Conflict(f"already taken by {known.assignee}", winner=known.assignee)
@@ -70,7 +70,7 @@ def take(change: Change, incident: str, by: str, reason: str) -> str:
 
 def give_back(change: Change, incident: str, by: str, reason: str) -> str:
     """Back to Quell: it is looked at again, by a run of its own."""
-    _named(by)
+    named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
     if known.outcome is not None:
@@ -81,7 +81,7 @@ def give_back(change: Change, incident: str, by: str, reason: str) -> str:
 
 def acknowledge(change: Change, incident: str, by: str) -> str:
     """Somebody is on it: the secondary is not paged."""
-    _named(by)
+    named(by)
     known = change.incident(incident)
     change.tell(known.id, EventKind.ACKNOWLEDGED, {"by": by}, by)
     change.seen_by(known, by)
@@ -90,7 +90,7 @@ def acknowledge(change: Change, incident: str, by: str) -> str:
 
 def resolve(change: Change, incident: str, by: str, reason: str) -> str:
     """By hand: nothing more is done by itself. Raises ``Conflict`` when it has ended already."""
-    _named(by)
+    named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RESOLVED, {"reason": reason or f"resolved by {by}", "by": by}, by)
     change.withdraw(known.id, f"{by} resolved the incident")

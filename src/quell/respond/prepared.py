@@ -18,6 +18,7 @@ from quell.engine.ledger import Intent
 from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
+from quell.incident.pause import Reach
 from quell.ports import ActionType, Probe, spellings
 from quell.respond.look import bounded, params_of
 from quell.respond.means import Context, Means
@@ -65,13 +66,25 @@ class Prepared:
     env: dict[str, Any]
     probe: Probe
     scope: Scope | None
+    runbook: str
+    owner: str
+    owned_by: str
     intent: Intent | None = None
+
+    @property
+    def acts_on(self) -> str | None:
+        """The service that it acts on, by name: the one that its parameters say, else the incident's own."""
+        return self.kind.service_of(self.params) or self.request.context.service
+
+    @property
+    def reach(self) -> Reach:
+        """What it belongs to."""
+        return Reach(self.request.context.tenant, self.acts_on, self.runbook, self.kind.name)
 
     @property
     def service(self) -> tuple[str, ...]:
         """The service as a whole, as a target; none when it is not known."""
-        service = self.kind.service_of(self.params) or self.request.context.service
-        return (f"service/{service}",) if service else ()
+        return (f"service/{self.acts_on}",) if self.acts_on else ()
 
     def touches(self, preview: Preview) -> tuple[str, ...]:
         """What is leased: the targets, and the service as a whole."""
@@ -194,11 +207,21 @@ async def prepare(means: Means, request: Request) -> Prepared:
     )  # fmt: skip
     config = _complete(dict(request.act.call.config), kind, request)
     params = tightened(params_of(kind.params, config, env), config, env, _limits(request, kind), kind)
+
+    def owner_of(service: str | None) -> str:
+        known = means.world.services.get(service or "")
+        return known.owner if known else ""
+
+    # A runbook that says no owner is of whoever owns what it is for.
+    owner = plan.owner or owner_of(plan.service or request.context.service)
+    owned_by = owner_of(kind.service_of(params) or request.context.service)
     probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
     intent = None
     if request.undone:
         intent = await means.database.read(lambda connection: ledger.find(connection, request.undone))
-    return Prepared(request, kind, params, env, probe, action_scope(plan, request.act), intent)
+    return Prepared(
+        request, kind, params, env, probe, action_scope(plan, request.act), plan.id, owner, owned_by, intent
+    )
 
 
 def _complete(config: dict[str, Any], kind: ActionType, request: Request) -> dict[str, Any]:

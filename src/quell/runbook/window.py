@@ -45,10 +45,10 @@ def parse_window(text: str) -> Window:
     opens, closes = time(first_hour, first_minute), time(last_hour, last_minute)
     if opens == closes:
         raise ValueError(f"{text!r} opens and closes at the same minute")
-    return Window(opens, closes, _zone(found[5] or "UTC"))
+    return Window(opens, closes, zone(found[5] or "UTC"))
 
 
-def _zone(name: str) -> tzinfo:
+def zone(name: str) -> tzinfo:
     if name.upper() in ("UTC", "Z"):
         return UTC
     try:

@@ -16,6 +16,7 @@ __all__ = [
     "incidents",
     "metadata",
     "obligations",
+    "pauses",
     "plans",
     "quarantine",
     "runs",
@@ -178,4 +179,20 @@ obligations = sa.Table(
     sa.Column("revert_at", BIG, nullable=False),
     sa.Column("ended_at", BIG),
     sa.Column("how", sa.Text),
+)
+
+pauses = sa.Table(
+    "quell_pauses",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", BIG, nullable=False),
+    sa.Column("until", BIG, nullable=False),
+    sa.Column("ended_at", BIG),
+    sa.Column("ended_by", sa.Text),
+    sa.Index("ix_quell_pauses_until", "until"),
 )

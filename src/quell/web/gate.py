@@ -24,6 +24,8 @@ from quell.web.answers import Overloaded, answer_to
 
 SESSION = "quell_session"
 OPEN_PATHS = ("/static/", "/healthz", "/sign-in")
+PAUSED = "x-quell-paused"
+"""Says on every answer what the kill switch covers."""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODY_WITHIN_S = 30.0
 SECURITY = {
@@ -37,12 +39,16 @@ SECURITY = {
 
 
 class Gate:
-    """``token`` None: only loopback clients. ``guards_itself(source)``: that webhook checks its own credentials."""
+    """``token`` None: only loopback clients. ``guards_itself(source)``: that webhook checks its own credentials.
+
+    ``paused``: what is paused now, in words that fit into a header; nothing when nothing is.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, settings: ServerSettings, token: str | None, guards_itself: Callable[[str], bool]
-    ) -> None:
-        self.app, self.token, self.guards_itself = app, token, guards_itself
+        self, app: ASGIApp, *, settings: ServerSettings, token: str | None, guards_itself: Callable[[str], bool],
+        paused: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self.app, self.token, self.guards_itself, self.paused = app, token, guards_itself, paused
         self.limit = settings.max_body_bytes
         named = [*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""]
         if not settings.is_loopback:
@@ -59,6 +65,8 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
+                if paused := self.paused():
+                    headers[PAUSED] = paused
             await send(message)
 
         try:

@@ -32,6 +32,9 @@ LIST = ""
 """The channel of the list of incidents."""
 LIST_PAUSE_S = 0.3
 
+UNNUMBERED = ("paused",)
+"""Regions that change without an event of the incident."""
+
 Regions = dict[str, str]
 Render = Callable[[str], Awaitable[tuple[int, Regions]]]
 """Channel name → (sequence, region → HTML)."""
@@ -84,12 +87,13 @@ class Channel:
             viewer.let_go()
 
     async def snapshot(self, after: int) -> bytes | None:
-        """All regions, None for a viewer who has seen them."""
+        """All regions; for a viewer who has seen them only those that may have changed since without a number."""
         if self.seq < 0:
             await self._refresh()
+        told = self._shown
         if self.seq == after:
-            return None
-        return sse(orjson.dumps(self._shown), event="regions", number=self.seq)
+            told = {name: told[name] for name in UNNUMBERED if name in told}
+        return sse(orjson.dumps(told), event="regions", number=self.seq) if told else None
 
     async def _follow(self) -> None:
         while True:
@@ -156,8 +160,13 @@ class Live:
 
     async def _look_around(self) -> None:
         newest: int | None = None
+        paused = self.app.paused
         while True:
             try:
+                if paused != self.app.paused:
+                    paused = self.app.paused
+                    for channel in self._channels.values():
+                        channel.touch()
                 if newest is None:
                     newest, _ = await self.app.changed(None)
                 elif self._channels or self._waiting:

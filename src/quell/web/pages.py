@@ -45,10 +45,12 @@ class Renderer:
         self.app = app
 
     async def __call__(self, name: str) -> tuple[int, Regions]:
+        paused = {"paused": render("_paused.html", pauses=self.app.paused)}
         if name == LIST:
-            return await list_regions(self.app)
+            newest, regions = await list_regions(self.app)
+            return newest, regions | paused
         view = await look(self.app, name)
-        return view.incident.seq, incident_regions(view)
+        return view.incident.seq, incident_regions(view) | paused
 
 
 async def look(app: App, incident: str, *, everything: bool = False) -> View:
@@ -142,7 +144,8 @@ def _token(request: Request) -> str:
 
 def _page(request: Request, template: str, **values: Any) -> Response:
     token = _token(request)
-    response = HTMLResponse(render(template, token=token, by=_name(request), **values))
+    paused = app_of(request).paused
+    response = HTMLResponse(render(template, token=token, by=_name(request), pauses=paused, **values))
     if request.cookies.get(CSRF) != token:
         _keep(request, response, CSRF, token)
     return response

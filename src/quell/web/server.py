@@ -23,7 +23,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, ingest, pages, reference
+from quell.web import api, ingest, pages, reference, switches
 from quell.web.answers import Json, answer_to
 from quell.web.gate import Gate
 from quell.web.live import Live
@@ -44,7 +44,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     )  # fmt: skip
     server.state.app = app
     server.state.live = Live(app, pages.Renderer(app))
-    for part in (ingest, reference, api, pages):
+    for part in (ingest, reference, api, switches, pages):
         server.include_router(part.router)
     server.router.routes.append(Mount("/static", _Static(directory=STATIC), name="static"))
     for kind in (QuellError, HTTPException, UndeclaredTransition):
@@ -52,7 +52,10 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.add_exception_handler(RequestValidationError, _invalid)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
-    server.add_middleware(Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself)
+    server.add_middleware(
+        Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself,
+        paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
+    )  # fmt: skip
     return server
 
 

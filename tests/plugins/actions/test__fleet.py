@@ -1,10 +1,14 @@
 """One region of a service: only its drivers are asked and moved, and what cannot be limited to it is refused."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quell.errors import Permanent
+from quell.fleet import Replica, ServiceState
 from quell.incident.service import DriverChoice, Service
 from quell.plugins.actions import restart_service, rollback, scale_up
+from quell.plugins.actions._fleet import only, radius_of
 from quell.plugins.checks import deployments
 from tests.plugins.actions.processes import probe_for, probe_for_regions, running
 from tests.plugins.world import probe_over
@@ -84,3 +88,42 @@ async def test_a_deploy_is_that_of_the_region_or_the_last_of_all() -> None:
     assert (last.facts["version"], last.evidence["region"]) == ("v3", "us-east")
     assert (one.facts["version"], one.evidence["region"]) == ("v2", "eu-west")
     assert one.summary.startswith("v2 in eu-west, live for")
+
+
+REPLICAS = st.lists(st.booleans(), min_size=1, max_size=6)
+
+
+def states(ready: list[bool]) -> ServiceState:
+    made = tuple(Replica(f"r{number}", one) for number, one in enumerate(ready))
+    return ServiceState(replicas=made, desired=len(made))
+
+
+@pytest.mark.parametrize(
+    ("ready", "chosen", "batch", "radius"),
+    [
+        ("+++", "012", 1, (1, 3, 3, 2)),
+        ("+++", "012", 3, (3, 3, 3, 0)),
+        ("+++", "012", 2, (2, 3, 3, 1)),
+        ("+--", "012", 1, (1, 3, 1, 1)),  # the broken ones go first, and are back before the last healthy one goes
+        ("+--", "0", 1, (1, 3, 1, 0)),
+        ("+--", "12", 2, (2, 3, 1, 1)),
+        ("---", "012", 1, (1, 3, 0, 0)),
+        ("+", "0", 1, (1, 1, 1, 0)),
+    ],
+)
+def test_what_a_restart_takes_away(ready: str, chosen: str, batch: int, radius: tuple[int, int, int, int]) -> None:
+    state = states([one == "+" for one in ready])
+    some = only(state, [f"r{number}" for number in chosen], "shop")
+    found = radius_of(state, some, batch, rolls_by_itself=False)
+    assert found is not None
+    assert (found.at_once, found.of, found.healthy, found.healthy_left) == radius
+    assert radius_of(state, some, batch, rolls_by_itself=True) is None
+
+
+@given(REPLICAS, st.integers(1, 6))
+def test_never_fewer_are_left_than_a_batch_can_take(ready: list[bool], batch: int) -> None:
+    state = states(ready)
+    found = radius_of(state, state, batch, rolls_by_itself=False)
+    assert found is not None
+    assert max(0, state.ready - batch) <= found.healthy_left <= state.ready
+    assert found.at_once == min(batch, len(ready))

@@ -11,7 +11,19 @@ from contextlib import contextmanager
 
 from quell.errors import Permanent, Transient
 from quell.plugins.actions._fields import ServiceParams
-from quell.ports import Driver, FactSpec, Fleet, Missing, Observation, Probe, Reading, Release, Replica, ServiceState
+from quell.ports import (
+    Driver,
+    FactSpec,
+    Fleet,
+    Missing,
+    Observation,
+    Probe,
+    Radius,
+    Reading,
+    Release,
+    Replica,
+    ServiceState,
+)
 
 FACTS: dict[str, FactSpec] = {
     "ready_count": "number",
@@ -186,6 +198,22 @@ class Witness:
         except asyncio.CancelledError as error:
             error.add_note(f"cancelled; so far: {self.story()}")
             raise
+
+
+def radius_of(state: ServiceState, chosen: ServiceState, batch: int, *, rolls_by_itself: bool) -> Radius | None:
+    """What restarting the chosen replicas takes away, in the order in which a fleet does it: those that serve nobody
+    first, each batch back before the next. A system that rolls by itself keeps a budget of its own."""
+    if rolls_by_itself or not chosen.replicas:
+        return None
+    healthy = {replica.name for replica in state.replicas if replica.ready}
+    left, names = len(healthy), [one.name for one in sorted(chosen.replicas, key=lambda one: one.ready)]
+    for start in range(0, len(names), batch):
+        away = set(names[start : start + batch])
+        left = min(left, len(healthy - away))
+        healthy |= away
+    now = state.ready
+    return Radius(at_once=min(batch, len(names)), of=max(total_of(state), len(state.replicas)), healthy=now,
+                  healthy_left=left)  # fmt: skip
 
 
 def check_limit(what: str, value: float, limit: float | None) -> None:

@@ -53,6 +53,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
         before=f"{state.ready} of {_fleet.total_of(state)} ready",
         after=f"{count} restarted{drained}, each ready within {params.ready_within:g} s",
         magnitude=count,
+        radius=_fleet.radius_of(state, chosen, params.batch, rolls_by_itself=driver.rolls_by_itself),
         undo=None,
         facts={"ready_count": state.ready, "total_count": _fleet.total_of(state), "rolling": state.rolling},
     )

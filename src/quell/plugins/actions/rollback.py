@@ -93,6 +93,7 @@ async def dry_run(params: Params, probe: Probe) -> Preview:
         before=f"{current.version}, {state.ready} of {_fleet.total_of(state)} ready",
         after=f"{wanted.version} on every replica" + (" (it is there already)" if same else ""),
         magnitude=len(state.replicas),
+        radius=_fleet.radius_of(state, state, params.batch, rolls_by_itself=fleet.driver("rollback").rolls_by_itself),
         undo=None,
         facts={"wanted": wanted.version, "version": current.version, "rolling": state.rolling, **age},
     )

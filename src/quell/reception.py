@@ -1,0 +1,135 @@
+"""The way in for alerts: a webhook's bytes become alerts, and each alert an incident, or a part of one.
+
+Works inside an open ``Change``. Never does: commit, answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from quell.errors import InvalidInput, NotFound, Problem, Refused
+from quell.incident.alert import Alert
+from quell.incident.event import EventKind
+from quell.intake import accept
+from quell.intake.correlate import Join, Open, Resolve, in_order
+from quell.ports import SourceType
+from quell.registry import Registry
+from quell.respond.begin import Beginning, begin, next_run
+from quell.respond.change import Change
+from quell.runbook.plan import Plan
+from quell.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a webhook's alerts. All of it is on disk."""
+
+    accepted: int
+    incidents: tuple[str, ...]
+    quarantined: tuple[str, ...] = ()
+
+
+class Reception:
+    """What a site receives, by its settings."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self.settings, self.registry = settings, registry
+
+    def read(
+        self, source: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[list[Alert], Sequence[tuple[str, Any]]]:
+        """Its alerts, and what cannot be read.
+
+        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``.
+        """
+        kind, params = self._source(source)
+        if refused := kind.verify(headers, body, params):
+            raise Refused("signature", refused)
+        alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
+        return [self._located(alert) for alert in alerts], bad
+
+    def guards_itself(self, source: str) -> bool:
+        """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
+        try:
+            kind, params = self._source(source)
+        except (NotFound, InvalidInput):
+            return False
+        return kind.verify({}, b"", params) is not None
+
+    def _source(self, source: str) -> tuple[SourceType, Any]:
+        configured = self.settings.sources.get(source)
+        kind = self.registry.source(configured.type or source if configured else source)
+        try:
+            return kind, kind.params.model_validate(configured.params if configured else {})
+        except ValidationError as error:
+            raise InvalidInput([Problem(str(error), "settings", path=f"sources.{source}")]) from None
+
+    def _located(self, alert: Alert) -> Alert:
+        """An alert that names no environment or region is of ours."""
+        settings = self.settings
+        return alert.model_copy(
+            update={"environment": alert.environment or settings.environment, "region": alert.region or settings.region}
+        )
+
+    def take_in(
+        self,
+        change: Change,
+        source: str,
+        alerts: Sequence[Alert],
+        bad: Sequence[tuple[str, Any]],
+        plans: Iterable[Plan],
+    ) -> list[str | None]:
+        """The incident of each alert; what cannot be read is set aside with its reason."""
+        accept.in_turn(change.connection, self.settings.tenant)
+        known = list(plans)
+        incidents = [_place(change, alert, known) for alert in in_order(alerts)]
+        accept.set_aside(change.connection, self.settings.tenant, source, bad)
+        return incidents
+
+
+def _place(change: Change, alert: Alert, plans: Sequence[Plan]) -> str | None:
+    means = change.means
+    placed = accept.place(change.connection, alert, list(means.world.services.values()), plans)
+    incident: str | None = None
+    match placed.meaning:
+        case Open():
+            context, told = begin(means, change.connection, _beginning(placed))
+            incident = context.incident
+            change.told += told
+        case Join(incident=incident) as join:
+            _joined(change, placed, join)
+        case Resolve(incident=incident) as resolved:
+            _resolved(change, placed, resolved)
+    accept.belongs(change.connection, placed, incident)
+    return incident
+
+
+def _beginning(placed: accept.Placed) -> Beginning:
+    alert, plan = placed.alert, placed.route.plan
+    severity = alert.severity.value if alert.severity else plan.severity if plan else "P3"
+    return Beginning(
+        title=alert.summary[:300], severity=severity, tenant=alert.tenant, environment=alert.environment,
+        region=alert.region, service=placed.service, service_why=placed.service_why, plan=plan, why=placed.route.why,
+        alert=alert, alert_id=placed.id, group_key=placed.group_key, source=alert.source,
+    )  # fmt: skip
+
+
+def _joined(change: Change, placed: accept.Placed, join: Join) -> None:
+    change.tell_alert(join.incident, EventKind.ALERT_JOINED, placed.id, placed.alert, join.reason)
+    if join.again:
+        known, why = change.incident(join.incident), f"alert {placed.alert.name!r} fires, and no run looks after it"
+        change.told += next_run(change.means, change.connection, known, placed.alert, why)
+
+
+def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
+    change.tell_alert(resolved.incident, EventKind.ALERT_RESOLVED, placed.id, placed.alert, resolved.reason)
+    if resolved.closes:
+        reason = {"reason": "every alert has resolved", "by": "quell"}
+        change.tell(resolved.incident, EventKind.RESOLVED, reason)
+    elif resolved.unasked:
+        change.withdraw(resolved.incident, "the alert resolved by itself")

@@ -1,0 +1,106 @@
+"""Stretches of time as people agree on them: from a day until a day, or every Friday evening for the weekend.
+
+Repetition is iCalendar's RRULE (RFC 5545, section 3.3.10), by the clock on the wall of its time zone. Pure.
+Never does: read a clock.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Self
+
+from dateutil.rrule import rrulestr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from quell.runbook.quantities import seconds
+from quell.runbook.window import zone
+
+
+def _moment(value: Any) -> Any:
+    """A day is its first moment."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time())
+    return value
+
+
+WallTime = Annotated[datetime, BeforeValidator(_moment)]
+"""By the clock on the wall: without an offset, which is the time zone's to say."""
+
+
+class Period(BaseModel):
+    """From a moment, until another or for a time; with ``repeat`` again and again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    begins: WallTime = Field(alias="from")
+    """The first time it begins, such as ``2026-12-20`` or ``2026-11-27T18:00``."""
+    until: WallTime | None = None
+    """When the first time ends; or say ``for``."""
+    lasts: Annotated[float, BeforeValidator(seconds)] | None = Field(default=None, alias="for")
+    """How long each time lasts, such as ``62h``."""
+    repeat: str | None = None
+    """An RRULE, such as ``FREQ=WEEKLY;BYDAY=FR``. Without it there is one time."""
+    timezone: str = "UTC"
+    """Whose wall the clock hangs on, such as ``Europe/Zurich``."""
+
+    _known: tuple[datetime | None, datetime | None] | None = PrivateAttr(default=None)
+    """When it last began and when it next begins, around the moment that was asked about last."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _zoned(cls, name: str) -> str:
+        zone(name)
+        return name
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.begins.tzinfo is not None or (self.until is not None and self.until.tzinfo is not None):
+            raise ValueError("from and until are by the clock on the wall: leave the offset out and say timezone")
+        if (self.until is None) == (self.lasts is None):
+            raise ValueError("say either until (when it ends) or for (how long it lasts)")
+        if self.length <= timedelta():
+            raise ValueError("it ends before it begins")
+        if self.repeat is not None:
+            # Finer ones would be counted from the first time on, second by second, through years.
+            if not re.search(r"(?i)\bFREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)\b", self.repeat):
+                raise ValueError(
+                    f"repeat {self.repeat!r} is no RRULE of days: FREQ is DAILY, WEEKLY, MONTHLY or YEARLY"
+                )
+            try:
+                rrulestr(self.repeat, dtstart=self.begins)
+            except Exception as error:
+                raise ValueError(f"repeat {self.repeat!r} is no RRULE such as FREQ=WEEKLY;BYDAY=FR: {error}") from None
+        return self
+
+    @property
+    def length(self) -> timedelta:
+        return self.until - self.begins if self.until is not None else timedelta(seconds=self.lasts or 0.0)
+
+    def covers(self, now: datetime) -> bool:
+        """Whether a moment (with its offset) lies in it. What begins at that moment does, what ends there does not."""
+        return self.end_of(now) is not None
+
+    def end_of(self, now: datetime) -> datetime | None:
+        """When the time that ``now`` lies in ends, UTC; None outside of it."""
+        wall = self.on_the_wall(now)
+        begun = self._begun(wall)
+        if begun is None or wall >= begun + self.length:
+            return None
+        return (begun + self.length).replace(tzinfo=zone(self.timezone)).astimezone(UTC)
+
+    def on_the_wall(self, moment: datetime) -> datetime:
+        """What the clock says there, without an offset."""
+        return moment.astimezone(zone(self.timezone)).replace(tzinfo=None)
+
+    def _begun(self, wall: datetime) -> datetime | None:
+        """When the last time began. Looked up once for all moments until the next one: years of weeks are many."""
+        if self.repeat is None:
+            return self.begins if wall >= self.begins else None
+        if self._known is not None:
+            begun, next_time = self._known
+            if (begun is None or begun <= wall) and (next_time is None or wall < next_time):
+                return begun
+        rule = rrulestr(self.repeat, dtstart=self.begins)
+        self._known = (rule.before(wall, inc=True), rule.after(wall))
+        return self._known[0]

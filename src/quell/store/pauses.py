@@ -1,0 +1,42 @@
+"""Where the kill switch is kept. Time is the database's. Never does: judge what a pause covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from quell.incident.pause import Pause, Scope
+from quell.store.events import to_us, when
+from quell.store.schema import pauses
+
+# Asked before every action, hence made once.
+_ON = (
+    sa.select(pauses)
+    .where(pauses.c.ended_at.is_(None), pauses.c.until > sa.bindparam("now"))
+    .order_by(pauses.c.at, pauses.c.id)
+)
+
+
+def add(connection: sa.Connection, pause: Pause) -> None:
+    row = pause.model_dump() | {"scope": pause.scope.value, "at": to_us(pause.at), "until": to_us(pause.until)}
+    connection.execute(sa.insert(pauses).values(row))
+
+
+def on(connection: sa.Connection, now_us: int) -> tuple[Pause, ...]:
+    """Those that have neither run out nor been ended, of every tenant, oldest first."""
+    return tuple(_pause(dict(row)) for row in connection.execute(_ON, {"now": now_us}).mappings())
+
+
+def end(connection: sa.Connection, pause: str, by: str, now_us: int) -> bool:
+    """False when it has ended already, by somebody or by itself."""
+    mine = sa.update(pauses).where(pauses.c.id == pause, pauses.c.ended_at.is_(None), pauses.c.until > now_us)
+    return connection.execute(mine.values(ended_at=now_us, ended_by=by)).rowcount == 1
+
+
+def _pause(row: Mapping[str, Any]) -> Pause:
+    return Pause(
+        id=row["id"], tenant=row["tenant"], scope=Scope(row["scope"]), name=row["name"], by=row["by"],
+        reason=row["reason"], at=when(row["at"]), until=when(row["until"]),
+    )  # fmt: skip
