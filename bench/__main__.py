@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import conditions, install, startup
+from bench import conditions, guard, install, startup
 from tests.servers.postgres import Postgres
 from tests.servers.process import MissingProgramError
 
@@ -63,7 +63,10 @@ def of_loop(databases: Iterable[str], name: str, resolved: float) -> list[Figure
 
 def of_conditions() -> list[Figure]:
     told = conditions.measure()
-    return [Figure(f"conditions `{conditions.TEXT}`", told["evaluations_per_s"] / 1000, "k/s", 500, at_least=True)]
+    return [
+        Figure(f"conditions `{conditions.TEXT}`", told["evaluations_per_s"] / 1000, "k/s", 500, at_least=True),
+        Figure("guard: one decision, every kind of rule configured", guard.measure()["decision_us"], "µs", 50),
+    ]
 
 
 def of_startup() -> list[Figure]:

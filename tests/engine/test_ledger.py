@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from quell.engine import ledger
+from quell.engine import leases, ledger
 from quell.engine.ledger import DONE, FAILED, INTENDED, TRANSITIONS, UNKNOWN, Ask, Rate
 from quell.engine.tables import intents, metadata, permits
 from quell.errors import Refused
@@ -195,3 +195,60 @@ def test_many_workers_cannot_all_take_the_last_permit(
         assert counted == {"shop": 2}
     finally:
         database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    migrate(database.engine)
+    yield database
+    database.close()
+
+
+def begin(database: Database, key: str, *, clock: int | None = None, **more: Any) -> None:
+    """Lease and intent in one transaction, as before an action."""
+
+    def work(connection: sa.Connection) -> None:
+        now = database.now_us(connection) if clock is None else clock
+        assert leases.take(connection, more.get("tenant", "t"), [key], key, key, now, 60 * S) == {}
+        assert ledger.intend(connection, ask(key, key, **more), now) is None
+
+    database.write_now(work)
+
+
+def test_no_more_regions_at_once_than_allowed(database: Database) -> None:
+    begin(database, "a", region="eu", most_regions=1)
+    begin(database, "b", region="eu", most_regions=1)
+    with pytest.raises(Refused, match="eu is being acted on, and at most 1 of the regions") as refused:
+        begin(database, "c", region="us", most_regions=1)
+    assert (refused.value.rule, refused.value.value, refused.value.limit) == ("blast_regions", 2, 1)
+    begin(database, "d", region="us", most_regions=2)
+    begin(database, "e", region="ap")  # nobody limits it
+    for key in ("a", "b", "d", "e"):
+        database.write_now(lambda c, key=key: ledger.settle(c, key, DONE, {}, 1))
+    begin(database, "c", region="us", most_regions=1)
+
+
+def test_no_more_tenants_at_once_than_allowed(database: Database) -> None:
+    begin(database, "a", tenant="acme", most_tenants=1)
+    with pytest.raises(Refused, match="acme is being acted on") as refused:
+        begin(database, "b", tenant="other", most_tenants=1)
+    assert refused.value.rule == "blast_tenants"
+
+
+def test_what_lost_its_lease_is_under_way_no_more(database: Database) -> None:
+    begin(database, "a", clock=S, region="eu", most_regions=1)
+    begin(database, "b", region="us", most_regions=1)
+
+
+def test_many_workers_cannot_all_act_in_another_region(database: Database) -> None:
+    def work(number: int) -> bool:
+        try:
+            begin(database, f"k{number}", region=f"r{number}", action=f"act{number}", most_regions=2)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(work, range(12))) == 2

@@ -57,9 +57,11 @@ def test_a_class_may_be_forbidden_and_one_action_of_it_allowed() -> None:
 
 def test_the_radius_of_one_action_says_only_what_it_says() -> None:
     found = rails("{blast_radius: {targets: 3, share: 50%}, actions: {rollback: {blast_radius: {targets: 1}}}}")
-    own = found.blast(found.rule("rollback"))
+    own = found.rule("rollback").blast_radius
+    assert own is not None
     assert (own.targets, own.share, own.keep_last) == (1, 0.5, True)
-    assert found.blast(found.rule("restart_service")).targets == 3
+    assert found.rule("restart_service").blast_radius == found.blast_radius
+    assert found.blast_radius.targets == 3
 
 
 def test_names_become_the_actions_own_everywhere() -> None:

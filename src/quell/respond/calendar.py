@@ -28,6 +28,9 @@ WallTime = Annotated[datetime, BeforeValidator(_moment)]
 """By the clock on the wall: without an offset, which is the time zone's to say."""
 
 
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+
 class Period(BaseModel):
     """From a moment, until another or for a time; with ``repeat`` again and again."""
 
@@ -44,8 +47,8 @@ class Period(BaseModel):
     timezone: str = "UTC"
     """Whose wall the clock hangs on, such as ``Europe/Zurich``."""
 
-    _known: tuple[datetime | None, datetime | None] | None = PrivateAttr(default=None)
-    """When it last began and when it next begins, around the moment that was asked about last."""
+    _known: tuple[datetime, datetime, datetime | None] | None = PrivateAttr(default=None)
+    """From a moment until another, UTC, what ``end_of`` says: years of weeks are many to count at every question."""
 
     @field_validator("timezone")
     @classmethod
@@ -83,24 +86,32 @@ class Period(BaseModel):
 
     def end_of(self, now: datetime) -> datetime | None:
         """When the time that ``now`` lies in ends, UTC; None outside of it."""
-        wall = self.on_the_wall(now)
-        begun = self._begun(wall)
-        if begun is None or wall >= begun + self.length:
-            return None
-        return (begun + self.length).replace(tzinfo=zone(self.timezone)).astimezone(UTC)
+        known = self._known
+        if known is None or not known[0] <= now < known[1]:
+            known = self._known = self._look(now)
+        return known[2]
 
     def on_the_wall(self, moment: datetime) -> datetime:
         """What the clock says there, without an offset."""
         return moment.astimezone(zone(self.timezone)).replace(tzinfo=None)
 
-    def _begun(self, wall: datetime) -> datetime | None:
-        """When the last time began. Looked up once for all moments until the next one: years of weeks are many."""
+    def _utc(self, wall: datetime) -> datetime:
+        return wall.replace(tzinfo=zone(self.timezone)).astimezone(UTC)
+
+    def _look(self, now: datetime) -> tuple[datetime, datetime, datetime | None]:
+        begun, follows = self._around(self.on_the_wall(now))
+        high = self._utc(follows) if follows is not None else LATEST
+        if begun is None:
+            return (EARLIEST, high, None) if now < high else (now, now, None)
+        start, end = self._utc(begun), self._utc(begun + self.length)
+        if start <= now < end:
+            return start, min(end, high), end
+        # Around a change of the clock neither need hold; then the next moment is looked at anew.
+        return (end, high, None) if end <= now < high else (now, now, None)
+
+    def _around(self, wall: datetime) -> tuple[datetime | None, datetime | None]:
+        """When it last began and when it begins next, by the clock on the wall."""
         if self.repeat is None:
-            return self.begins if wall >= self.begins else None
-        if self._known is not None:
-            begun, next_time = self._known
-            if (begun is None or begun <= wall) and (next_time is None or wall < next_time):
-                return begun
+            return (self.begins, None) if wall >= self.begins else (None, self.begins)
         rule = rrulestr(self.repeat, dtstart=self.begins)
-        self._known = (rule.before(wall, inc=True), rule.after(wall))
-        return self._known[0]
+        return rule.before(wall, inc=True), rule.after(wall)

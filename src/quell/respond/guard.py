@@ -14,7 +14,7 @@ from typing import Any
 from quell.incident.action import Radius, Risk
 from quell.incident.pause import Pause
 from quell.respond.calendar import Period
-from quell.respond.limits import ActionRule
+from quell.respond.limits import ActionRule, BlastRadius
 from quell.respond.rails import Guardrails
 from quell.runbook.plan import Guard
 from quell.runbook.quantities import spoken
@@ -111,7 +111,7 @@ def _refusals(question: Question, rule: ActionRule, rails: Guardrails) -> Iterat
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
     yield from _age(question, rule.max_release_age)
-    yield from _blast_radius(question, rule, rails)
+    yield from _blast_radius(question, rule.blast_radius)
 
 
 def _ownership(question: Question, rails: Guardrails) -> Iterator[Ruling]:
@@ -134,7 +134,7 @@ def _when(question: Question, rails: Guardrails, *, asking: bool) -> Iterator[Ru
             why = f": {freeze.reason}" if freeze.reason else ""
             yield Ruling("freeze", f"{freeze.name} freezes changes until {_at(end, freeze)}{why}", freeze.name,
                          end.isoformat())  # fmt: skip
-    hours = [one for one in rails.hours if one.applies(*about)]
+    hours = [one for one in rails.hours if one.applies(*about)] if rails.hours else ()
     if hours and not any(one.covers(now) for one in hours) and asking is any(one.ask for one in hours):
         names = " and ".join(one.name for one in hours)
         yield Ruling("hours", f"{question.action} is done in {names} only, and it is {_at(now, hours[0])}",
@@ -146,9 +146,9 @@ def _at(moment: datetime, period: Period) -> str:
     return f"{period.on_the_wall(moment):%Y-%m-%d %H:%M} {period.timezone}"
 
 
-def _blast_radius(question: Question, rule: ActionRule, rails: Guardrails) -> Iterator[Ruling]:
-    radius, limits = question.radius, rails.blast(rule)
-    if radius is None:
+def _blast_radius(question: Question, limits: BlastRadius | None) -> Iterator[Ruling]:
+    radius = question.radius
+    if radius is None or limits is None:
         return
     if limits.targets is not None and radius.at_once > limits.targets:
         why = f"{radius.at_once} replicas of {question.service} at once, at most {limits.targets}"

@@ -167,7 +167,7 @@ def _ask(
 ) -> ledger.Ask:
     context = request.context
     rails = means.rails.of(context.tenant, context.environment)
-    blast = rails.blast(rails.rule(prepared.kind.name, prepared.kind.risk))
+    blast = rails.rule(prepared.kind.name, prepared.kind.risk).blast_radius or rails.blast_radius
     return ledger.Ask(
         key=request.key, tenant=context.tenant, environment=context.environment, region=_region(request, prepared),
         most_regions=None if request.undoes else blast.regions, most_tenants=None if request.undoes else blast.tenants,

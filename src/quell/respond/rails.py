@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from quell.errors import InvalidInput, Problem
 from quell.incident.action import Risk
@@ -97,6 +97,9 @@ class Guardrails(Rule):
     overrides: tuple[Override, ...] = ()
     """Other limits for some tenants or environments; of several that apply the later counts."""
 
+    _known: dict[tuple[str, Any], Any] = PrivateAttr(default_factory=dict)
+    """What was asked before: the answers are always the same."""
+
     @property
     def named_actions(self) -> tuple[str, ...]:
         """Every action that a rule names, as it was written."""
@@ -147,8 +150,8 @@ class Guardrails(Rule):
         def called(names: Iterable[str]) -> tuple[str, ...]:
             return tuple(words[name].name for name in names)
 
-        return self.model_copy(
-            update={
+        return self._with(
+            {
                 "actions": own(self.actions),
                 "overrides": tuple(one.model_copy(update={"actions": own(one.actions)}) for one in self.overrides),
                 "freezes": tuple(
@@ -173,11 +176,14 @@ class Guardrails(Rule):
 
     def of(self, tenant: str, environment: str) -> Guardrails:
         """The rules that hold there, with every override that applies."""
-        own = self
-        for override in self.overrides:
-            if override.applies(tenant, environment):
-                own = own._overridden(override)
-        return own
+        found: Guardrails | None = self._known.get((tenant, environment))
+        if found is None:
+            found = self
+            for override in self.overrides:
+                if override.applies(tenant, environment):
+                    found = found._overridden(override)
+            self._known[tenant, environment] = found
+        return found
 
     def _overridden(self, by: Override) -> Guardrails:
         said: dict[str, Any] = {
@@ -189,21 +195,29 @@ class Guardrails(Rule):
             said["blast_radius"] = by.blast_radius.over(self.blast_radius)
         if by.breaker is not None:
             said["breaker"] = over(self.breaker, by.breaker)
-        return self.model_copy(update=said)
+        return self._with(said)
+
+    def _with(self, said: Mapping[str, Any]) -> Guardrails:
+        changed = self.model_copy(update=said)
+        changed._known = {}  # a copy would share it
+        return changed
 
     def rule(self, action: str, risk: Risk | None = None) -> ActionRule:
         """What was configured over what holds anyway: naming an action loosens only what it names."""
+        found: ActionRule | None = self._known.get((action, risk))
+        if found is None:
+            found = self._known[action, risk] = self._rule(action, risk)
+        return found
+
+    def _rule(self, action: str, risk: Risk | None) -> ActionRule:
         own, named = DEFAULT_ACTIONS.get(action, ActionRule()), self.actions.get(action)
         classed = self.risks.get(risk) if risk is not None else None
         if classed is not None:
             own = over(own, classed)
-        if named is not None:
-            return over(own, named)
         allowed = own.allow if classed is not None and "allow" in classed.model_fields_set else self.default_allow
-        return own.model_copy(update={"allow": allowed})
-
-    def blast(self, rule: ActionRule) -> BlastRadius:
-        return rule.blast_radius.over(self.blast_radius) if rule.blast_radius else self.blast_radius
+        own = over(own, named) if named is not None else own.model_copy(update={"allow": allowed})
+        blast = own.blast_radius.over(self.blast_radius) if own.blast_radius else self.blast_radius
+        return own.model_copy(update={"blast_radius": blast})
 
 
 K = TypeVar("K")
