@@ -63,7 +63,8 @@ def test_an_action_names_its_target_and_the_change() -> None:
 def test_every_kind_of_event_of_an_incident_has_words() -> None:
     """A new kind without words would be shown by its bare name."""
     elsewhere = {EventKind.ALERT_RECEIVED, EventKind.ALERT_QUARANTINED, EventKind.ALERT_ROUTED,
-                 EventKind.RUNBOOKS_LOADED, EventKind.SERVER_STARTED}  # fmt: skip
+                 EventKind.RUNBOOKS_LOADED, EventKind.SERVER_STARTED, EventKind.PAUSED, EventKind.RESUMED,
+                 EventKind.BREAKER_RESET}  # fmt: skip
     payload = {
         "title": "t", "severity": "P1", "number": 1, "plan": "ab", "finding": finding(), "recommended": [], "chosen": [],
         "call": "c", "approval": "a1", "answer": "denied", "action": "x", "rule": "r", "reason": "why", "key": "k",
