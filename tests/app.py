@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from quell.app import App, Receipt
-from quell.errors import Unavailable
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Approval, Incident
 from quell.registry import Registry
@@ -86,26 +85,16 @@ class House:
     # Waiting.
 
     async def until(self, incident: str, holds: Callable[[Incident], object], what: str = "") -> Incident:
-        """Poll until ``holds``; raises AssertionError with the timeline when it never does.
-
-        A database that is away for a moment comes back, and then it is asked again.
-        """
+        """Poll until ``holds``; raises AssertionError with the timeline when it never does."""
         deadline = time.monotonic() + WITHIN_S
-        while not ((now := await self._known(incident)) and holds(now)):
+        while not holds(now := await self.app.incident(incident)):
             if time.monotonic() > deadline:
-                assert now is not None, "the database did not come back"
                 story = "\n".join(
                     f"  {event.kind} {json.dumps(event.payload)[:300]}" for event in await self.events(incident)
                 )
                 raise AssertionError(f"{what or 'it'} never held; status {now.status}, outcome {now.outcome}\n{story}")
             await asyncio.sleep(EVERY_S)
         return now
-
-    async def _known(self, incident: str) -> Incident | None:
-        try:
-            return await self.app.incident(incident)
-        except Unavailable:
-            return None
 
     async def over(self, incident: str) -> Incident:
         """Its run has ended."""

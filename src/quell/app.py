@@ -93,7 +93,7 @@ class App:
         )
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(
-            self.database, self.durable, self.world, rails=rails,
+            self.database, self.durable, self.world, rails=rails, environment=settings.environment,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
@@ -294,9 +294,13 @@ class App:
         if scope is Scope.ACTION:
             return Registry().action(name).name
         known: set[str] = {
-            Scope.SERVICE: {*self.world.services, *(plan.service for plan in self._plans() if plan.service)},
+            Scope.SERVICE: self._services(),
             Scope.RUNBOOK: {entry.runbook for entry in self.library.entries if entry.runbook},
-            Scope.TENANT: {self.settings.tenant, *(one.tenant for one in self.world.services.values())},
+            Scope.TENANT: {
+                self.settings.tenant,
+                *(one.tenant for one in self.world.services.values()),
+                *(str(one.params["tenant"]) for one in self.settings.sources.values() if "tenant" in one.params),
+            },
         }.get(scope, {name})
         if name not in known:
             raise NotFound(scope.value, name, nearest(name, known))
@@ -316,9 +320,8 @@ class App:
         return ended
 
     async def pauses(self) -> list[Pause]:
-        """Those that are on here: this tenant's, and those of everything."""
-        on = await self.database.read(lambda c: pauses.on(c, self.database.now_us(c)))
-        return [one for one in on if one.scope is Scope.ALL or one.tenant == self.settings.tenant]
+        """Those that are on."""
+        return list(await self.database.read(lambda c: pauses.on(c, self.database.now_us(c))))
 
     async def reset(self, service: str, by: str, reason: str) -> None:
         """A service that was repaired too often may be repaired again. Raises ``NotFound``, ``InvalidInput``."""
@@ -328,10 +331,13 @@ class App:
 
     async def breakers(self) -> list[Repaired]:
         """Services that were repaired lately, the one that was most often first."""
-        here = (self.settings.tenant, self.settings.environment)
-        names = {*self.world.services, *(plan.service for plan in self._plans() if plan.service)}
-        found = await self.database.read(lambda c: permit.repaired(self.means, c, *here, sorted(names)))
+        names = sorted(self._services())
+        found = await self.database.read(lambda c: list(permit.repaired(self.means, c, names)))
         return sorted(found, key=lambda one: -one.count)
+
+    def _services(self) -> set[str]:
+        """Those of the catalogue, and those that runbooks are for."""
+        return {*self.world.services, *(plan.service for plan in self._plans() if plan.service)}
 
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from quell.errors import InvalidInput, NotFound
 from quell.incident.event import EventKind, Stream
 from quell.incident.pause import Pause, Scope
 from quell.respond import permit
 from quell.respond.brake import SWITCHES
-from quell.store import events
+from quell.store import events, pauses
+from quell.store.database import Database
+from quell.store.migrate import migrate
 from tests.app import House, do, eventually, house, runbook
 from tests.respond.test_approve import FIX, asking
 
@@ -150,3 +155,54 @@ async def test_without_a_name_a_reason_or_an_end_nothing_is_paused(tmp_path: Pat
             await home.app.pause(Scope.SERVICE, "", for_s=0, by="ann", reason="")
         assert len(error.value.problems) == 3
         assert await home.app.pauses() == []
+
+
+ACME = "sources: {alertmanager: {tenant: acme}}\n"
+
+
+@pytest.mark.parametrize(("scope", "name"), [(Scope.SERVICE, "shop"), (Scope.TENANT, "acme"), (Scope.RUNBOOK, "down")])
+async def test_it_holds_for_the_alerts_of_every_tenant(tmp_path: Path, scope: Scope, name: str) -> None:
+    async with house(tmp_path, runbook(FIX, ONE), more=ACME) as home:
+        await pull(home, scope, name)
+        now = await home.escalated(await home.fire())
+        assert (now.tenant, home.effects, now.refusals[0]["rule"]) == ("acme", [], "paused")
+
+
+async def test_a_service_is_reset_for_the_alerts_of_every_tenant(tmp_path: Path) -> None:
+    more = ACME + "guardrails: {breaker: {after: 1}}\n"
+    async with house(tmp_path, runbook(FIX, ONE), more=more) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+        assert [(one.service, one.tenant, one.count, one.tripped) for one in await home.app.breakers()] == [
+            ("shop", "acme", 1, True)
+        ]
+        home.state(50)
+        await home.calm()
+        await home.asked(again := await home.fire())
+        assert "repaired once within 1d" in (await home.app.incident(again)).waiting[0].why
+        await home.app.reset("shop", "ann", "it was the cable")
+        assert await home.app.breakers() == []
+
+
+async def test_who_pulls_it_waits_for_what_is_being_decided(postgres_url: str) -> None:
+    """Once it is pulled, no intent is committed that had looked before: the one comes after the other."""
+    database = Database(postgres_url)
+    migrate(database.engine)
+    now = datetime.now(UTC)
+    pause = Pause(id="p", tenant="t", scope=Scope.ALL, by="ann", reason=MOVE, at=now, until=now + timedelta(hours=1))
+    try:
+        with ThreadPoolExecutor(1) as pool, database.engine.begin() as deciding:
+            pauses.hold(deciding)
+            assert pauses.on(deciding, 0) == ()
+            pulled = pool.submit(database.write_now, lambda c: pauses.add(c, pause))
+            waits = sa.text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+
+            async def waiting() -> bool:
+                return bool(await database.read(lambda c: c.execute(waits).scalar()))
+
+            await eventually(waiting, "the pull waits")
+            assert not pulled.done()
+            deciding.commit()
+            pulled.result(10)
+        assert [one.id for one in await database.read(lambda c: pauses.on(c, 0))] == ["p"]
+    finally:
+        database.close()

@@ -405,7 +405,7 @@ async def test_of_a_service_that_is_up_nobody_can_tell_whether_it_was_restarted(
     ):  # fmt: skip
         act = Act(id="fix", call=Call(type=name), postcondition=own)
         request = Request(context=Context(incident="i"), act=act, key="k")
-        prepared = Prepared(request, Registry().action(name), None, {}, None, None, "", "", "")  # type: ignore[arg-type]
+        prepared = Prepared(request, Registry().action(name), None, {}, None, None, "", "", "", None, "")  # type: ignore[arg-type]
         assert prepared.proof() == proof
 
 
@@ -444,3 +444,22 @@ async def test_a_runbook_acts_on_what_its_owner_owns(
             assert (now.refusals[0]["rule"], now.refusals[0]["value"], now.refusals[0]["limit"]) == (
                 "ownership", "platform", "sales",
             )  # fmt: skip
+
+
+STAGING = "environment: production\nguardrails: {overrides: [{environments: [production], default_allow: false}]}"
+
+
+async def test_an_alert_cannot_widen_its_limits_by_the_environment_that_it_names(tmp_path: Path) -> None:
+    one = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+    async with house(tmp_path, runbook(FIX, one), more=STAGING) as home:
+        now = await home.over(await home.fire(environment="staging"))
+        assert (now.refusals[0]["rule"], home.effects) == ("not_allowed", [])
+
+
+async def test_a_freeze_stops_what_an_alert_would_start(tmp_path: Path) -> None:
+    one = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+    more = "guardrails: {freezes: [{name: the sale, from: 2020-01-01, for: 3650d, reason: people buy}]}"
+    async with house(tmp_path, runbook(FIX, one), more=more) as home:
+        now = await home.escalated(await home.fire())
+        assert (now.refusals[0]["rule"], home.effects) == ("freeze", [])
+        assert "people buy" in now.reason

@@ -169,6 +169,14 @@ def test_only_in_business_hours(hour: int, open_: bool) -> None:
     assert (asks.rule, asks.ask) == (None, not open_)
 
 
+def test_one_of_several_hours_that_nobody_may_lift_refuses() -> None:
+    night = hours(name="nights", ask=True, **{"from": "2026-01-01T22:00"})
+    evening = datetime(2026, 11, 27, 20, tzinfo=UTC)
+    assert rule_on(asked(now=evening), Guardrails(hours=(hours(), night))).rule == "hours"
+    both = Guardrails(hours=(hours(ask=True), night))
+    assert (rule_on(asked(now=evening), both).rule, rule_on(asked(now=evening), both).ask) == (None, True)
+
+
 def test_any_of_several_hours_will_do() -> None:
     night = hours(name="nights", **{"from": "2026-01-01T22:00"})
     both = Guardrails(hours=(hours(), night))

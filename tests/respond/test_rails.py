@@ -141,3 +141,17 @@ def test_the_examples_of_the_documentation_hold(tmp_path: Path) -> None:
       overrides: [{environments: [staging], approval_from_risk: irreversible}]
     """)
     assert found.of("default", "staging").approval_from_risk is Risk.IRREVERSIBLE
+
+
+def test_a_tenant_may_be_called_like_an_action() -> None:
+    found = rails("{overrides: [{tenants: [rollback], default_allow: false}]}")
+    assert found.rule("rollback", Risk.MEDIUM).allow
+    assert not found.of("rollback", "medium").default_allow
+    assert found.of("anybody", "medium") is found
+
+
+def test_whoever_is_asked_for_no_more_is_kept_than_there_are_overrides() -> None:
+    found = rails("{overrides: [{environments: [staging], default_allow: false}]}")
+    for number in range(100):
+        found.of(f"tenant {number}", "staging")
+    assert len(found._places) == 1

@@ -209,8 +209,10 @@ async def test_what_has_rested_is_asked_whether_it_lives(postgres_url: str, monk
             assert await work(lambda c: c.execute(sa.text("select 2")).scalar()) == 2
             end_others(postgres_url)
             monkeypatch.setattr("quell.store.database.RESTED_S", 60.0)
-            with pytest.raises(Unavailable):
-                await work(lambda c: c.execute(sa.text("select 3")).scalar())
+            if work == database.write:
+                with pytest.raises(Unavailable):
+                    await work(lambda c: c.execute(sa.text("select 3")).scalar())
+            # What is only read is asked again by itself; a write may have been done.
             assert await work(lambda c: c.execute(sa.text("select 4")).scalar()) == 4
     finally:
         database.close()

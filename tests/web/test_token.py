@@ -33,6 +33,19 @@ def test_nothing_but_liveness_and_files_without_it(guarded: House) -> None:
     assert guarded.http.get("/static/quell.css").status_code == 200
 
 
+def test_who_is_not_let_in_is_not_told_what_is_paused(guarded: House) -> None:
+    good = {"authorization": "Bearer open sesame"}
+    pull = {"scope": "service", "name": "shop", "for": "1h", "reason": "by hand", "by": "Ines"}
+    assert guarded.http.post("/api/v1/pauses", json=pull, headers=good).status_code == 201
+    try:
+        assert "service shop" in guarded.http.get("/readyz", headers=good).headers["x-quell-paused"]
+        for path in ("/readyz", "/healthz", "/static/quell.css"):
+            assert "x-quell-paused" not in guarded.http.get(path).headers, path
+        assert "x-quell-paused" not in guarded.http.post("/webhooks/own", json={}).headers
+    finally:
+        assert guarded.http.post("/api/v1/pauses/resume", json={"by": "Ines"}, headers=good).status_code == 200
+
+
 def test_with_it_everything(guarded: House) -> None:
     good = {"authorization": "Bearer open sesame"}
     assert guarded.http.get("/readyz", headers=good).status_code == 200

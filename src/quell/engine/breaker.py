@@ -7,15 +7,15 @@ one remediation of that target. Never does: decide how often is too often.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import orjson
 import sqlalchemy as sa
 
-from quell.engine.ledger import DONE
+from quell.engine.ledger import DONE, FAILED
 from quell.engine.tables import intents, permits, resets
 
-UNDONE, FAILED = "undone", "failed"
+UNDONE = "undone"
 _BACK = (".undo", ".revert")
 """How the nodes of passes that take back end."""
 
@@ -28,20 +28,24 @@ def remedied(
     A run has ``undone`` what it did, ``failed`` in a part of it, or ``done`` all of it. What was begun and has no
     outcome has not succeeded; what does no harm is no remediation.
     """
-    query = sa.select(permits.c.key).where(
+    spent = sa.select(permits.c.key).where(
         permits.c.tenant == tenant, permits.c.target == target,
-        permits.c.at > max(since_us, reset_at(connection, tenant, target)),
+        permits.c.at > max(since_us, _reset_at(connection, tenant, target)),
     )  # fmt: skip
-    visits = defaultdict[str, list[str]](list)
-    for key in connection.execute(query).scalars():
-        visits[key.split("/", 1)[0]].append(key)
-    return sum(_how(connection, own) in counts for run, own in visits.items() if run != but)
+    visits = connection.execute(spent).scalars().all()
+    if not visits:
+        return 0
+    runs = defaultdict[str, dict[str, set[str]]](dict)
+    for visit, states in _states(connection, visits).items():
+        run, node, _ = visit.split("/", 2)
+        runs[run].setdefault(UNDONE if node.endswith(_BACK) else DONE, set()).update(states)
+    return sum(_how(ended) in counts for run, ended in runs.items() if run != but)
 
 
-def reset_at(connection: sa.Connection, tenant: str, target: str) -> int:
-    """When somebody let it be repaired again; 0 when nobody has."""
-    found = sa.select(resets.c.at).where(resets.c.tenant == tenant, resets.c.target == target)
-    return connection.execute(found).scalar() or 0
+def tenants(connection: sa.Connection, target: str) -> list[str]:
+    """For whom the target was ever repaired."""
+    found = sa.select(permits.c.tenant).where(permits.c.target == target).distinct()
+    return sorted(connection.execute(found).scalars())
 
 
 def reset(connection: sa.Connection, tenant: str, target: str, now_us: int, by: str, reason: str) -> None:
@@ -52,19 +56,25 @@ def reset(connection: sa.Connection, tenant: str, target: str, now_us: int, by: 
         connection.execute(sa.insert(resets).values(tenant=tenant, target=target, **values))
 
 
-def _how(connection: sa.Connection, visits: list[str]) -> str:
-    """How the executions of a run's visits ended, all in all; empty when none of them could do harm."""
-    acted, back = set[str](), set[str]()
-    for visit in visits:
-        (back if visit.split("/", 2)[1].endswith(_BACK) else acted).update(_states(connection, visit))
-    if not acted:
+def _reset_at(connection: sa.Connection, tenant: str, target: str) -> int:
+    found = sa.select(resets.c.at).where(resets.c.tenant == tenant, resets.c.target == target)
+    return connection.execute(found).scalar() or 0
+
+
+def _states(connection: sa.Connection, visits: Collection[str]) -> Mapping[str, set[str]]:
+    """Of each visit the states of its executions, but for those that do no harm."""
+    query = sa.select(intents.c.batch, intents.c.state, intents.c.request).where(intents.c.batch.in_(visits))
+    found = defaultdict[str, set[str]](set)
+    for row in connection.execute(query):
+        if orjson.loads(row.request).get("risk") != "none":
+            found[row.batch].add(row.state)
+    return found
+
+
+def _how(ended: Mapping[str, set[str]]) -> str:
+    """What a run's executions come to; empty when it only took back."""
+    if not (acted := ended.get(DONE)):
         return ""
-    if DONE in back:
+    if DONE in ended.get(UNDONE, ()):
         return UNDONE
     return DONE if acted == {DONE} else FAILED
-
-
-def _states(connection: sa.Connection, visit: str) -> set[str]:
-    query = sa.select(intents.c.state, intents.c.request).where(intents.c.key.startswith(visit, autoescape=True))
-    rows = connection.execute(query).all()
-    return {row.state for row in rows if orjson.loads(row.request).get("risk") != "none"}

@@ -136,6 +136,7 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
         "key": ask.key, "tenant": ask.tenant, "environment": ask.environment, "region": ask.region,
         "action": ask.action, "idempotent": ask.idempotent, "executor": ask.executor, "intended_at": now_us,
         "request": orjson.dumps(ask.request, default=str).decode(), "state": INTENDED, "schema_version": LEDGER_SCHEMA,
+        "batch": ask.batch,
     }  # fmt: skip
     connection.execute(_INTEND, row)
     _spend(connection, ask, now_us)

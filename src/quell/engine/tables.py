@@ -41,6 +41,8 @@ intents = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("ended_at", BIG),
     sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("batch", sa.Text, nullable=False, server_default=""),
+    sa.Index("ix_quell_intents_batch", "batch"),
 )
 
 permits = sa.Table(
@@ -53,6 +55,7 @@ permits = sa.Table(
     sa.Column("at", BIG, nullable=False),
     sa.Column("magnitude", sa.Float),
     sa.Index("ix_quell_permits_tenant_action_target_at", "tenant", "action", "target", "at"),
+    sa.Index("ix_quell_permits_target_at", "target", "at"),
 )
 
 leases = sa.Table(

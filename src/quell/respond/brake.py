@@ -6,6 +6,7 @@ Works inside an open ``Change`` and in somebody's name. Never does: stop what lo
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 
 from quell.engine import breaker
@@ -66,8 +67,7 @@ def resume(
     """
     named(by)
     now = change.means.database.now_us(change.connection)
-    here = [one for one in pauses.on(change.connection, now) if one.tenant == tenant]
-    chosen = _chosen(here, which, scope, name)
+    chosen = _chosen(pauses.on(change.connection, now), which, scope, name)
     for one in chosen:
         pauses.end(change.connection, one.id, by, now)
         payload = {"pause": one.id, "scope": one.scope.value, "name": one.name, "by": by, "reason": reason}
@@ -81,12 +81,14 @@ def reset(change: Change, tenant: str, service: str, by: str, reason: str) -> No
     if not reason.strip():
         raise InvalidInput([Problem("say what was found: it stays in the log", "no-reason", path="reason")])
     now = change.means.database.now_us(change.connection)
-    breaker.reset(change.connection, tenant, f"service/{service}", now, by, reason.strip()[:500])
+    target = f"service/{service}"
+    for one in {tenant, *breaker.tenants(change.connection, target)}:
+        breaker.reset(change.connection, one, target, now, by, reason.strip()[:500])
     payload = {"service": service, "by": by, "reason": reason.strip()[:500]}
     _record(change, tenant, NewEvent(kind=EventKind.BREAKER_RESET, payload=payload, actor=by))
 
 
-def _chosen(here: list[Pause], which: str | None, scope: Scope | None, name: str) -> list[Pause]:
+def _chosen(here: Sequence[Pause], which: str | None, scope: Scope | None, name: str) -> list[Pause]:
     if which is not None:
         found = [one for one in here if one.id == which]
         wanted = which
@@ -97,7 +99,7 @@ def _chosen(here: list[Pause], which: str | None, scope: Scope | None, name: str
         ids = ", ".join(f"{one.id} ({one.what})" for one in here)
         raise InvalidInput([Problem(f"{len(here)} pauses are on; say which", "which-pause", expected=ids)])
     else:
-        found, wanted = here, "any"
+        found, wanted = list(here), "any"
     if not found:
         raise NotFound("pause", wanted)
     return found

@@ -264,7 +264,7 @@ class Frame:
             mode=request.context.mode, taken_by=None if request.late else incident.assignee, trigger_gone=gone,
             undoing=request.undoes is not None, own_undo=request.is_own_undo,
             ended=incident.status in ENDED and not request.late, paused=around.pause, now=around.now,
-            tenant=context.tenant, environment=context.environment, owner=prepared.owner, owned_by=prepared.owned_by,
+            tenant=context.tenant, environment=prepared.environment, owner=prepared.owner, owned_by=prepared.owned_by,
             radius=preview.radius, remedied=around.remedied,
         )  # fmt: skip
 

@@ -90,7 +90,8 @@ def _approval(question: Question, rule: ActionRule, rails: Guardrails) -> Ruling
         return Ruling(ask=True, reason=ruling.reason)
     breaker, again = rails.breaker, not question.undoing and question.risk is not Risk.NONE
     if again and breaker.enabled and question.remedied >= breaker.after:
-        why = f"{question.service} was repaired {question.remedied} times within {spoken(breaker.within)}"
+        times = "once" if question.remedied == 1 else f"{question.remedied} times"
+        why = f"{question.service} was repaired {times} within {spoken(breaker.within)}"
         return Ruling(ask=True, reason=f"{why}: from {breaker.after} on a person decides", value=question.remedied)
     if question.mode == "approve":
         return Ruling(ask=True, reason="the runbook runs in approve mode")
@@ -135,7 +136,8 @@ def _when(question: Question, rails: Guardrails, *, asking: bool) -> Iterator[Ru
             yield Ruling("freeze", f"{freeze.name} freezes changes until {_at(end, freeze)}{why}", freeze.name,
                          end.isoformat())  # fmt: skip
     hours = [one for one in rails.hours if one.applies(*about)] if rails.hours else ()
-    if hours and not any(one.covers(now) for one in hours) and asking is any(one.ask for one in hours):
+    # One that nobody may lift is enough to refuse.
+    if hours and not any(one.covers(now) for one in hours) and asking is all(one.ask for one in hours):
         names = " and ".join(one.name for one in hours)
         yield Ruling("hours", f"{question.action} is done in {names} only, and it is {_at(now, hours[0])}",
                      now.isoformat(), names)  # fmt: skip

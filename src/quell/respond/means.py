@@ -73,6 +73,7 @@ class Means:
     durable: Durable
     world: World
     rails: Guardrails = Guardrails()
+    environment: str = ""
     notifiers: Mapping[str, NotifierChoice] = field(default_factory=dict)
     default_escalation: str = ""
     base_url: str = ""
@@ -99,6 +100,12 @@ class Means:
             connection, context.tenant, Stream.INCIDENT, context.incident, new,
             place=(context.environment, context.region),
         )  # fmt: skip
+
+    def environment_of(self, service: str | None) -> str:
+        """Where a service runs, by the catalogue, else this installation's. Never what an alert says of itself: the
+        limits of another environment may be wider."""
+        known = self.world.services.get(service or "")
+        return known.environment if known and known.environment else self.environment
 
     async def incident(self, context: Context) -> Incident:
         return await self.database.read(lambda connection: queries.incident(connection, context.incident))

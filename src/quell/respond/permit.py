@@ -5,7 +5,7 @@ Never does: judge (the guard does), act.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from quell.incident.action import Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.incident.pause import Pause, covering
+from quell.respond import guard
 from quell.respond.means import Means
 from quell.respond.prepared import Prepared, Request
 from quell.store import pauses, queries
@@ -65,15 +66,13 @@ class Around:
 
 def around(means: Means, connection: sa.Connection, request: Request, prepared: Prepared) -> Around:
     known, clock = queries.incident(connection, request.context.incident), means.database.now_us(connection)
-    return Around(
-        known, covering(pauses.on(connection, clock), prepared.reach), when(clock),
-        _remedied(means, connection, request, prepared, clock),
-    )  # fmt: skip
+    pause, remedied = _paused(connection, prepared, clock), _remedied(means, connection, request, prepared, clock)
+    return Around(known, pause, when(clock), remedied)
 
 
 def _remedied(means: Means, connection: sa.Connection, request: Request, prepared: Prepared, clock: int) -> int:
     """How many other runs repaired the service lately."""
-    rule = means.rails.of(request.context.tenant, request.context.environment).breaker
+    rule = prepared.rails.breaker
     harmless = prepared.kind.risk is Risk.NONE or request.undoes is not None
     if not rule.enabled or not prepared.service or harmless:
         return 0
@@ -83,9 +82,10 @@ def _remedied(means: Means, connection: sa.Connection, request: Request, prepare
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """How often a service was repaired within the breaker's time; from ``after`` on somebody is asked."""
+    """How often a service was repaired within the breaker's time, for a tenant; from ``after`` on somebody is asked."""
 
     service: str
+    tenant: str
     count: int
     after: int
     enabled: bool
@@ -95,21 +95,21 @@ class Repaired:
         return self.enabled and self.count >= self.after
 
 
-def repaired(
-    means: Means, connection: sa.Connection, tenant: str, environment: str, services: Sequence[str]
-) -> list[Repaired]:
+def repaired(means: Means, connection: sa.Connection, services: Iterable[str]) -> Iterator[Repaired]:
     """Those that were repaired at all."""
-    rule = means.rails.of(tenant, environment).breaker
-    since = means.database.now_us(connection) - int(rule.within * 1_000_000)
-    counts = {
-        name: breaker.remedied(connection, tenant, f"service/{name}", since, rule.counts) for name in services
-    }  # fmt: skip
-    return [Repaired(name, count, rule.after, rule.enabled) for name, count in counts.items() if count]
+    clock = means.database.now_us(connection)
+    for service in services:
+        target = f"service/{service}"
+        for tenant in breaker.tenants(connection, target):
+            rule = means.rails.of(tenant, means.environment_of(service)).breaker
+            since = clock - int(rule.within * 1_000_000)
+            if count := breaker.remedied(connection, tenant, target, since, rule.counts):
+                yield Repaired(service, tenant, count, rule.after, rule.enabled)
 
 
-def paused(means: Means, connection: sa.Connection, prepared: Prepared) -> Pause | None:
-    """The pull of the kill switch that stops this action now, by the database's clock."""
-    return covering(pauses.on(connection, means.database.now_us(connection)), prepared.reach)
+def _paused(connection: sa.Connection, prepared: Prepared, clock: int) -> Pause | None:
+    """The pull of the kill switch that stops this action."""
+    return covering(pauses.on(connection, clock), prepared.reach)
 
 
 def release(connection: sa.Connection, request: Request) -> None:
@@ -138,9 +138,11 @@ async def intend(
         # Somebody may have ended it since the guard looked.
         if not request.late and queries.incident(connection, request.context.incident).status in ENDED:
             raise Refused("incident_ended", "the incident has ended")
+        pauses.hold(connection)
         clock = means.database.now_us(connection)
-        if no := paused(means, connection, prepared):
-            raise Refused("paused", no.says, value=no.id, limit=no.until.isoformat())
+        if pause := _paused(connection, prepared, clock):
+            no = guard.paused(pause)
+            raise Refused(no.rule or "", no.reason, value=no.value, limit=no.limit)
         if busy := _lease(connection, request, prepared, preview, clock):
             raise Refused("target_busy", f"the target was leased meanwhile: {busy}")
         if not approved and request.undoes is None:
@@ -155,7 +157,7 @@ def _not_too_often(
     means: Means, connection: sa.Connection, request: Request, prepared: Prepared, clock: int
 ) -> None:  # fmt: skip
     """Raises ``Refused`` (breaker). The lease is held by now, so that nobody else repairs the service meanwhile."""
-    most = means.rails.of(request.context.tenant, request.context.environment).breaker.after
+    most = prepared.rails.breaker.after
     count = _remedied(means, connection, request, prepared, clock)
     if count >= most:
         why = f"{prepared.acts_on} was repaired {count} times by now, and nobody was asked"
@@ -166,13 +168,12 @@ def _ask(
     means: Means, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
 ) -> ledger.Ask:
     context = request.context
-    rails = means.rails.of(context.tenant, context.environment)
-    blast = rails.rule(prepared.kind.name, prepared.kind.risk).blast_radius or rails.blast_radius
+    blast = prepared.rule.blast_radius or prepared.rails.blast_radius
     return ledger.Ask(
         key=request.key, tenant=context.tenant, environment=context.environment, region=_region(request, prepared),
         most_regions=None if request.undoes else blast.regions, most_tenants=None if request.undoes else blast.tenants,
         action=prepared.kind.name, targets=preview.targets, shared=prepared.service, batch=_batch(request.key),
-        idempotent=prepared.kind.idempotent, magnitude=preview.magnitude, rates=_rates(means, request, prepared),
+        idempotent=prepared.kind.idempotent, magnitude=preview.magnitude, rates=_rates(request, prepared),
         executor=means.durable.executor_id,
         request={"call": preview.call, "targets": list(preview.targets), "captured": dict(captured),
                  "risk": prepared.kind.risk.value, "params": prepared.params.model_dump(mode="json")},
@@ -189,12 +190,11 @@ def _batch(key: str) -> str:
     return "/".join([*key.split("/", 3)[:3], ""])
 
 
-def _rates(means: Means, request: Request, prepared: Prepared) -> tuple[ledger.Rate, ...]:
+def _rates(request: Request, prepared: Prepared) -> tuple[ledger.Rate, ...]:
     if request.undoes is not None:
         return ()
-    rails = means.rails.of(request.context.tenant, request.context.environment)
-    rule, guard = rails.rule(prepared.kind.name, prepared.kind.risk), request.act.guard
-    rates = [ledger.Rate(*rule.limit)] if rule.limit else []
-    if guard.rate_count and guard.rate_per_s:
-        rates.append(ledger.Rate(guard.rate_count, guard.rate_per_s, "runbook_rate"))
+    limit, own = prepared.rule.limit, request.act.guard
+    rates = [ledger.Rate(*limit)] if limit else []
+    if own.rate_count and own.rate_per_s:
+        rates.append(ledger.Rate(own.rate_count, own.rate_per_s, "runbook_rate"))
     return tuple(rates)

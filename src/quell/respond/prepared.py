@@ -20,8 +20,10 @@ from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
 from quell.incident.pause import Reach
 from quell.ports import ActionType, Probe, spellings
+from quell.respond.limits import ActionRule
 from quell.respond.look import bounded, params_of
 from quell.respond.means import Context, Means
+from quell.respond.rails import Guardrails
 from quell.respond.view import environment
 from quell.runbook.expr import Absent, Program, Scope, compile
 from quell.runbook.plan import Act
@@ -69,12 +71,19 @@ class Prepared:
     runbook: str
     owner: str
     owned_by: str
+    rails: Guardrails
+    environment: str
     intent: Intent | None = None
 
     @property
     def acts_on(self) -> str | None:
         """The service that it acts on, by name: the one that its parameters say, else the incident's own."""
         return self.kind.service_of(self.params) or self.request.context.service
+
+    @property
+    def rule(self) -> ActionRule:
+        """The limits of this action there."""
+        return self.rails.rule(self.kind.name, self.kind.risk)
 
     @property
     def reach(self) -> Reach:
@@ -214,13 +223,25 @@ async def prepare(means: Means, request: Request) -> Prepared:
 
     # A runbook that says no owner is of whoever owns what it is for.
     owner = plan.owner or owner_of(plan.service or request.context.service)
-    owned_by = owner_of(kind.service_of(params) or request.context.service)
+    acts_on = kind.service_of(params) or request.context.service
+    owned_by, where = owner_of(acts_on), means.environment_of(acts_on)
     probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
     intent = None
     if request.undone:
         intent = await means.database.read(lambda connection: ledger.find(connection, request.undone))
     return Prepared(
-        request, kind, params, env, probe, action_scope(plan, request.act), plan.id, owner, owned_by, intent
+        request,
+        kind,
+        params,
+        env,
+        probe,
+        action_scope(plan, request.act),
+        plan.id,
+        owner,
+        owned_by,
+        means.rails.of(request.context.tenant, where),
+        where,
+        intent,
     )
 
 

@@ -97,15 +97,16 @@ class Guardrails(Rule):
     overrides: tuple[Override, ...] = ()
     """Other limits for some tenants or environments; of several that apply the later counts."""
 
-    _known: dict[tuple[str, Any], Any] = PrivateAttr(default_factory=dict)
-    """What was asked before: the answers are always the same."""
+    _rules: dict[tuple[str, Risk | None], ActionRule] = PrivateAttr(default_factory=dict)
+    _places: dict[tuple[int, ...], Guardrails] = PrivateAttr(default_factory=dict)
+    """What was asked before: the answers are always the same. By what applies, since any name may be asked for."""
 
     @property
     def named_actions(self) -> tuple[str, ...]:
         """Every action that a rule names, as it was written."""
-        return tuple(dict.fromkeys(name for _, name in self._places()))
+        return tuple(dict.fromkeys(name for _, name in self._named()))
 
-    def _places(self) -> Iterator[tuple[str, str]]:
+    def _named(self) -> Iterator[tuple[str, str]]:
         """(path, action) of every rule that names one."""
         for path, rules in self._tables():
             yield from ((f"{path}.{name}", name) for name in rules)
@@ -129,7 +130,7 @@ class Guardrails(Rule):
         ``services``: those of the catalogue; None when there is none to hold names against.
         """
         problems = [
-            _misspelt("action type", name, {*words, *known}, path) for path, name in self._places() if name not in words
+            _misspelt("action type", name, {*words, *known}, path) for path, name in self._named() if name not in words
         ]
         for path, rules in self._tables():
             for name, rule in rules.items():
@@ -176,14 +177,15 @@ class Guardrails(Rule):
 
     def of(self, tenant: str, environment: str) -> Guardrails:
         """The rules that hold there, with every override that applies."""
-        found: Guardrails | None = self._known.get((tenant, environment))
-        if found is None:
+        applying = tuple(number for number, one in enumerate(self.overrides) if one.applies(tenant, environment))
+        if not applying:
+            return self
+        if applying not in self._places:
             found = self
-            for override in self.overrides:
-                if override.applies(tenant, environment):
-                    found = found._overridden(override)
-            self._known[tenant, environment] = found
-        return found
+            for number in applying:
+                found = found._overridden(self.overrides[number])
+            self._places[applying] = found
+        return self._places[applying]
 
     def _overridden(self, by: Override) -> Guardrails:
         said: dict[str, Any] = {
@@ -199,15 +201,14 @@ class Guardrails(Rule):
 
     def _with(self, said: Mapping[str, Any]) -> Guardrails:
         changed = self.model_copy(update=said)
-        changed._known = {}  # a copy would share it
+        changed._rules, changed._places = {}, {}  # a copy would share them
         return changed
 
     def rule(self, action: str, risk: Risk | None = None) -> ActionRule:
         """What was configured over what holds anyway: naming an action loosens only what it names."""
-        found: ActionRule | None = self._known.get((action, risk))
-        if found is None:
-            found = self._known[action, risk] = self._rule(action, risk)
-        return found
+        if (action, risk) not in self._rules:
+            self._rules[action, risk] = self._rule(action, risk)
+        return self._rules[action, risk]
 
     def _rule(self, action: str, risk: Risk | None) -> ActionRule:
         own, named = DEFAULT_ACTIONS.get(action, ActionRule()), self.actions.get(action)

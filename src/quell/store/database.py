@@ -218,7 +218,14 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.write_now, work)
 
     def read_now(self, work: Work[T]) -> T:
+        """What is only read is asked again: of a connection that broke since it was used last, nobody need hear."""
         try:
+            with self._reading.connect() as connection:
+                try:
+                    return work(connection)
+                except DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
             with self._reading.connect() as connection:
                 return work(connection)
         except SQLAlchemyError as error:

@@ -19,7 +19,20 @@ _ON = (
 )
 
 
+_BEFORE_ACTING = sa.text("select pg_advisory_xact_lock_shared(hashtextextended('quell/pauses', 0))")
+_BEFORE_PAUSING = sa.text("select pg_advisory_xact_lock(hashtextextended('quell/pauses', 0))")
+
+
+def hold(connection: sa.Connection) -> None:
+    """Until this transaction ends nobody pulls the switch: whoever pulls it afterwards comes after what it decided."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BEFORE_ACTING)
+
+
 def add(connection: sa.Connection, pause: Pause) -> None:
+    """Once it is committed, every later transaction that holds still and looks sees it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BEFORE_PAUSING)
     row = pause.model_dump() | {"scope": pause.scope.value, "at": to_us(pause.at), "until": to_us(pause.until)}
     connection.execute(sa.insert(pauses).values(row))
 

@@ -25,7 +25,7 @@ from quell.web.answers import Overloaded, answer_to
 SESSION = "quell_session"
 OPEN_PATHS = ("/static/", "/healthz", "/sign-in")
 PAUSED = "x-quell-paused"
-"""Says on every answer what the kill switch covers."""
+"""Says on every answer to whoever is let in what the kill switch covers."""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODY_WITHIN_S = 30.0
 SECURITY = {
@@ -60,24 +60,27 @@ class Gate:
             await self.app(scope, receive, send)
             return
 
+        admitted = False
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
-                if paused := self.paused():
+                if admitted and (paused := self.paused()):
                     headers[PAUSED] = paused
             await send(message)
 
         try:
-            self._admit(scope, Headers(scope=scope))
+            admitted = self._admit(scope, Headers(scope=scope))
             receive = await self._measured(Headers(scope=scope), receive)
         except (QuellError, Overloaded) as error:
             await answer_to(scope, error)(scope, receive, guarded)
             return
         await self.app(scope, receive, guarded)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, headers: Headers) -> bool:
+        """Whether it is known who asks; what needs no token is let in without."""
         host = headers.get("host", "")
         if not _is_loopback_name(_bare(host)) and _bare(host) not in self.hosts:
             raise Refused("host", f"this server is not {host!r}; name it in server.allowed_hosts", value=host)
@@ -85,13 +88,14 @@ class Gate:
             _same_site(headers, host)
         path = scope["path"]
         if path.startswith(OPEN_PATHS):
-            return
+            return False
         if path.startswith("/webhooks/") and self.guards_itself(path.removeprefix("/webhooks/")):
-            return
+            return False
         if self.token is not None:
             self._known(headers)
         elif not _is_loopback(scope.get("client")):
             raise Refused("loopback", "without server.token only this machine is served")
+        return True
 
     def _known(self, headers: Headers) -> None:
         assert self.token is not None

@@ -1,4 +1,4 @@
-"""The kill switch, and who has let a service be repaired again."""
+"""The kill switch, and how often a service was repaired, by visits of nodes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_quell_pauses_until", "quell_pauses", ["until"], unique=False)
+    op.add_column("quell_intents", sa.Column("batch", sa.Text(), server_default="", nullable=False))
+    op.create_index("ix_quell_intents_batch", "quell_intents", ["batch"], unique=False)
+    op.create_index("ix_quell_permits_target_at", "quell_permits", ["target", "at"], unique=False)
     op.create_table(
         "quell_resets",
         sa.Column("tenant", sa.Text(), nullable=False),
