@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from quell.engine import ledger
+from quell.engine.ledger import Ask
 from quell.errors import InvalidInput, NotFound
 from quell.incident.event import EventKind, Stream
 from quell.incident.pause import Pause, Scope
 from quell.respond import permit
 from quell.respond.brake import SWITCHES
+from quell.respond.means import Means
 from quell.store import events, pauses
 from quell.store.database import Database
 from quell.store.migrate import migrate
@@ -206,3 +209,39 @@ async def test_who_pulls_it_waits_for_what_is_being_decided(postgres_url: str) -
         assert [one.id for one in await database.read(lambda c: pauses.on(c, 0))] == ["p"]
     finally:
         database.close()
+
+
+async def test_before_an_intent_the_switch_is_held_still_while_it_is_looked_at(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = sa.text(
+        "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and mode = 'ShareLock'"
+    )
+    looked, seen = permit._paused, list[int]()
+
+    def looks(connection: sa.Connection, *more: Any) -> Any:
+        seen.append(connection.execute(held).scalar_one())
+        return looked(connection, *more)
+
+    monkeypatch.setattr(permit, "_paused", looks)
+    async with house(tmp_path, runbook(FIX, ONE), database=postgres_url) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+    assert seen == [0, 0, 1], "the guard looks twice without holding anybody up, the intent looks and holds"
+
+
+async def test_repaired_by_another_between_the_last_look_and_the_intent_it_is_not_repaired_again(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intend = permit.intend
+    other = Ask(key="run:other.1/fix/1/", tenant="default", action="run_script", targets=(), shared=("service/shop",),
+                batch="run:other.1/fix/1/", idempotent=False, request={"risk": "high"}, executor="another")  # fmt: skip
+
+    async def after_another(means: Means, *more: Any, **named: Any) -> Any:
+        await means.database.write(lambda c: ledger.intend(c, other, means.database.now_us(c)))
+        return await intend(means, *more, **named)
+
+    monkeypatch.setattr(permit, "intend", after_another)
+    more = "guardrails: {breaker: {after: 1}}"
+    async with house(tmp_path, runbook(FIX, ONE), database=database, more=more) as home:
+        now = await home.escalated(await home.fire())
+        assert (home.effects, now.refusals[0]["rule"], now.refusals[0]["value"]) == ([], "breaker", 1)
