@@ -51,6 +51,7 @@ def test_a_service_that_is_not_known_is_covered_by_no_name() -> None:
 def test_of_several_the_one_that_lasts_longest_is_told() -> None:
     short, long = pull(Scope.ALL), pull(Scope.SERVICE, "payment", hours=5)
     assert covering([short, long, pull(Scope.ACTION, "rollback", hours=9)], HERE) == long
+    assert pull(Scope.ACTION, "rollback").says.startswith("every rollback is paused")
     assert "service payment is paused until 2026-11-28 17:00 UTC by ann: we move the network" in long.says
 
 

@@ -69,6 +69,8 @@ class Pause(BaseModel):
 
     @property
     def what(self) -> str:
+        if self.scope is Scope.ACTION:
+            return f"every {self.name}"
         return "every action" if self.scope is Scope.ALL else f"every action of {self.scope.value} {self.name}"
 
     @property
