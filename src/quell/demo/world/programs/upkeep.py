@@ -6,6 +6,7 @@ asked to stop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -109,7 +110,8 @@ class Program:
 
     def _signal(self, number: int) -> None:
         if self.pid:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(self.pid, number)
 
     def _keep_alive(self) -> None:
         attempts = 0

@@ -109,19 +109,19 @@ class Server:
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            with connection:
+        # It hung up, or speaks something that is not HTTP: either way the talk is over.
+        with connection, suppress(OSError, ValueError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
                 buffer: bytes | None = b""
                 while buffer is not None:
                     with self._changed:
                         self._idle.add(connection)
                     buffer = self._exchange(connection, buffer)
-        except (OSError, ValueError):
-            return  # the other side hung up, or speaks something that is not HTTP
-        finally:
-            with self._changed:
-                self._idle.discard(connection)
+            finally:
+                with self._changed:  # before it is closed: whoever drains asks the open ones
+                    self._idle.discard(connection)
+                    self._changed.notify_all()
 
     def _exchange(self, connection: socket.socket, buffer: bytes) -> bytes | None:
         message = _receive(connection, buffer)
