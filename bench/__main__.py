@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import conditions, install, startup
+from bench import audit, conditions, install, startup
 from tests.servers.postgres import Postgres
 from tests.servers.process import MissingProgramError
 
@@ -64,6 +64,11 @@ def of_loop(databases: Iterable[str], name: str, resolved: float) -> list[Figure
 def of_conditions() -> list[Figure]:
     told = conditions.measure()
     return [Figure(f"conditions `{conditions.TEXT}`", told["evaluations_per_s"] / 1000, "k/s", 500, at_least=True)]
+
+
+def of_audit() -> list[Figure]:
+    told = audit.measure()
+    return [Figure("events verified by an audit, one core", told["events_per_s"] / 1000, "k/s", 50, at_least=True)]
 
 
 def of_startup() -> list[Figure]:
@@ -137,6 +142,7 @@ def report(postgres: list[str], *, write: bool) -> int:
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("the loop on SQLite", lambda: of_loop([""] * ROUNDS, "SQLite", 120)),
         ("conditions", of_conditions),
+        ("the audit", of_audit),
         ("start-up", of_startup),
         ("the demo", of_demo),
         ("a fresh clone", of_install),

@@ -1,0 +1,224 @@
+"""Whether streams of events hold: the walk over their rows in order, and what it finds, each with stream and sequence.
+
+Pure, and in the memory of one row and a few suspects: the rows come from the database or from an exported bundle. Never
+does: repair, or call an erased payload a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from quell.store.canonical import envelope_of, follows, is_payload
+
+GENESIS = ""
+SUSPECTS = 12
+"""Events of one stream that are looked at closely, to say what became of them."""
+
+Name = tuple[str, str, str]
+"""Tenant, stream, id."""
+
+
+class Row(NamedTuple):
+    """An event as it is stored, and beside it where its stream's head is; ``head_seq`` is None without one."""
+
+    tenant: str
+    stream: str
+    stream_id: str
+    seq: int
+    at: int
+    kind: str
+    actor: str
+    node: str
+    payload_hash: str
+    schema_version: int
+    environment: str
+    region: str
+    key: str | None
+    hash: str
+    payload: str | None
+    head_seq: int | None = None
+    head_hash: str | None = None
+
+
+class What(StrEnum):
+    EDITED = "edited"
+    DELETED = "deleted"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    CUT = "cut"
+    HEADLESS = "headless"
+    REWRITTEN = "rewritten"
+    FORGED = "forged"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What does not hold, from which event on. ``stream`` is empty for what is no stream, such as a checkpoint."""
+
+    what: What
+    detail: str
+    tenant: str = ""
+    stream: str = ""
+    stream_id: str = ""
+    seq: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.stream} {self.stream_id} event {self.seq}: " if self.stream else ""
+        return f"{place}{self.what.value}: {self.detail}"
+
+
+Marks = Mapping[Name, Mapping[int, str]]
+"""What checkpoints saw: the hash of an event of a stream, by its number."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found."""
+
+    streams: int = 0
+    events: int = 0
+    erased: int = 0
+    checkpoints: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults
+
+
+class _Stream:
+    """One stream on its way past."""
+
+    def __init__(self, first: Row, marks: Mapping[int, str]) -> None:
+        self.name: Name = first[:3]
+        self.marks = marks
+        self.previous, self.last = GENESIS, 0
+        self.known = True  # whether the event before this one is there to be compared with
+        self.suspects: list[tuple[Row, str]] = []
+        self.broken = 0
+        self.newest = first
+        self.faults: list[Fault] = []
+
+    def fault(self, what: What, seq: int, detail: str) -> None:
+        self.faults.append(Fault(what, detail, *self.name, seq))
+
+    def take(self, row: Row, envelope: Mapping[str, Any]) -> None:
+        seq = row.seq
+        if seq > self.last + 1:
+            gone = f"events {self.last + 1} to {seq - 1} are" if seq > self.last + 2 else f"event {seq - 1} is"
+            self.fault(What.DELETED, self.last + 1, f"{gone} not there")
+            self.known = False
+        elif seq <= self.last:
+            self.fault(What.INSERTED, seq, "there are two events with this number")
+        if row.payload is not None and not is_payload(row.payload, row.payload_hash):
+            self.fault(What.EDITED, seq, "the payload is not the one that was hashed")
+        if self.known and not follows(self.previous, envelope, row.hash):
+            self.broken += 1
+            if len(self.suspects) < SUSPECTS:
+                self.suspects.append((row, self.previous))
+        if self.marks and self.marks.get(seq, row.hash) != row.hash:
+            self.fault(What.REWRITTEN, seq, "it is not the event that a checkpoint saw")
+        self.previous, self.last, self.known, self.newest = row.hash, max(seq, self.last), True, row
+
+    def end(self) -> list[Fault]:
+        self.faults += self._explained()
+        head_seq, head_hash = self.newest.head_seq, self.newest.head_hash
+        if head_seq is None or head_hash is None:
+            self.fault(What.HEADLESS, self.last, "the stream has no head")
+        elif head_seq > self.last:
+            self.fault(What.CUT, self.last + 1, f"the head is at event {head_seq}, the last one is {self.last}")
+        elif head_seq < self.last and not any(fault.what is What.INSERTED for fault in self.faults):
+            self.fault(What.INSERTED, head_seq + 1, f"the head is at event {head_seq}, and more come behind it")
+        elif head_seq == self.last and head_hash != self.previous:
+            self.fault(What.EDITED, self.last, "the head has another hash than the last event")
+        beyond = [seq for seq in self.marks if seq > self.last]
+        if beyond:
+            self.fault(What.CUT, self.last + 1, f"a checkpoint saw event {max(beyond)}, the last one is {self.last}")
+        return self.faults
+
+    def _explained(self) -> Iterable[Fault]:
+        """What became of the events that do not follow the one before them."""
+        if not self.suspects:
+            return []
+        first = self.suspects[0][0].seq
+        was = {row.seq: self._was(row) for row, _ in self.suspects}
+        moved = {seq: old for seq, old in was.items() if old not in (None, seq)}
+        if not moved:
+            told = {fault.seq for fault in self.faults}
+            return [
+                Fault(What.EDITED, self._why(row), *self.name, row.seq)
+                for row, _ in self.suspects
+                if was[row.seq] is None and row.seq not in told and row.seq - 1 not in told
+            ] or ([] if told else [Fault(What.EDITED, self._why(self.suspects[0][0]), *self.name, first)])
+        shifts = {seq - (old or 0) for seq, old in moved.items()}
+        if shifts == {1}:
+            return [Fault(What.INSERTED, "the events behind it were moved up to make place", *self.name, first)]
+        if shifts == {-1}:
+            return [Fault(What.DELETED, "the events behind it were moved down into its place", *self.name, first)]
+        seq, old = next(iter(moved.items()))
+        return [Fault(What.REORDERED, f"it was event {old}", *self.name, seq)]
+
+    @staticmethod
+    def _why(row: Row) -> str:
+        return f"it does not follow event {row.seq - 1}" if row.seq > 1 else "it is not the event that was hashed"
+
+    def _was(self, row: Row) -> int | None:
+        """The number under which this event was hashed; None when it is not the event that was hashed at all."""
+        behind = {row.hash for row, _ in self.suspects} | {previous for _, previous in self.suspects}
+        numbers = {seq + step for seq in (other.seq for other, _ in self.suspects) for step in (-1, 0, 1)}
+        for seq in sorted(numbers, key=lambda number: abs(number - row.seq)):
+            envelope = envelope_of(row._replace(seq=seq)._asdict())
+            if any(follows(previous, envelope, row.hash) for previous in behind):
+                return seq
+        return None
+
+
+def walk(rows: Iterable[Row], marks: Marks | None = None) -> Report:
+    """``rows``: stream by stream, each in the order of its numbers. ``marks`` of streams that never come are left."""
+    report, current, name = Report(), None, None
+    marks = marks or {}
+    for row in rows:
+        if row[:3] != name:
+            _close(report, current)
+            name = row[:3]
+            current = _Stream(row, marks.get(name, {}))
+            report.streams += 1
+        assert current is not None
+        report.events += 1
+        report.erased += row.payload is None
+        if type(row.seq) is not int or not isinstance(row.hash, str):
+            current.fault(What.EDITED, current.last + 1, "its number or its hash is none")
+            continue
+        current.take(row, _envelope(row))
+    _close(report, current)
+    return report
+
+
+def _close(report: Report, stream: _Stream | None) -> None:
+    if stream is not None:
+        report.faults += stream.end()
+
+
+def _envelope(row: Row) -> Mapping[str, Any]:
+    """As ``envelope_of``, without asking for each name: this is most of what a walk costs."""
+    (tenant, stream, stream_id, seq, at, kind, actor, node, payload_hash, version, environment, region, key, *_) = row
+    envelope = {
+        "actor": actor, "at": str(at), "kind": kind, "node": node, "payload_hash": payload_hash,
+        "schema_version": version, "seq": seq, "stream": stream, "stream_id": stream_id, "tenant": tenant,
+    }  # fmt: skip
+    if version != 1:
+        envelope |= {"environment": environment, "key": key, "region": region}
+    return envelope
+
+
+def gone(seen: Iterable[Name], marks: Marks) -> Sequence[Fault]:
+    """Streams that a checkpoint saw and of which nothing is left."""
+    left = frozenset(seen)
+    return [
+        Fault(What.CUT, f"a checkpoint saw event {max(of)}, and nothing is left of the stream", *name, 1)
+        for name, of in sorted(marks.items())
+        if name not in left
+    ]
