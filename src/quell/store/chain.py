@@ -16,6 +16,8 @@ from quell.store.canonical import envelope_of, follows, is_payload
 GENESIS = ""
 SUSPECTS = 12
 """Events of one stream that are looked at closely, to say what became of them."""
+MOST = 100
+"""Faults of one stream that are told."""
 
 Name = tuple[str, str, str]
 """Tenant, stream, id."""
@@ -98,12 +100,12 @@ class _Stream:
         self.previous, self.last = GENESIS, 0
         self.known = True  # whether the event before this one is there to be compared with
         self.suspects: list[tuple[Row, str]] = []
-        self.broken = 0
         self.newest = first
         self.faults: list[Fault] = []
 
     def fault(self, what: What, seq: int, detail: str) -> None:
-        self.faults.append(Fault(what, detail, *self.name, seq))
+        if len(self.faults) < MOST:
+            self.faults.append(Fault(what, detail, *self.name, seq))
 
     def take(self, row: Row, envelope: Mapping[str, Any]) -> None:
         seq = row.seq
@@ -115,51 +117,56 @@ class _Stream:
             self.fault(What.INSERTED, seq, "there are two events with this number")
         if row.payload is not None and not is_payload(row.payload, row.payload_hash):
             self.fault(What.EDITED, seq, "the payload is not the one that was hashed")
-        if self.known and not follows(self.previous, envelope, row.hash):
-            self.broken += 1
-            if len(self.suspects) < SUSPECTS:
-                self.suspects.append((row, self.previous))
+        if self.known and len(self.suspects) < SUSPECTS and not follows(self.previous, envelope, row.hash):
+            self.suspects.append((row, self.previous))
         if self.marks and self.marks.get(seq, row.hash) != row.hash:
             self.fault(What.REWRITTEN, seq, "it is not the event that a checkpoint saw")
         self.previous, self.last, self.known, self.newest = row.hash, max(seq, self.last), True, row
 
     def end(self) -> list[Fault]:
-        self.faults += self._explained()
-        head_seq, head_hash = self.newest.head_seq, self.newest.head_hash
-        if head_seq is None or head_hash is None:
-            self.fault(What.HEADLESS, self.last, "the stream has no head")
-        elif head_seq > self.last:
-            self.fault(What.CUT, self.last + 1, f"the head is at event {head_seq}, the last one is {self.last}")
-        elif head_seq < self.last and not any(fault.what is What.INSERTED for fault in self.faults):
-            self.fault(What.INSERTED, head_seq + 1, f"the head is at event {head_seq}, and more come behind it")
-        elif head_seq == self.last and head_hash != self.previous:
-            self.fault(What.EDITED, self.last, "the head has another hash than the last event")
+        was = {row.seq: self._was(row) for row, _ in self.suspects}
+        moved = {seq: old for seq, old in was.items() if old is not None and old != seq}
+        if moved:
+            self._displaced(moved)
+        self._against_head()
+        if not moved:
+            self._edited(was)
         beyond = [seq for seq in self.marks if seq > self.last]
         if beyond:
             self.fault(What.CUT, self.last + 1, f"a checkpoint saw event {max(beyond)}, the last one is {self.last}")
-        return self.faults
+        return sorted(self.faults, key=lambda fault: fault.seq)
 
-    def _explained(self) -> Iterable[Fault]:
-        """What became of the events that do not follow the one before them."""
-        if not self.suspects:
-            return []
+    def _displaced(self, moved: Mapping[int, int]) -> None:
+        """Events that were hashed under other numbers than they have."""
         first = self.suspects[0][0].seq
-        was = {row.seq: self._was(row) for row, _ in self.suspects}
-        moved = {seq: old for seq, old in was.items() if old not in (None, seq)}
-        if not moved:
-            told = {fault.seq for fault in self.faults}
-            return [
-                Fault(What.EDITED, self._why(row), *self.name, row.seq)
-                for row, _ in self.suspects
-                if was[row.seq] is None and row.seq not in told and row.seq - 1 not in told
-            ] or ([] if told else [Fault(What.EDITED, self._why(self.suspects[0][0]), *self.name, first)])
-        shifts = {seq - (old or 0) for seq, old in moved.items()}
+        shifts = {seq - old for seq, old in moved.items()}
         if shifts == {1}:
-            return [Fault(What.INSERTED, "the events behind it were moved up to make place", *self.name, first)]
-        if shifts == {-1}:
-            return [Fault(What.DELETED, "the events behind it were moved down into its place", *self.name, first)]
-        seq, old = next(iter(moved.items()))
-        return [Fault(What.REORDERED, f"it was event {old}", *self.name, seq)]
+            self.fault(What.INSERTED, first, "the events behind it were moved up to make place")
+        elif shifts == {-1}:
+            self.fault(What.DELETED, first, "the events behind it were moved down into its place")
+        else:
+            seq, old = next(iter(moved.items()))
+            self.fault(What.REORDERED, seq, f"it was event {old}")
+
+    def _against_head(self) -> None:
+        seq, hash_ = self.newest.head_seq, self.newest.head_hash
+        if seq is None or hash_ is None:
+            self.fault(What.HEADLESS, self.last, "the stream has no head")
+        elif seq > self.last:
+            self.fault(What.CUT, self.last + 1, f"the head is at event {seq}, the last one is {self.last}")
+        elif seq < self.last and not any(fault.what is What.INSERTED for fault in self.faults):
+            self.fault(What.INSERTED, seq + 1, f"the head is at event {seq}, and more come behind it")
+        elif seq == self.last and hash_ != self.previous:
+            self.fault(What.EDITED, self.last, "the head has another hash than the last event")
+
+    def _edited(self, was: Mapping[int, int | None]) -> None:
+        """Events that do not follow the one before them, and are not explained by what is known of that one."""
+        told = {fault.seq for fault in self.faults}
+        for row, _ in self.suspects:
+            if row.seq in told or (was[row.seq] == row.seq and told & {row.seq - 1}):
+                continue
+            self.fault(What.EDITED, row.seq, self._why(row))
+            told.add(row.seq)
 
     @staticmethod
     def _why(row: Row) -> str:

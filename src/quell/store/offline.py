@@ -127,7 +127,7 @@ def _row(line: dict[str, Any]) -> Row:
     payload = values["payload"]
     if payload is not None and not isinstance(payload, str):
         values["payload"] = dumps(payload)
-    return Row(**{**values, "at": _us(values["at"])})  # type: ignore[arg-type]
+    return Row(**{**values, "at": _us(values["at"])})
 
 
 def _us(at: Any) -> Any:

@@ -38,7 +38,7 @@ class Public:
         try:
             key = serialization.load_pem_public_key(path.read_bytes())
         except ValueError:
-            key = None  # type: ignore[assignment]
+            key = None
         if not isinstance(key, Ed25519PublicKey):
             raise InvalidInput([Problem("not an Ed25519 public key in PEM", "key", str(path))])
         return cls(key)
@@ -86,7 +86,7 @@ class Seal:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), None)
         except (TypeError, ValueError):
-            key = None  # type: ignore[assignment]
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
             raise InvalidInput([Problem("not an Ed25519 private key in PEM", "key", str(path))])
         return cls(key)
