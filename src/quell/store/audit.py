@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from quell.incident.event import Stream
 from quell.store.chain import Fault, Marks, Name, Report, Row, What, gone, walk
 from quell.store.schema import events, streams
 
@@ -67,3 +68,15 @@ def _heads_alone(connection: sa.Connection, tenant: str | None) -> Iterator[sa.R
     query = sa.select(*streams.c[*Row._fields[:3], "seq"]).where(~sa.exists().where(OF_HEAD))
     query = query.where(streams.c.tenant == tenant) if tenant is not None else query
     yield from connection.execute(query.execution_options(yield_per=BLOCK))
+
+
+def begin_with(
+    connection: sa.Connection, stream: Stream, beginning: str, tenant: str | None = None, limit: int = 3
+) -> list[tuple[str, str]]:
+    """Tenant and id of the streams of this id, or else of the first few whose id begins so."""
+    query = sa.select(streams.c.tenant, streams.c.stream_id).where(streams.c.stream == stream.value)
+    query = query.where(streams.c.tenant == tenant) if tenant is not None else query
+    begins = streams.c.stream_id.startswith(beginning, autoescape=True)
+    exact = connection.execute(query.where(streams.c.stream_id == beginning)).all()
+    found = exact or connection.execute(query.where(begins).order_by(streams.c.stream_id).limit(limit)).all()
+    return [(row.tenant, row.stream_id) for row in found]
