@@ -150,7 +150,7 @@ class _Stream:
 
     def _against_head(self) -> None:
         seq, hash_ = self.newest.head_seq, self.newest.head_hash
-        if seq is None or hash_ is None:
+        if type(seq) is not int or not isinstance(hash_, str):
             self.fault(What.HEADLESS, self.last, "the stream has no head")
         elif seq > self.last:
             self.fault(What.CUT, self.last + 1, f"the head is at event {seq}, the last one is {self.last}")
