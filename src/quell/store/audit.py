@@ -14,7 +14,7 @@ from quell.incident.event import Stream
 from quell.store.chain import Fault, Marks, Name, Report, Row, What, gone, walk
 from quell.store.schema import events, streams
 
-BLOCK = 2_000
+BLOCK = 1_000
 """Rows that are fetched at once."""
 OF_HEAD = sa.and_(
     streams.c.tenant == events.c.tenant, streams.c.stream == events.c.stream, streams.c.stream_id == events.c.stream_id
@@ -51,8 +51,7 @@ def rows(connection: sa.Connection, where: list[sa.ColumnElement[bool]]) -> Iter
         .execution_options(yield_per=BLOCK)
     )
     for block in connection.execute(query).partitions():
-        for row in block:
-            yield Row._make(row)
+        yield from map(Row._make, block)
 
 
 def _noted(found: Iterator[Row], unseen: set[Name]) -> Iterator[Row]:

@@ -185,15 +185,15 @@ class _Stream:
 
 def walk(rows: Iterable[Row], marks: Marks | None = None) -> Report:
     """``rows``: stream by stream, each in the order of its numbers. ``marks`` of streams that never come are left."""
-    report, current, name = Report(), None, None
+    report, name = Report(), ("", "", "")
+    current: _Stream | None = None
     marks = marks or {}
     for row in rows:
-        if row[:3] != name:
+        if current is None or row[2] != name[2] or row[:3] != name:
             _close(report, current)
             name = row[:3]
             current = _Stream(row, marks.get(name, {}))
             report.streams += 1
-        assert current is not None
         report.events += 1
         report.erased += row.payload is None
         if type(row.seq) is not int or not isinstance(row.hash, str):
@@ -212,13 +212,16 @@ def _close(report: Report, stream: _Stream | None) -> None:
 def _envelope(row: Row) -> Mapping[str, Any]:
     """As ``envelope_of``, without asking for each name: this is most of what a walk costs."""
     (tenant, stream, stream_id, seq, at, kind, actor, node, payload_hash, version, environment, region, key, *_) = row
-    envelope = {
-        "actor": actor, "at": str(at), "kind": kind, "node": node, "payload_hash": payload_hash,
-        "schema_version": version, "seq": seq, "stream": stream, "stream_id": stream_id, "tenant": tenant,
+    if version == 1:
+        return {
+            "actor": actor, "at": str(at), "kind": kind, "node": node, "payload_hash": payload_hash,
+            "schema_version": version, "seq": seq, "stream": stream, "stream_id": stream_id, "tenant": tenant,
+        }  # fmt: skip
+    return {
+        "actor": actor, "at": str(at), "environment": environment, "key": key, "kind": kind, "node": node,
+        "payload_hash": payload_hash, "region": region, "schema_version": version, "seq": seq, "stream": stream,
+        "stream_id": stream_id, "tenant": tenant,
     }  # fmt: skip
-    if version != 1:
-        envelope |= {"environment": environment, "key": key, "region": region}
-    return envelope
 
 
 def gone(seen: Iterable[Name], marks: Marks) -> Sequence[Fault]:
