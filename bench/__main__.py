@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import conditions, guard, install, startup
+from bench import audit, conditions, guard, install, startup
 from tests.servers.postgres import Postgres
 from tests.servers.process import MissingProgramError
 
@@ -67,6 +67,11 @@ def of_conditions() -> list[Figure]:
         Figure(f"conditions `{conditions.TEXT}`", told["evaluations_per_s"] / 1000, "k/s", 500, at_least=True),
         Figure("guard: one decision, every kind of rule configured", guard.measure()["decision_us"], "µs", 50),
     ]
+
+
+def of_audit() -> list[Figure]:
+    told = audit.measure()
+    return [Figure("events verified by an audit, one core", told["events_per_s"] / 1000, "k/s", 50, at_least=True)]
 
 
 def of_startup() -> list[Figure]:
@@ -140,6 +145,7 @@ def report(postgres: list[str], *, write: bool) -> int:
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("the loop on SQLite", lambda: of_loop([""] * ROUNDS, "SQLite", 120)),
         ("conditions", of_conditions),
+        ("the audit", of_audit),
         ("start-up", of_startup),
         ("the demo", of_demo),
         ("a fresh clone", of_install),

@@ -109,6 +109,10 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "testing/*": ("tests/testing/test_promises.py", "by plug-ins that break each promise"),
     "vocabulary_of.py": ("tests/runbook/test_lint.py", "by lint"),
     "web/*": ("tests/web", "over HTTP"),
+    "store/bundle.py": ("tests/store/test_audit.py", "with what it is made from"),
+    "store/checkpoint.py": ("tests/store/test_audit.py", "by what it alone shows"),
+    "store/offline.py": ("tests/store/test_audit.py", "it must find what the audit of the database finds"),
+    "store/readonly.py": ("tests/test_audit.py", "by the use cases, which read through it"),
 }
 """Files without a test file of their own: where they are tested instead, and how. A plug-in's parts go with it."""
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from quell import __version__
+from quell.audit import Audit
 from quell.engine import liveness
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
@@ -61,9 +62,11 @@ class App:
 
     def __init__(
         self, settings: Settings, *, registry: Registry | None = None,
-        on_events: Callable[[Sequence[Event]], None] | None = None,
+        on_events: Callable[[Sequence[Event]], None] | None = None, keeps_house: bool = False,
     ) -> None:  # fmt: skip
+        """``keeps_house``: it stays, and so makes checkpoints of the log."""
         self.settings = settings
+        self._keeps_house = keeps_house
         self.registry = registry or Registry()
         # Where no action is loaded, runbooks that name some are still read, diagnosed and recommended.
         words = Registry() if self.registry.observe_only else self.registry
@@ -118,6 +121,8 @@ class App:
         await self._look_at_pauses()
         self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
+        if self._keeps_house and (every_s := settings.audit.every):
+            self._errands.start(again(self._checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start."""
@@ -341,6 +346,12 @@ class App:
 
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())
+
+    async def _checkpoint(self) -> None:
+        """Sign where the log stands, when it is time."""
+        made = await asyncio.to_thread(Audit(self.settings).checkpoint_when_due, self.settings.audit.every)
+        if made is not None:
+            _log.info("checkpoint_made", file=str(made))
 
     async def changed(self, after: int | None) -> tuple[int, set[str]]:
         """The newest event's id, and the incidents that any process wrote to after the event ``after``."""

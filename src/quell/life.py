@@ -100,10 +100,12 @@ async def _take_over(means: Means, dead: str) -> None:
         _log.error("take_over_failed", executor=dead, error=str(error))
 
 
-async def again(look: Callable[[], Awaitable[None]], every_s: float, failed: str) -> None:
+async def again(look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, at_once: bool = False) -> None:
     """Look, again and again; ``failed`` is what is logged when that cannot be done."""
+    wait_s = 0.0 if at_once else every_s
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(wait_s)
+        wait_s = every_s
         try:
             await look()
         except Exception as error:  # as above

@@ -169,6 +169,17 @@ class NetworkSettings(Section):
     """Hosts by name or address."""
 
 
+class AuditSettings(Section):
+    """Where signed checkpoints go, and the key that signs them. Both are better kept away from the database."""
+
+    every: Annotated[Seconds, Field(ge=0)] = 3600.0
+    """How often a server makes a checkpoint, if anything has happened; 0 leaves it to ``quell audit checkpoint``."""
+    folder: Path = Path("audit")
+    """Checkpoints, relative to this file."""
+    key: Path = Path("audit.key")
+    """An Ed25519 private key in PEM, relative to this file; made on first use, readable by its owner only."""
+
+
 class Settings(Section):
     database: str = "quell.db"
     """A SQLite file, or a ``postgresql://`` address for several machines: up to 45 connections for each process."""
@@ -184,6 +195,8 @@ class Settings(Section):
     """Whom to page where a runbook names nobody."""
     server: ServerSettings = ServerSettings()
     """Where it listens."""
+    audit: AuditSettings = AuditSettings()
+    """How it is shown that nobody changed the log."""
     engine: EngineSettings = EngineSettings()
     """How work is kept and looked for."""
     network: NetworkSettings = NetworkSettings()

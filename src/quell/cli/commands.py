@@ -40,4 +40,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("give-back", "quell.cli.people:give_back", "Give an incident back.", "Incidents"),
     Command("ack", "quell.cli.people:ack", "Say that you have seen it.", "Incidents"),
     Command("resolve", "quell.cli.people:resolve", "Say that an incident is over.", "Incidents"),
+    Command("audit", "quell.cli.audit:audit", "Show that nobody changed the log: verify, export, report.", "Audit"),
 )

@@ -52,7 +52,7 @@ def serve(
     """
     settings = overridden(find_settings(config), host=host, port=port, database=database, runbooks=runbooks or ())
     configure_logs()
-    app = App(settings, registry=Registry(observe_only=observe))
+    app = App(settings, registry=Registry(observe_only=observe), keeps_house=True)
     listen(
         app, settings.server.host, settings.server.port,
         on_address=lambda address: _started(app, address, observe=observe, as_json=as_json),

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-EVENT_SCHEMA = 1
+EVENT_SCHEMA = 2
+"""2: the hash covers environment, region and idempotency key as well."""
 
 
 class Stream(StrEnum):

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from quell.errors import NotFound, Permanent, Transient
+from quell.errors import Permanent, Transient
 from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
 from quell.respond.asked import asked_of
+from quell.respond.destination import destination
 from quell.respond.look import bounded
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation
@@ -176,46 +177,10 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
 
 
 def resolve(means: Means, to: str) -> tuple[NotifierType, Any]:
-    """The notifier behind ``#channel``, ``pagerduty:payments`` or a configured name.
-
-    A name comes first; then the prefix says the type, and what is behind it which connection or configured notifier;
-    ``log`` is ``log:``.
-    Raises ``NotFound`` or ``Permanent``.
-    """
+    """The notifier behind an address, and its parameters. Raises ``NotFound`` or ``Permanent``."""
     registry = means.world.registry
-    if to in means.notifiers:
-        choice = means.notifiers[to]
-        return _checked(registry.notifier(choice.type), choice.params)
-    for kind in registry.notifiers.values():
-        prefix = next((prefix for prefix in kind.prefixes if f"{to}:".startswith(prefix)), None)
-        if prefix is not None:
-            target = prefix if f"{to}:" == prefix else to
-            return _checked(kind, {**_rest(means, kind, target.removeprefix(prefix)), "target": target})
-    raise NotFound("notifier", to)
-
-
-def _rest(means: Means, kind: NotifierType, name: str) -> Mapping[str, Any]:
-    """The parameters beside the target: those of the notifier of that name, none if a connection has it, or the only.
-
-    Raises ``Permanent`` where several would do: the wrong people must not be told instead of the right ones.
-    """
-    configured = {
-        own: {key: value for key, value in choice.params.items() if key not in ("target", "channel")}
-        for own, choice in means.notifiers.items()
-        if choice.type == kind.name
-    }
-    if name in configured:
-        return configured[name]
-    found = means.world.connections.get(name)
-    if found is not None and found.type in kind.connections:
-        return {}
-    different: list[Mapping[str, Any]] = []
-    for params in configured.values():
-        different += [params] if params not in different else []
-    if len(different) > 1 and kind.connections:
-        names = ", ".join(sorted(configured))
-        raise Permanent(f"{len(different)} notifiers of type {kind.name}; name one of {names}", "missing")
-    return different[0] if different else {}
+    found = destination(to, registry.notifiers.values(), means.notifiers, means.world.connections)
+    return _checked(registry.notifier(found.type), found.params)
 
 
 def leads_somewhere(means: Means, to: str) -> bool:

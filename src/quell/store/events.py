@@ -6,20 +6,19 @@ it. Never does: decide what happened.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-import rfc8785
 import sqlalchemy as sa
 
 from quell.errors import Conflict
 from quell.incident.event import EVENT_SCHEMA, Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, apply
 from quell.store import folds
+from quell.store.canonical import digest, envelope_of, follows, is_payload, link
 from quell.store.database import now_us
 from quell.store.folds import Fold
 from quell.store.schema import events, incidents, streams
@@ -80,21 +79,6 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
         return str(value)
     return value
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
-
-
-def link(previous: str, envelope: Mapping[str, Any]) -> str:
-    """The hash of an event: of the one before it and of all of its own but the payload, whose hash is inside."""
-    return hashlib.sha256(previous.encode() + rfc8785.dumps(dict(envelope))).hexdigest()
-
-
-def envelope_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the chain covers of a stored row."""
-    names = ("tenant", "stream", "stream_id", "seq", "at", "kind", "actor", "node", "payload_hash", "schema_version")
-    return {name: str(row[name]) if name == "at" else row[name] for name in names}
 
 
 def append(
@@ -168,7 +152,7 @@ def _chained(
             "actor": event.actor, "node": event.node, "key": event.key or None, "payload": dumps(payload),
             "payload_hash": digest(payload), "schema_version": EVENT_SCHEMA,
         }  # fmt: skip
-        row["hash"] = previous = link(previous, envelope_of(dict(row)))
+        row["hash"] = previous = link(previous, envelope_of(row))
         links.append((row, _event(row, payload)))
     return links
 
@@ -278,8 +262,8 @@ def verify_chain(connection: sa.Connection, tenant: str, stream: Stream, stream_
     previous, expected = GENESIS, 0
     for row in connection.execute(query).mappings():
         expected += 1
-        intact = row["payload"] is None or digest(orjson.loads(row["payload"])) == row["payload_hash"]
-        if row["seq"] != expected or not intact or link(previous, envelope_of(dict(row))) != row["hash"]:
+        intact = row["payload"] is None or is_payload(row["payload"], row["payload_hash"])
+        if row["seq"] != expected or not intact or not follows(previous, envelope_of(dict(row)), row["hash"]):
             return expected
         previous = row["hash"]
     head = _head(connection, tenant, stream, stream_id)
