@@ -170,12 +170,3 @@ async def test_a_server_makes_checkpoints_by_itself(url: str, tmp_path: Path) ->
     report = Audit(kept).verify()
     assert report.checkpoints > 1
     assert report.holds
-
-
-@pytest.mark.anyio
-async def test_a_run_of_one_runbook_makes_none(tmp_path: Path) -> None:
-    app = App(settings(str(tmp_path / "q.db"), tmp_path))
-    await app.start()
-    await app.pause(Scope.ALL, "", for_s=60.0, by="ann", reason="it is for now")
-    await app.stop()
-    assert not (tmp_path / "kept").exists()
