@@ -1,0 +1,48 @@
+"""Which connections the actions of runbooks may use: there a right to write is needed, elsewhere it is one too many.
+
+What a template names is not known before an incident: then every connection of a type that fits counts. Pure.
+Never does: load a runbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from quell.runbook.plan import Act, Call, Plan
+from quell.runbook.template import has_template
+from quell.runbook.vocabulary import Vocabulary, Way
+
+
+def acted_on(plans: Iterable[Plan], vocabulary: Vocabulary, known: Mapping[str, Way]) -> dict[str, tuple[str, ...]]:
+    """Connection → the runbooks whose actions may change what is behind it."""
+    found: dict[str, list[str]] = {}
+    for plan in plans:
+        calls = [call for node in plan.nodes if isinstance(node, Act) for call in (node.call, node.undo.call) if call]
+        for name in dict.fromkeys(name for call in calls for name in _named(call, vocabulary, known)):
+            found.setdefault(name, []).append(plan.id)
+    return {name: tuple(runbooks) for name, runbooks in found.items()}
+
+
+def _named(call: Call, vocabulary: Vocabulary, known: Mapping[str, Way]) -> Iterator[str]:
+    texts = list(strings(call.config))
+    yield from (name for text in texts for name in (text, text.partition(":")[0]) if name in known)
+    word = vocabulary.actions.get(call.type)
+    uses = word.uses(call.config) if word is not None else []
+    # A name that a template gives is not among the uses: whatever the action may go to by itself counts then.
+    blind = any(has_template(text) for text in texts)
+    bare = word.uses({}) if word is not None and blind else []
+    types = {kind for use in (*uses, *bare) if use.name is None for kind in use.types}
+    yield from (name for name, way in known.items() if way.type in types)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a configuration, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from strings(inner)
