@@ -70,7 +70,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Something that a driver's account may do or not. ``needed_for``: of the driver; empty where it is one too many."""
+    """Something that a driver's account may do or not. ``needed_for`` is empty where it is one too many."""
 
     name: str
     granted: bool

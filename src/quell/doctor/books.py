@@ -22,7 +22,9 @@ class Allows(Protocol):
     def allows(self, owner: str, service: str, owned_by: str) -> bool: ...
 
 
-def judge(library: Library, catalogue: Mapping[str, Service], sources: Iterable[str], ownership: Allows) -> Iterator[Judgement]:  # fmt: skip
+def judge(
+    library: Library, catalogue: Mapping[str, Service], sources: Iterable[str], ownership: Allows
+) -> Iterator[Judgement]:
     """``sources``: those that are configured."""
     if not library.entries:
         advice = "name files and folders under runbooks"
@@ -51,7 +53,7 @@ def _unsound(entry: Entry) -> Judgement:
     errors = [problem for problem in entry.problems if problem.severity == "error"]
     first = f": {errors[0].message}" if errors else ""
     looked_at = entry.runbook or entry.file
-    expected, advice = "a runbook without problems", f"quell lint {entry.file}"
+    expected, advice = "a runbook without problems", f"quell lint --config QUELL_YAML {entry.file}"
     if entry.state is State.BROKEN:
         return error("runbook", looked_at, f"it is broken and cannot run{first}", expected, advice)
     return warning("runbook", looked_at, f"it runs with {len(errors)} problems{first}", expected, advice)
@@ -95,9 +97,8 @@ def _before(other: Plan, plan: Plan, trigger: Trigger, catalogue: Mapping[str, S
 
     So only a trigger that asks for exactly the same can go before it always, and only by its service or its id.
     """
-    same = any(
-        (one.type, one.alert_name, one.labels) == ("alert", trigger.alert_name, trigger.labels) for one in other.triggers
-    )
+    wanted = ("alert", trigger.alert_name, trigger.labels)
+    same = any((one.type, one.alert_name, one.labels) == wanted for one in other.triggers)
     if not same or other.id > plan.id:
         return False
     mine, theirs = (_names(one.service, catalogue) if one.service else () for one in (plan, other))

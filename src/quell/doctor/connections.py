@@ -45,12 +45,11 @@ class Reached:
     trouble: str = ""
 
 
-def judge(name: str, kind: str, seen: Reached | Failure, *, place: str = "") -> Judgement:
+def judge(looked_at: str, seen: Reached | Failure, *, place: str) -> Judgement:
     """``place``: where it stands in the configuration."""
-    looked_at, place = f"{kind} {name}", place or f"connections.{name}"
     if isinstance(seen, Failure):
         advice = _ADVICE.get(seen.error_class, _OTHER).format(place=place)
-        return error("reach", looked_at, seen.words.removeprefix(f"{name}: "), _EXPECTED, advice)
+        return error("reach", looked_at, seen.words, _EXPECTED, advice)
     took = f"in {seen.latency_s * 1000:.0f} ms"
     if seen.trouble:
         expected, advice = "an answer without an error", f"look at it, and at {place}.url"

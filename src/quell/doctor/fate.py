@@ -14,6 +14,8 @@ from psycopg import Error, conninfo
 
 from quell.doctor.judgement import Judgement, ok, warning
 
+OWN = "quell's own database"
+"""What the judgements call it, and the name under which it is asked where it is a server."""
 LOOPBACK = "localhost"
 _PORTS = {
     "postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "redis": 6379, "http": 80, "https": 443,
@@ -59,15 +61,16 @@ def _of_postgres(url: str) -> tuple[Endpoint, ...]:
     hosts = (given.get("hostaddr") or given.get("host") or LOOPBACK).split(",")
     ports = (given.get("port") or "5432").split(",")
     name = given.get("dbname") or given.get("user") or ""
-    return tuple(
-        Endpoint(LOOPBACK if host.startswith(("/", "@")) or not host else host, int(ports[index % len(ports)] or 5432), name)
-        for index, host in enumerate(hosts)
-    )  # fmt: skip
+    numbers = [int(ports[index % len(ports)] or 5432) for index in range(len(hosts))]
+    return tuple(Endpoint(_reached(host), number, name) for host, number in zip(hosts, numbers, strict=True))
 
 
-def judge(
-    own: Iterable[Endpoint], others: Iterable[Other], resolved: Mapping[str, frozenset[str]]
-) -> list[Judgement]:
+def _reached(host: str) -> str:
+    """A socket of this machine is this machine."""
+    return LOOPBACK if not host or host.startswith(("/", "@")) else host
+
+
+def judge(own: Iterable[Endpoint], others: Iterable[Other], resolved: Mapping[str, frozenset[str]]) -> list[Judgement]:
     """``resolved``: host → its addresses; one that leads nowhere is only equal to itself."""
     ours, looked, found = list(own), list(others), []
     for other in looked:
@@ -75,17 +78,16 @@ def judge(
         if shared:
             mine, theirs = next((pair for pair in shared if pair[0].name == pair[1].name), shared[0])
             what = "the same database" if mine.name == theirs.name else "another database of the same server"
-            found.append(
-                warning(
-                    "fate", "Quell's own database", f"{what} as {other.looked_at}, {other.why}",
-                    "a database that works when that one does not",
-                    "give Quell a server of its own, or a SQLite file",
-                )  # fmt: skip
-            )
+            found.append(_shared(f"{what} as {other.looked_at}, {other.why}"))
     if not found:
         many = f"none of the {len(looked)} connections and services that it repairs or watches over"
-        found.append(ok("fate", "Quell's own database", f"shares its server with {many if looked else 'nothing'}"))
+        found.append(ok("fate", OWN, f"shares its server with {many if looked else 'nothing'}"))
     return found
+
+
+def _shared(found: str) -> Judgement:
+    expected = "a database that works when that one does not"
+    return warning("fate", OWN, found, expected, "give Quell a server of its own, or a SQLite file")
 
 
 def _same(mine: Endpoint, theirs: Endpoint, resolved: Mapping[str, frozenset[str]]) -> bool:

@@ -11,6 +11,8 @@ from quell.doctor.asked import Failure
 from quell.doctor.judgement import Judgement, error, listed, ok, warning
 from quell.fleet import Right, ServiceState
 
+Moved = tuple[str, ServiceState | Failure | None, tuple[Right, ...] | Failure]
+"""A service, or one region of it: its name, its state (None without a driver), the rights that drivers can tell."""
 _EXPECTED = "drivers that tell how many replicas are ready"
 
 
@@ -48,4 +50,5 @@ def judge_rights(service: str, rights: Iterable[Right] | Failure) -> list[Judgem
     if excess:
         expected = "an account that may do what the driver does, and no more"
         found.append(warning("rights", looked_at, f"the account may {listed(excess)}", expected, "take it away"))
-    return found or [ok("rights", looked_at, f"the account may {listed((one.name for one in known if one.granted), 8)}")]
+    granted = [one.name for one in known if one.granted]
+    return found or [ok("rights", looked_at, f"the account may {listed(granted, 8)}")]

@@ -28,9 +28,9 @@ _REDIS_ADMIN = frozenset({
     "acl", "config", "shutdown", "debug", "replicaof", "slaveof", "failover", "module", "save", "bgsave", "monitor",
 })  # fmt: skip
 _REDIS_WRITES = frozenset({
-    "set", "setex", "getset", "getdel", "mset", "append", "incr", "decr", "del", "unlink", "expire", "persist", "rename",
-    "copy", "restore", "lpush", "rpush", "lpop", "rpop", "lset", "ltrim", "sadd", "srem", "spop", "zadd", "zrem", "hset",
-    "hdel", "xadd", "xdel", "xtrim", "flushdb", "flushall", "eval", "fcall", "function",
+    "set", "setex", "getset", "getdel", "mset", "append", "incr", "decr", "del", "unlink", "expire", "persist",
+    "rename", "copy", "restore", "lpush", "rpush", "lpop", "rpop", "lset", "ltrim", "sadd", "srem", "spop", "zadd",
+    "zrem", "hset", "hdel", "xadd", "xdel", "xtrim", "flushdb", "flushall", "eval", "fcall", "function",
 })  # fmt: skip
 _OF_ADMIN, _OF_WRITES = frozenset({"@all", "@dangerous", "@admin"}), frozenset({"@all", "@write"})
 

@@ -77,5 +77,3 @@ def _checked(world: World, way: Way) -> tuple[NotifierType, Any]:
     except ValidationError as error:
         parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise Permanent("; ".join(parts), "invalid") from None
-
-

@@ -56,7 +56,8 @@ _STRATEGIC, _MERGE, _JSON_PATCH = (
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _RIGHTS = (
-    (("get", "apps", "deployments"), "state"), (("list", "apps", "replicasets"), "state"), (("list", "", "pods"), "state"),
+    (("get", "apps", "deployments"), "state"), (("list", "apps", "replicasets"), "state"),
+    (("list", "", "pods"), "state"),
     (("patch", "apps", "deployments"), "restart and rollback"), (("patch", "apps", "deployments/scale"), "scale"),
     (("delete", "apps", "deployments"), ""), (("delete", "", "pods"), ""), (("create", "", "pods/exec"), ""),
     (("get", "", "secrets"), ""),
