@@ -43,10 +43,10 @@ class Other:
 def endpoints(kind: str, url: str) -> tuple[Endpoint, ...]:
     """Where an address of this type leads; several for a list of hosts, none when it cannot be read."""
     scheme = url.partition("://")[0].partition("+")[0] if "://" in url else kind
-    if scheme in ("sqlite", "file"):
-        path = url.removeprefix("sqlite:///").removeprefix("file:").partition("?")[0]
-        return (Endpoint("", 0, os.path.realpath(path)),) if path else ()
     try:
+        if scheme in ("sqlite", "file"):
+            path = url.removeprefix("sqlite:///").removeprefix("file:").partition("?")[0]
+            return (Endpoint("", 0, os.path.realpath(path)),) if path else ()
         if scheme in ("postgresql", "postgres"):
             return _of_postgres(f"postgresql://{url.partition('://')[2]}" if "://" in url else url)
         parts = urlsplit(url)
