@@ -13,6 +13,9 @@ from quell.runbook.plan import Act, Call, Plan
 from quell.runbook.template import has_template
 from quell.runbook.vocabulary import Vocabulary, Way
 
+_ANY = ("1", "1s")
+"""What may be a name, and a number or a duration."""
+
 
 def acted_on(plans: Iterable[Plan], vocabulary: Vocabulary, known: Mapping[str, Way]) -> dict[str, tuple[str, ...]]:
     """Connection → the runbooks whose actions may change what is behind it."""
@@ -25,15 +28,20 @@ def acted_on(plans: Iterable[Plan], vocabulary: Vocabulary, known: Mapping[str, 
 
 
 def _named(call: Call, vocabulary: Vocabulary, known: Mapping[str, Way]) -> Iterator[str]:
-    texts = list(strings(call.config))
-    yield from (name for text in texts for name in (text, text.partition(":")[0]) if name in known)
+    yield from (name for text in strings(call.config) for name in (text, text.partition(":")[0]) if name in known)
     word = vocabulary.actions.get(call.type)
-    uses = word.uses(call.config) if word is not None else []
-    # A name that a template gives is not among the uses: whatever the action may go to by itself counts then.
-    blind = any(has_template(text) for text in texts)
-    bare = word.uses({}) if word is not None and blind else []
-    types = {kind for use in (*uses, *bare) if use.name is None for kind in use.types}
+    uses = [use for any_ in _ANY for use in word.uses(_filled(call.config, any_))] if word is not None else []
+    types = {kind for use in uses if use.name is None or use.name in _ANY for kind in use.types}
     yield from (name for name, way in known.items() if way.type in types)
+
+
+def _filled(value: Any, any_: str) -> Any:
+    """With something for each template, so that the whole can be judged."""
+    if isinstance(value, Mapping):
+        return {key: _filled(inner, any_) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(inner, any_) for inner in value]
+    return any_ if isinstance(value, str) and has_template(value) else value
 
 
 def strings(value: Any) -> Iterator[str]:
