@@ -15,7 +15,7 @@ PLAIN = {"role": "quell", "writable": 0, "example": None, "powers": None, "creat
     ("row", "powers", "writes"),
     [
         (PLAIN, (), ()),
-        (PLAIN | {"superuser": True, "powers": "pg_write_all_data"}, ("superuser",), ()),
+        (PLAIN | {"superuser": True, "createrole": True, "powers": "pg_write_all_data"}, ("superuser",), ()),
         (PLAIN | {"createrole": True, "createdb": True}, ("CREATEROLE", "CREATEDB"), ()),
         (PLAIN | {"powers": "pg_execute_server_program, pg_write_all_data"},
          ("pg_execute_server_program", "pg_write_all_data"), ()),

@@ -28,6 +28,7 @@ def test_every_reference_is_found_with_its_place() -> None:
 
 
 def test_they_are_judged_one_by_one_and_the_good_ones_together() -> None:
+    assert judge([]) == []
     missing, empty, good = judge([("a", "secret env:A: …", False), ("b", None, True), ("c", None, False)])
     assert [str(one.level) for one in (missing, empty, good)] == ["error", "warning", "ok"]
     assert (missing.looked_at, good.found) == ("a", "1 leads to one")

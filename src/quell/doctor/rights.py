@@ -66,9 +66,11 @@ def judge(looked_at: str, seen: Rights | Failure, acted_on_by: Iterable[str] | N
 
 def of_postgres(row: dict[str, object]) -> Rights:
     """From one row: the attributes of the role, the predefined roles it is in, and the tables it may change."""
-    attributes = ("superuser", "createrole", "createdb", "replication", "bypassrls")
-    powers = tuple(name.upper() if name != "superuser" else name for name in attributes if row.get(name))
-    if "superuser" not in powers:  # it has every other right anyway
+    if row.get("superuser"):  # it has every other right anyway
+        powers: tuple[str, ...] = ("superuser",)
+    else:
+        attributes = ("createrole", "createdb", "replication", "bypassrls")
+        powers = tuple(name.upper() for name in attributes if row.get(name))
         powers += tuple(one for one in str(row.get("powers") or "").split(", ") if one)
     count = int(str(row.get("writable") or 0))
     writes = (f"{count} table{'' if count == 1 else 's'} such as {row.get('example')}",) if count else ()

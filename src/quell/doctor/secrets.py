@@ -49,6 +49,6 @@ def judge(asked: Iterable[tuple[str, str | None, bool]]) -> list[Judgement]:
             found.append(warning("secret", place, "what it leads to is empty", "a secret", "fill it, or leave it out"))
         else:
             good += 1
-    if good or not found:
+    if good:
         found.append(ok("secret", "references to secrets", f"{good} lead{'s' if good == 1 else ''} to one"))
     return found
