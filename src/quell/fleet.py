@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from quell.errors import Permanent, Transient
 
@@ -66,6 +66,15 @@ class Release:
     note: str = ""
     live_since: datetime | None = None
     came_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Something that a driver's account may do or not. ``needed_for`` is empty where it is one too many."""
+
+    name: str
+    granted: bool
+    needed_for: str = ""
 
 
 def previous_of(releases: Sequence[Release]) -> Release:
@@ -126,6 +135,13 @@ class Driver(Protocol):
     async def certificate(self, path: str, pem: str) -> str: ...
 
 
+@runtime_checkable
+class Entitled(Protocol):
+    """A driver that can say what its account may do; asking changes nothing."""
+
+    async def rights(self) -> tuple[Right, ...]: ...
+
+
 class Fleet:
     """A service's drivers, joined; with ``region`` just those of one. The first driver with a capability serves it."""
 
@@ -158,6 +174,11 @@ class Fleet:
 
     async def state(self) -> ServiceState:
         return await self.driver("state").state()
+
+    async def rights(self) -> tuple[Right, ...]:
+        """What the accounts of its drivers may do, of those that can say."""
+        found = [await driver.rights() for driver in self._drivers if isinstance(driver, Entitled)]
+        return tuple(right for rights in found for right in rights)
 
     async def releases(self) -> tuple[Release, ...]:
         return await self.driver("releases").releases()

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from quell.addresses import IS_URL
-from quell.fleet import Driver, Fleet, Release, Replica, ServiceState
+from quell.fleet import Driver, Fleet, Release, Replica, Right, ServiceState
 from quell.incident.action import Effect, Preview, Radius, Risk
 from quell.incident.alert import Alert
 from quell.incident.finding import Missing, Observation, Reading
@@ -27,7 +27,7 @@ from quell.incident.service import Service
 __all__ = [
     "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
     "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Radius",
-    "Reading", "Release", "Replica", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
+    "Reading", "Release", "Replica", "Right", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
 ]  # fmt: skip
 
 

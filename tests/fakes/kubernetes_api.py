@@ -42,6 +42,7 @@ REASONS = {
     504: "Timeout",
 }
 CLUSTER_WIDE = ""
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class KubernetesApi(FakeServer):
         document = discovery(request.path.rstrip("/"), f"127.0.0.1:{self.port}")
         if document is not None:
             return Reply.of(document)
+        if request.path == REVIEWS and request.method == "POST":
+            return self._review(_body(request))
         target = _target(request.path)
         if target is None:
             return Reply.text("404 page not found\n", 404)
@@ -116,6 +119,14 @@ class KubernetesApi(FakeServer):
         if request.method == "GET":
             return self._read(request, target)
         return self._change(request, target)
+
+    def _review(self, review: Object) -> Reply:
+        """SelfSubjectAccessReview: answered for what was forbidden here, and kept nowhere."""
+        about = review["spec"]["resourceAttributes"]
+        sub = about.get("subresource")
+        plural = f"{about['resource']}/{sub}" if sub else about["resource"]
+        keys = {(about["verb"], plural, None), (about["verb"], plural, about.get("namespace"))}
+        return Reply.of({**review, "status": {"allowed": not self._forbidden & keys}}, 201)
 
     def _authorize(self, request: Request, target: Target) -> None:
         verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get"}

@@ -59,6 +59,19 @@ def test_state_is_the_deployment_and_its_own_pods(cluster: FakeKubernetes) -> No
     assert state.details["revision"] == 3
 
 
+def test_rights_are_what_the_api_says_and_asking_changes_nothing(cluster: FakeKubernetes) -> None:
+    cluster.forbid("patch", "deployments/scale")
+    cluster.forbid("delete", "deployments")
+    before = cluster.objects("deployments")
+    rights = {right.name: (right.granted, right.needed_for) for right in drive(cluster, lambda driver: driver.rights())}
+    assert cluster.objects("deployments") == before
+    assert rights["get deployments"] == (True, "state")
+    assert rights["patch deployments"] == (True, "restart and rollback")
+    assert rights["patch deployments/scale"] == (False, "scale")
+    assert rights["delete deployments"] == (False, "")
+    assert rights["get secrets"] == (True, "")
+
+
 def test_state_says_why_a_pod_is_not_ready(cluster: FakeKubernetes) -> None:
     cluster.set_health("shop/payment:4", "crash")
     kubectl(cluster, "set", "image", "deployment/payment", "app=shop/payment:4")

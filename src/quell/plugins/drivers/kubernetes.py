@@ -44,7 +44,7 @@ from quell.plugins.drivers._kubeconfig import (
 )
 from quell.plugins.drivers._refusal import Incapable
 from quell.plugins.drivers._wire import Answer, exchange
-from quell.ports import Params, Probe, Service, ServiceState
+from quell.ports import Params, Probe, Right, Service, ServiceState
 
 CAPABILITIES = frozenset({"state", "restart", "scale", "releases", "rollback"})
 RECONCILER = "kubernetes"
@@ -54,6 +54,15 @@ _STRATEGIC, _MERGE, _JSON_PATCH = (
     "application/strategic-merge-patch+json", "application/merge-patch+json", "application/json-patch+json",
 )  # fmt: skip
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_RIGHTS = (
+    (("get", "apps", "deployments"), "state"), (("list", "apps", "replicasets"), "state"),
+    (("list", "", "pods"), "state"),
+    (("patch", "apps", "deployments"), "restart and rollback"), (("patch", "apps", "deployments/scale"), "scale"),
+    (("delete", "apps", "deployments"), ""), (("delete", "", "pods"), ""), (("create", "", "pods/exec"), ""),
+    (("get", "", "secrets"), ""),
+)  # fmt: skip
+"""(verb, group, resource) and what it is needed for; the rest would be more than the driver uses."""
 _MAX_OBJECTS = 500
 _MAX_LIST = 64 * 1024 * 1024
 
@@ -119,6 +128,15 @@ class Kubernetes(Incapable):
         async with self._session() as api:
             deployment = await api.get("deployments", self._config.deployment)
             return words.releases(deployment, await self._sets(api, deployment), self._config.container)
+
+    async def rights(self) -> tuple[Right, ...]:
+        """What the account may do here, as the API server itself says; asking needs no right and keeps nothing."""
+        async with self._session() as api:
+            granted = await asyncio.gather(*(api.allows(*asked) for asked, _ in _RIGHTS))
+        return tuple(
+            Right(f"{verb} {plural}", yes, need)
+            for ((verb, _, plural), need), yes in zip(_RIGHTS, granted, strict=True)
+        )
 
     async def restart(self, replicas: Sequence[str] = (), *, dry_run: bool = False) -> str:
         """What `kubectl rollout restart` does. Pods by name are refused: the cluster rolls all of them."""
@@ -238,6 +256,19 @@ class _Api:
             "PATCH", self._path(plural, name) + sub, content=json.dumps(body), params=query,
             headers={"content-type": kind},
         )  # fmt: skip
+
+    async def allows(self, verb: str, group: str, plural: str) -> bool:
+        """Kubernetes API reference, SelfSubjectAccessReview v1."""
+        resource, _, sub = plural.partition("/")
+        about = {"namespace": self.namespace, "verb": verb, "group": group, "resource": resource, "subresource": sub}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": about},
+        }  # fmt: skip
+        answer = await self._call(
+            "POST", _REVIEWS, content=json.dumps(review), headers={"content-type": "application/json"}
+        )
+        return bool((answer.get("status") or {}).get("allowed"))
 
     def _path(self, plural: str, name: str = "") -> str:
         group = "/api/v1" if plural == "pods" else "/apis/apps/v1"

@@ -1,0 +1,62 @@
+"""Holds sources, guardrails and references to secrets against the plug-ins and the environment of this process.
+
+Never does: keep a secret, or tell more of it than whether it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from quell.doctor.asked import Failure
+from quell.doctor.secrets import references
+from quell.errors import InvalidInput, NotFound, Permanent, Problem, QuellError
+from quell.ports import spellings
+from quell.probe import resolve_secret
+from quell.registry import Registry
+from quell.respond.rails import ActionWords
+from quell.settings import Settings
+
+
+def secrets(settings: Settings) -> Iterator[tuple[str, str | None, bool]]:
+    """(place, why it leads nowhere, whether what is there is empty)."""
+    for place, reference in references(settings):
+        try:
+            yield place, None, not resolve_secret(reference)
+        except Permanent as error:
+            yield place, str(error), False
+
+
+def sources(settings: Settings, registry: Registry) -> Iterator[tuple[str, str, bool | Failure]]:
+    """(name, type, whether it asks for credentials)."""
+    for name, one in settings.sources.items():
+        kind = one.type or name
+        try:
+            plugin = registry.source(kind)
+            params = plugin.params.model_validate(one.params)
+            yield name, kind, plugin.verify({}, b"", params) is not None
+        except ValidationError as error:
+            parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+            yield name, kind, Failure("invalid", "; ".join(parts))
+        except QuellError as error:
+            yield name, kind, Failure("invalid", str(error))
+
+
+def guardrails(settings: Settings, registry: Registry) -> tuple[Problem, ...]:
+    """As the start of the server finds them."""
+    words = {name: own for name in settings.guardrails.named_actions if (own := _words(registry, name))}
+    try:
+        settings.guardrails.named_by(words, list(registry.actions), settings.services or None)
+    except InvalidInput as error:
+        return error.problems
+    return ()
+
+
+def _words(registry: Registry, name: str) -> ActionWords | None:
+    try:
+        kind = registry.action(name)
+    except NotFound:
+        return None
+    names = spellings(kind.params)
+    return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))
