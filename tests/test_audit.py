@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from quell.app import App
 from quell.audit import Audit, verify_bundle
+from quell.engine.workers import Kind
 from quell.errors import InvalidInput, NotFound, Unavailable
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.pause import Scope
@@ -158,7 +159,7 @@ async def test_a_server_makes_checkpoints_by_itself(url: str, tmp_path: Path) ->
 
         return there
 
-    app = App(kept, keeps_house=True)
+    app = App(kept, kind=Kind.SERVER)
     await app.start()
     try:
         await app.pause(Scope.ALL, "", for_s=60.0, by="ann", reason="the first thing that happens")

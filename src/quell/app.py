@@ -17,9 +17,10 @@ import structlog
 
 from quell import __version__
 from quell.audit import Audit
-from quell.engine import liveness
+from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
+from quell.engine.workers import Kind, Worker
 from quell.errors import NotFound
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
@@ -35,7 +36,7 @@ from quell.registry import Registry
 from quell.respond import brake, escalate, frame, interpreter, oblige, people, permit
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
-from quell.respond.means import TELL, Context, Means, NotifierChoice
+from quell.respond.means import TELL, Context, Means, NotifierChoice, incident_of
 from quell.respond.permit import Repaired
 from quell.respond.rails import ActionWords, Guardrails
 from quell.runbook.lint.addresses import fault_of
@@ -47,7 +48,7 @@ from quell.store.database import Database
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
 
-__all__ = ["App", "Context", "Receipt"]
+__all__ = ["App", "Context", "Kind", "Receipt", "Worker"]
 
 _log = structlog.get_logger("quell")
 T = TypeVar("T")
@@ -62,11 +63,11 @@ class App:
 
     def __init__(
         self, settings: Settings, *, registry: Registry | None = None,
-        on_events: Callable[[Sequence[Event]], None] | None = None, keeps_house: bool = False,
+        on_events: Callable[[Sequence[Event]], None] | None = None, kind: Kind = Kind.RUN,
     ) -> None:  # fmt: skip
-        """``keeps_house``: it stays, and so makes checkpoints of the log."""
+        """``kind``: servers and workers stay, and so make checkpoints of the log; a worker watches no thresholds."""
         self.settings = settings
-        self._keeps_house = keeps_house
+        self.kind = kind
         self.registry = registry or Registry()
         # Where no action is loaded, runbooks that name some are still read, diagnosed and recommended.
         words = Registry() if self.registry.observe_only else self.registry
@@ -92,25 +93,29 @@ class App:
         self.database.prepare(migrate)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
-            self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll
-        )
+            self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll,
+            places=settings.engine.places,
+        )  # fmt: skip
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(
             self.database, self.durable, self.world, rails=rails, environment=settings.environment,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
-        self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run)
+        self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)
         self._frame = frame.Frame(self.means)
-        self.durable.workflow(frame.WORKFLOW, self._frame.run)
+        self.durable.workflow(frame.WORKFLOW, self._frame.run, in_place=True)
         self.durable.workflow(oblige.WORKFLOW, oblige.Reverter(self.means).run)
         pager = escalate.Pager(self.means)
         self.durable.workflow(escalate.WORKFLOW, pager.run)
         self.durable.workflow(TELL, pager.tell)
         lease_us = int(settings.engine.lease * 1_000_000)
         await self.database.write(
-            lambda c: liveness.enter(c, self.executor_id, __version__, self.database.now_us(c), lease_us)
-        )
+            lambda c: liveness.enter(
+                c, self.executor_id, __version__, self.database.now_us(c), lease_us, kind=self.kind,
+                configuration=settings.digest,
+            )
+        )  # fmt: skip
         await self.durable.launch()
         await self.reload()
         self._kick = Kick(self._errands, self.durable.kick)
@@ -120,12 +125,14 @@ class App:
         self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
         await self._look_at_pauses()
         self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
-        self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
-        if self._keeps_house and (every_s := settings.audit.every):
+        if self.kind is not Kind.WORKER:
+            self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
+        if self.kind is not Kind.RUN and (every_s := settings.audit.every):
             self._errands.start(again(self._checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
 
     async def stop(self) -> None:
-        """Let go cleanly: whatever waits or runs is found again at the next start."""
+        """Let go cleanly: whatever waits or runs is found again at the next start, or goes on elsewhere."""
+        self.durable.drain()
         await self._frame.in_flight.close(DRAIN_S)
         await self._errands.stop()
         await self.durable.shutdown()
@@ -343,6 +350,12 @@ class App:
     def _services(self) -> set[str]:
         """Those of the catalogue, and those that runbooks are for."""
         return {*self.world.services, *(plan.service for plan in self._plans() if plan.service)}
+
+    async def workers(self) -> list[Worker]:
+        """The processes that share this database, those that are alive first."""
+        claimed = await self.durable.running(interpreter.WORKFLOW)
+        running = {name: [incident_of(run) for run in runs] for name, runs in claimed.items()}
+        return await self.database.read(lambda c: workers.listed(c, self.database.now_us(c), running))
 
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())

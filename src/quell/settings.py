@@ -6,11 +6,13 @@ Never does: open what it names.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from quell import addresses
@@ -156,10 +158,15 @@ class ServiceSettings(Section):
 
 
 class EngineSettings(Section):
-    """``lease``: how long a silent worker keeps its work. ``poll``: how often queues and waits are looked at."""
+    """How work is kept and looked for."""
 
-    lease: Seconds = 10.0
-    poll: Seconds = 1.0
+    lease: Annotated[Seconds, Field(ge=0.5)] = 10.0
+    """How long a process that is silent keeps its work; then another one goes on with it."""
+    poll: Annotated[Seconds, Field(ge=0.05)] = 1.0
+    """How often queues and waits are looked at."""
+    places: Annotated[int, Field(ge=1, le=1000)] = 20
+    """How many incidents a process works on at once; the others wait, the most severe first. An incident that waits
+    itself, for an approval or a time, takes no place."""
 
 
 class NetworkSettings(Section):
@@ -228,6 +235,16 @@ class Settings(Section):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @property
+    def digest(self) -> str:
+        """The beginning of a digest of what decides how incidents are handled: the same for processes that do it alike.
+
+        Secrets stand in the configuration as references only.
+        """
+        own = {"database", "server", "audit", "engine", "runbooks", "folder"}
+        text = orjson.dumps(self.model_dump(mode="json", exclude=own), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:12]
 
     @property
     def runbook_paths(self) -> list[Path]:

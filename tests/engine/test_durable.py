@@ -11,7 +11,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from quell.engine.durable import JsonSerializer
+from quell.engine.serial import JsonSerializer
 from quell.errors import Unavailable
 from tests.engine.works import HARD, did, done, elsewhere, engine, status_of, until
 
@@ -184,3 +184,81 @@ async def test_a_step_that_ends_after_the_shutdown_is_cancelled_and_not_failed(u
         here.durable.recover("one")
         await here.ended("w")
         assert [line.split()[0] for line in done(tmp_path)] == ["first", "gate", "gate", "last"]
+
+
+# Places. The queues are polled once a minute here: whatever begins sooner was begun because a place was free.
+
+
+async def test_who_finds_no_place_waits_and_the_first_that_is_free_is_the_most_urgents(
+    url: str, tmp_path: Path
+) -> None:
+    async with engine(url, tmp_path, "one", poll_s=60.0, places=1) as here:
+        await here.start("works", "w", "first", priority=4)
+        await did(tmp_path, "began first")
+        for name, priority in (("third", 3), ("second", 1), ("fourth", 3)):
+            await here.start("works", name, name, priority=priority)
+        assert await here.durable.status("second") == "ENQUEUED"
+        assert (here.durable.places.taken, here.durable.places.free) == (1, 0)
+        for name in ("first", "second", "third", "fourth"):
+            (tmp_path / name).touch()
+        await did(tmp_path, *(f"{what} {name}" for name in ("first", "second", "third", "fourth")
+                              for what in ("began", "ended")))  # fmt: skip
+        await here.ended("fourth")
+
+
+@pytest.mark.parametrize("workflow", ["waits", "calls", "dozes"])
+async def test_who_waits_keeps_nobody_from_a_place(url: str, tmp_path: Path, workflow: str) -> None:
+    async with engine(url, tmp_path, "one", poll_s=60.0, places=1) as here:
+        await here.start(workflow, "w", "patient")
+        await did(tmp_path, "dozing patient" if workflow == "dozes" else "asked patient")
+        await here.start("works", "urgent", "urgent")
+        await did(tmp_path, done(tmp_path)[0], "began urgent")
+        (tmp_path / "patient").touch()
+        if workflow != "dozes":  # it goes on at once, although the only place is taken
+            waiting = "waits patient" if workflow == "calls" else "w"
+            await here.durable.send(waiting, "yes", topic="answer", key="k")
+        await here.ended("w")
+        assert await here.durable.status("urgent") == "PENDING"
+        (tmp_path / "urgent").touch()
+        await here.ended("urgent")
+
+
+async def test_what_needs_no_place_begins_although_none_is_free(url: str, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    async with engine(url, tmp_path, "one", poll_s=60.0, places=1) as here:
+        await here.start("works", "w", "busy")
+        await did(tmp_path, "began busy")
+        await here.start("gated", "page")
+        await here.ended("page")
+
+
+async def test_what_one_process_has_no_place_for_another_takes(url: str, tmp_path: Path) -> None:
+    async with engine(url, tmp_path, "one", places=1) as here, elsewhere(url, tmp_path, "two"):
+        await here.start("works", "w", "mine")
+        await here.start("works", "x", "theirs")
+        await did(tmp_path, "began mine", "began theirs")
+        (tmp_path / "theirs").touch()
+        await here.ended("x")
+        assert await here.durable.status("w") == "PENDING"
+
+
+async def test_who_waited_in_a_process_that_died_waits_in_another_without_a_place(url: str, tmp_path: Path) -> None:
+    """The caller and whom it called come back each for itself, and both wait."""
+    async with elsewhere(url, tmp_path, "one", "calls", "w", "patient"):
+        await did(tmp_path, "asked patient")
+    async with engine(url, tmp_path, "two", poll_s=60.0, places=1) as here:
+        here.durable.recover("one")
+        await here.durable.kick_recovered()
+
+        async def resting() -> bool:
+            return here.works.running == {"calls", "waits"} and here.durable.places.taken == 0
+
+        await until(resting, "both are here and wait")
+        await here.start("works", "urgent", "urgent")
+
+        async def began() -> bool:  # whether it had asked was perhaps not kept, so it may have asked again
+            return done(tmp_path)[-1] == "began urgent"
+
+        await until(began, "the urgent one begins")
+        (tmp_path / "urgent").touch()
+        await here.ended("urgent")

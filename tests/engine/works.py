@@ -37,16 +37,23 @@ class Works:
         """Steps at the gate in this process, now and at most."""
         self.endings: list[str] = []
         """How executions ended in this process."""
+        self.running: set[str] = set()
+        """The names of those that run in this process."""
         for name in ("gated", "asks", "naps", "hard", "parent", "lost"):
             durable.workflow(name, self._watched(getattr(self, name)))
+        for name in ("works", "waits", "calls", "dozes"):
+            durable.workflow(name, self._watched(getattr(self, name)), in_place=True)
 
     def _watched(self, body: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
         async def run(request: Any) -> Any:
+            self.running.add(body.__name__)
             try:
                 answer = await body(request)
             except BaseException as error:
                 self.endings.append(type(error).__name__)
                 raise
+            finally:
+                self.running.discard(body.__name__)
             self.endings.append("")
             return answer
 
@@ -108,6 +115,38 @@ class Works:
         """Asks the workflow ``lost``."""
         return await self.durable.call("lost", request, None)
 
+    # These need a place.
+
+    async def works(self, request: str) -> Any:
+        """Until a file of its name is there."""
+        await self.durable.step("began", self._do, f"began {request}")
+        await self.durable.step("works", self._until_told, request)
+        await self.durable.step("ended", self._do, f"ended {request}")
+
+    async def _until_told(self, name: str) -> None:
+        while not (self.folder / name).exists():
+            await asyncio.sleep(EVERY_S)
+
+    async def waits(self, request: str) -> Any:
+        """For a message, as an approval does."""
+        await self.durable.step("asked", self._do, f"asked {request}")
+        await self.durable.receive("answer", 600.0)
+        await self.durable.step("told", self._do, f"told {request}")
+        await self.durable.step("works", self._until_told, request)
+
+    async def calls(self, request: str) -> Any:
+        """Somebody who waits."""
+        await self.durable.call("waits", f"waits {request}", request)
+
+    async def dozes(self, request: str) -> Any:
+        """Inside of a step, as a verification does between two looks."""
+        await self.durable.step("doze", self._doze, request)
+
+    async def _doze(self, name: str) -> None:
+        await self._do(f"dozing {name}")
+        while not (self.folder / name).exists():
+            await self.durable.pause(EVERY_S)
+
 
 class Engine:
     """What ``engine`` yields."""
@@ -115,8 +154,11 @@ class Engine:
     def __init__(self, database: Database, durable: Durable, works: Works) -> None:
         self.database, self.durable, self.works = database, durable, works
 
-    async def start(self, workflow: str, workflow_id: str, request: Any = None) -> None:
-        await self.database.write(lambda c: self.durable.start_in(c, workflow, workflow_id, request))
+    async def start(self, workflow: str, workflow_id: str, request: Any = None, *, priority: int = 1) -> None:
+        def begin(connection: sa.Connection) -> None:
+            self.durable.start_in(connection, workflow, workflow_id, request, priority=priority)
+
+        await self.database.write(begin)
         await self.durable.kick()
 
     async def ended(self, workflow_id: str) -> None:
@@ -136,10 +178,12 @@ def status_of(database: Database, workflow_id: str) -> str | None:
 
 
 @asynccontextmanager
-async def engine(url: str, folder: Path, executor: str, *, poll_s: float = POLL_S) -> AsyncIterator[Engine]:
+async def engine(
+    url: str, folder: Path, executor: str, *, poll_s: float = POLL_S, places: int = 20
+) -> AsyncIterator[Engine]:
     """In this process, over a database that is there."""
     database = Database(url)
-    durable = Durable(database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s)
+    durable = Durable(database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places)
     works = Works(durable, folder)
     await durable.launch()
     try:

@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from quell import __version__
-from quell.app import App
+from quell.app import App, Kind
 from quell.cli.config import configure_logs, find_settings, overridden
 from quell.cli.output import counted, paint, print_problems
 from quell.library import State
@@ -52,15 +52,15 @@ def serve(
     """
     settings = overridden(find_settings(config), host=host, port=port, database=database, runbooks=runbooks or ())
     configure_logs()
-    app = App(settings, registry=Registry(observe_only=observe), keeps_house=True)
+    app = App(settings, registry=Registry(observe_only=observe), kind=Kind.SERVER)
     listen(
         app, settings.server.host, settings.server.port,
         on_address=lambda address: _started(app, address, observe=observe, as_json=as_json),
     )  # fmt: skip
-    _leave()
+    leave()
 
 
-def _leave() -> None:
+def leave() -> None:
     """Python waits at its end for every thread; one that hangs in a call to a database that is away is not waited for.
 
     All that must be on disk is: the server has ended cleanly when we come here.

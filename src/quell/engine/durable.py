@@ -1,4 +1,4 @@
-"""DBOS behind one door: durable workflows over our database. The only file that imports ``dbos``.
+"""DBOS behind one door: durable workflows over our database. Only it and ``serial`` import ``dbos``.
 
 What callers get: workflows by name, steps whose answers are kept, child workflows with chosen ids, messages to a
 workflow, and a start that commits together with the caller's own rows. Answers are JSON. The traps of DBOS are dealt
@@ -10,29 +10,30 @@ polling for them. Never does: retry a step by itself, know what a workflow is ab
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import orjson
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID, _sys_db
 from dbos._context import current_owner_xid
-from dbos._core import execute_dequeued_workflow
+from dbos._core import WorkflowHandleAsyncTask, execute_dequeued_workflow
 from dbos._error import DBOSWorkflowConflictIDError
 from dbos._queue import Queue
-from dbos._serialization import Serializer
 from dbos._utils import INTERNAL_QUEUE_NAME
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from quell.engine.aside import Loose, aside
 from quell.engine.claims import Claims, GivenBack
+from quell.engine.gate import Gate
+from quell.engine.patience import Pauses, is_outage, patiently
+from quell.engine.places import Places, lending, place_left, working
 from quell.engine.replay import Replay
+from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
-from quell.errors import Unavailable
 
 T = TypeVar("T")
 Json = Any
@@ -41,92 +42,13 @@ Workflow = Callable[[Json], Awaitable[Json]]
 APPLICATION = "quell"
 VERSION = "1"
 """Of the workflow protocol, not of Quell: an upgrade must find the approvals that wait."""
-QUEUE = "runs"
-LONGEST_PAUSE_S = 5.0
+RUNS, ERRANDS = "runs", "errands"
+"""Runs wait in their queue until a process has a place for them; pages and messages never wait for one."""
+PLACES = 20
 CLOSE_S = 3.0
 """How long letting go may take: a database that is away is not waited for."""
 MAX_RECOVERIES = 1_000_000
 """Waits are recovered as often as processes restart."""
-
-
-_FLOATS_END = 10**308
-
-
-class JsonSerializer(Serializer):
-    """Plain JSON. An exception becomes its type and text; steps that may fail return errors as data instead."""
-
-    def name(self) -> str:
-        return "quell_json"
-
-    def serialize(self, data: Any) -> str:
-        if isinstance(data, BaseException):
-            data = {"__error__": type(data).__name__, "text": str(data)}
-        try:
-            return orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        except TypeError:
-            return orjson.dumps(_narrowed(data), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-
-    def deserialize(self, serialized_data: str) -> Any:
-        data = orjson.loads(serialized_data)
-        if isinstance(data, dict) and "__error__" in data:
-            return RuntimeError(f"{data['__error__']}: {data['text']}")
-        return data
-
-
-def _narrowed(data: Any) -> Any:
-    """Integers beyond 64 bits as the nearest float, text that is no Unicode spelled out: every answer is kept."""
-    if isinstance(data, Mapping):
-        return {_narrowed(name): _narrowed(inner) for name, inner in data.items()}
-    if isinstance(data, list | tuple):
-        return [_narrowed(inner) for inner in data]
-    if isinstance(data, str):
-        return data.encode("utf-8", "backslashreplace").decode()
-    if isinstance(data, int) and not -(2**63) <= data < 2**64:
-        return float(data) if abs(data) < _FLOATS_END else str(data)
-    return data
-
-
-async def patiently(work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-    """The work of a step, again for as long as the database is away: an outage must not end a run.
-
-    Safe because what a step writes is keyed: told again, it is told once.
-    """
-    pause = 0.25
-    while True:
-        try:
-            return await work(*args)
-        except Unavailable as error:
-            logging.getLogger("quell").warning("a step waits for the database: %s", error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database could not take part, whatever it was asked."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | InterfaceError | sa.exc.TimeoutError)
-
-
-class _Pauses:
-    """``time`` as the library's database module sees it: between two tries it waits no longer than we would, and not at
-    all once we end. On its own it waits up to a minute and a half, and a process waits for its threads.
-    """
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)
-
-    def sleep(self, seconds: float) -> None:
-        if not self.over.wait(min(seconds, LONGEST_PAUSE_S)):
-            return
-        if threading.current_thread().name.startswith("dbos-executor"):
-            # Of the pool that Python waits for. No ``Exception``, which would be kept as the workflow's outcome.
-            raise asyncio.CancelledError
-        time.sleep(0.1)  # the others look by themselves whether it is over
-
 
 _letting_go = threading.Lock()
 """The library has one instance per process: the next is not made before the last has been let go of."""
@@ -141,22 +63,27 @@ class Durable:
     """One per process: DBOS is a singleton. Register workflows, then ``launch`` inside the event loop."""
 
     def __init__(
-        self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0, steps: sa.Engine | None = None
-    ) -> None:
-        """``steps``: another engine for the same database, for what is kept of steps; by default the same one."""
+        self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0, steps: sa.Engine | None = None,
+        places: int = PLACES,
+    ) -> None:  # fmt: skip
+        """``steps``: another engine for the same database, for what is kept of steps; by default the same one.
+        ``places``: how many workflows that need one work here at once, those that wait not counted."""
         self._engine = engine
         self._poll_s = poll_s
         self.executor_id = executor_id
         self._workflows: dict[str, Any] = {}
         self._serializer = JsonSerializer()
-        self._queue: Queue | None = None
+        self._queues: dict[str, Queue] = {}
+        self.places = Places(places)
+        self._in_places: set[str] = set()
+        self._gate = Gate(self.places, RUNS)
         self._client: DBOSClient | None = None
         self._closing = False
         self._claims = Claims()
         self._started = Started(executor_id)
         self._kicking = asyncio.Lock()
         self._replay = Replay()
-        self._pauses = _Pauses()
+        self._pauses = Pauses()
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
         config: DBOSConfig = {
@@ -176,14 +103,20 @@ class Durable:
         with _letting_go:
             self._dbos = DBOS(config=config)
 
-    def workflow(self, name: str, body: Workflow) -> None:
-        """Register a workflow under a name that stays the same across releases."""
+    def workflow(self, name: str, body: Workflow, *, in_place: bool = False) -> None:
+        """Register a workflow under a name that stays the same across releases.
+
+        ``in_place``: it waits in its queue until there is a place for it.
+        """
+        if in_place:
+            self._in_places.add(name)
+        own_place = partial(working, self.places, own=in_place)
 
         async def run(request: Json) -> Json:
             workflow_id = str(DBOS.workflow_id)
             try:
                 async with self._claims.held(workflow_id, current_owner_xid(workflow_id)):
-                    with self._replay.of(workflow_id, current_owner_xid(workflow_id)):
+                    with self._replay.of(workflow_id, current_owner_xid(workflow_id)), own_place(workflow_id):
                         return await body(request)
             except GivenBack:
                 raise DBOSWorkflowConflictIDError(workflow_id) from None
@@ -195,7 +128,9 @@ class Durable:
         """Migrate DBOS's tables and start its threads. Call from inside the event loop that shall run workflows."""
         DBOS.launch()
         self._replay.stand_before(self._dbos._sys_db)
-        self._queue = await DBOS.register_queue_async(QUEUE, polling_interval_sec=self._poll_s)
+        for name in (RUNS, ERRANDS):
+            self._queues[name] = await DBOS.register_queue_async(name, polling_interval_sec=self._poll_s)
+        self._gate.stand_before(self._dbos._sys_db, self._take_more)
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=self._serializer, application_name=APPLICATION, lazy=True
         )
@@ -205,6 +140,7 @@ class Durable:
         if self._closing:
             return
         self._closing = True
+        self._gate.close()
         self._pauses.over.set()
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
@@ -215,19 +151,26 @@ class Durable:
 
     # Starting and talking to workflows, from outside of one.
 
-    def start_in(self, connection: sa.Connection, workflow: str, workflow_id: str, request: Json) -> None:
+    def start_in(
+        self, connection: sa.Connection, workflow: str, workflow_id: str, request: Json, *, priority: int = 1
+    ) -> None:
         """Start a workflow as part of the caller's transaction. The same id starts once.
 
-        It is claimed for this process at once, and runs when ``kick`` is called after the transaction.
+        Where there is a place for it, it is claimed for this process at once, and runs when ``kick`` is called after
+        the transaction; else whoever has a place first takes it. ``priority``: 1 goes before 2.
         """
         if self._client is None:
             raise RuntimeError("the engine is not launched")
+        queue = RUNS if workflow in self._in_places else ERRANDS
         self._client.enqueue_in_transaction(
             connection,
-            {"workflow_name": workflow, "queue_name": QUEUE, "workflow_id": workflow_id, "app_version": VERSION},
+            {
+                "workflow_name": workflow, "queue_name": queue, "workflow_id": workflow_id, "app_version": VERSION,
+                "priority": priority,
+            },
             request,
-        )
-        if not self._closing:
+        )  # fmt: skip
+        if not self._closing and (queue == ERRANDS or self._gate.admits(workflow_id)):
             self._started.claim(connection, self._dbos._sys_db.tables.workflow_status, workflow_id)
 
     async def kick(self) -> None:
@@ -254,9 +197,13 @@ class Durable:
 
         Also children, which come back in a queue of the library's own.
         """
-        if self._queue is not None:
-            await asyncio.to_thread(self._dequeue, self._queue)
-            await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
+        if self._queues:
+            for queue in (*self._queues.values(), self._dbos._registry.get_internal_queue()):
+                await asyncio.to_thread(self._dequeue, queue)
+
+    async def _take_more(self) -> None:
+        with contextlib.suppress(Exception):  # a database that is away: the queue is polled anyway
+            await asyncio.to_thread(self._dequeue, self._queues[RUNS])
 
     def _dequeue(self, queue: Queue) -> None:
         # The same claim and start as DBOS's own queue thread: atomic, so both may run at once.
@@ -323,6 +270,24 @@ class Durable:
         with self._dbos._sys_db.engine.begin() as connection:
             return connection.execute(sa.update(table).where(*where).values(values)).rowcount > 0
 
+    async def running(self, workflow: str) -> dict[str, list[str]]:
+        """Executor → the workflows of this name that it has claimed and that have not ended."""
+        return await asyncio.to_thread(self._running, workflow)
+
+    def _running(self, workflow: str) -> dict[str, list[str]]:
+        table, found = self._dbos._sys_db.tables.workflow_status, dict[str, list[str]]()
+        query = sa.select(table.c.executor_id, table.c.workflow_uuid).where(
+            table.c.status == "PENDING", table.c.name == workflow
+        )
+        with self._dbos._sys_db.engine.connect() as connection:
+            for executor, one in connection.execute(query):
+                found.setdefault(executor, []).append(one)
+        return found
+
+    def drain(self) -> None:
+        """Begin no more runs here; what runs goes on. Whoever else has a place begins them."""
+        self._gate.close()
+
     async def status(self, workflow_id: str) -> str | None:
         """``PENDING``, ``SUCCESS``, ``ERROR``, …; None when there is no such workflow."""
         found = await DBOS.get_workflow_status_async(workflow_id)
@@ -344,7 +309,7 @@ class Durable:
         except Exception as error:
             if self._closing:
                 raise asyncio.CancelledError from None
-            if not _is_outage(error):
+            if not is_outage(error):
                 raise
             logging.getLogger("quell").warning("a workflow is put off, since the database did not keep it: %s", error)
             raise asyncio.CancelledError from None
@@ -355,17 +320,27 @@ class Durable:
             return await self._kept(DBOS.start_workflow_async(self._workflows[workflow], request))
 
     async def call(self, workflow: str, workflow_id: str, request: Json) -> Json:
-        """Run a child workflow to its end."""
-        handle = await self.child(workflow, workflow_id, request)
-        return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
+        """Run a child workflow to its end: here, in the caller's place; while it runs elsewhere, that is left."""
+        with lending():
+            handle = await self.child(workflow, workflow_id, request)
+        elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
+        with place_left() if elsewhere else contextlib.nullcontext():
+            return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
 
     async def receive(self, topic: str, timeout_s: float) -> Json | None:
         """Wait for a message; the deadline survives restarts. None when it passed."""
-        return await self._kept(DBOS.recv_async(topic, timeout_seconds=timeout_s))
+        with place_left():
+            return await self._kept(DBOS.recv_async(topic, timeout_seconds=timeout_s))
 
     async def sleep(self, seconds: float) -> None:
         """A sleep whose end survives restarts."""
-        await self._kept(DBOS.sleep_async(seconds))
+        with place_left():
+            await self._kept(DBOS.sleep_async(seconds))
+
+    async def pause(self, seconds: float) -> None:
+        """A sleep inside of a step, which begins anew when the step does."""
+        with place_left():
+            await asyncio.sleep(seconds)
 
     def workflows(self) -> Mapping[str, Any]:
         return self._workflows

@@ -15,6 +15,9 @@ import sqlalchemy as sa
 
 from quell.engine import process
 from quell.engine.tables import executors
+from quell.engine.workers import Kind
+
+FORGOTTEN_AFTER_US = 30 * 24 * 3600 * 1_000_000
 
 
 def new_executor_id() -> str:
@@ -22,13 +25,18 @@ def new_executor_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
 
 
-def enter(connection: sa.Connection, executor_id: str, version: str, now_us: int, lease_us: int) -> None:
+def enter(
+    connection: sa.Connection, executor_id: str, version: str, now_us: int, lease_us: int, *,
+    kind: Kind = Kind.SERVER, configuration: str = "",
+) -> None:  # fmt: skip
     connection.execute(
         sa.insert(executors).values(
             id=executor_id, host=socket.gethostname(), pid=os.getpid(), machine=process.machine(),
             born=process.born(os.getpid()) or "", version=version, started_at=now_us, lease_until=now_us + lease_us,
+            kind=kind.value, configuration=configuration,
         )
     )  # fmt: skip
+    connection.execute(sa.delete(executors).where(executors.c.ended_at < now_us - FORGOTTEN_AFTER_US))
 
 
 def beat(connection: sa.Connection, executor_id: str, now_us: int, lease_us: int) -> bool:

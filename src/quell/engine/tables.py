@@ -23,6 +23,8 @@ executors = sa.Table(
     sa.Column("started_at", BIG, nullable=False),
     sa.Column("lease_until", BIG, nullable=False),
     sa.Column("ended_at", BIG),
+    sa.Column("kind", sa.Text, nullable=False, server_default="server"),
+    sa.Column("configuration", sa.Text, nullable=False, server_default=""),
 )
 
 intents = sa.Table(

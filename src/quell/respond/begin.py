@@ -23,6 +23,8 @@ from quell.store.database import now_us
 from quell.store.schema import plans, runs
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PRIORITY, _LAST = {"P1": 1, "P2": 2, "P3": 3}, 4
+"""Which incident goes first where there is no place for all."""
 
 
 def new_incident_id() -> str:
@@ -94,7 +96,10 @@ def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan
             started_at=now_us(),
         )
     )  # fmt: skip
-    means.durable.start_in(connection, interpreter.WORKFLOW, context.run_id, context.model_dump(mode="json"))
+    means.durable.start_in(
+        connection, interpreter.WORKFLOW, context.run_id, context.model_dump(mode="json"),
+        priority=_PRIORITY.get(context.severity, _LAST),
+    )  # fmt: skip
     payload = {"number": context.run, "plan": plan.hash, "reason": why, "runbook": plan.id, "mode": context.mode}
     return NewEvent(kind=EventKind.RUN_STARTED, payload=payload, key=f"{context.run_id}/started")
 

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine import ledger
-from quell.engine.durable import patiently
+from quell.engine.patience import patiently
 from quell.errors import MAY_HAVE_HAPPENED, NotFound, Permanent, QuellError, Refused, Transient, Unavailable
 from quell.incident.action import ActionOutcome, Preview, Result, Risk
 from quell.incident.event import EventKind, NewEvent
@@ -118,7 +118,7 @@ class Frame:
         while time.monotonic() < deadline:
             if not await self.means.database.read(lambda c: permit.held(self.means, c, request, list(busy))):
                 return True
-            await asyncio.sleep(LEASE_POLL_S)
+            await self.means.durable.pause(LEASE_POLL_S)
         return False
 
     async def _busy(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:

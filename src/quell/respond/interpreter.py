@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quell.engine.durable import patiently
+from quell.engine.patience import patiently
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.finding import Finding, Health

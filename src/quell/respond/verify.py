@@ -80,7 +80,7 @@ class Watch:
                 return {**self._payload(Verdict.CANNOT_TELL, signals, enough, elapsed), "next": ENDED_MEANWHILE}
             if told is not None:
                 return self._payload(told, signals, enough, elapsed)
-            await asyncio.sleep(min(verify.every_s, max(0.05, verify.within_s - elapsed)))
+            await self.means.durable.pause(min(verify.every_s, max(0.05, verify.within_s - elapsed)))
 
     def _early(self, said: Verdict, elapsed: float, turned: bool) -> Verdict | None:
         verify = self.plan.verify

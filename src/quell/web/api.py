@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from quell import __version__
-from quell.app import App
+from quell.app import App, Worker
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.incident.incident import Incident, Status
 from quell.library import Entry
@@ -83,6 +83,16 @@ async def reload(app: Hub) -> Json:
     """Read the runbooks again; incidents in flight keep their Plan."""
     await app.reload()
     return Json(_library(app))
+
+
+class Workers(BaseModel):
+    workers: list[Worker]
+
+
+@router.get("/api/v1/workers", tags=["server"], response_model=Workers)
+async def workers(app: Hub) -> Json:
+    """The processes that share the database, with the incidents that each has; those that ended stay for a day."""
+    return Json({"workers": await app.workers()})
 
 
 # Incidents.

@@ -125,6 +125,13 @@ async def alerts(request: Request) -> Response:
     return _page(request, "alerts.html", alerts=await app.alerts(100), aside=await app.quarantine(100))
 
 
+@router.get("/workers")
+async def workers(request: Request) -> Response:
+    found = await app_of(request).workers()
+    differ = len({one.configuration for one in found if one.state != "ended"}) > 1
+    return _page(request, "workers.html", workers=found, differ=differ)
+
+
 def _safe(regions: Regions) -> dict[str, Markup]:
     """Rendered with autoescape already."""
     return {name: Markup(html) for name, html in regions.items()}  # noqa: S704

@@ -103,11 +103,12 @@ def serve(
 ) -> None:
     """``serve_here`` in an event loop of its own: uvloop where it is installed."""
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve_here(app, host, port, started=started, on_address=on_address))
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
+    """Of uvloop, where it is installed."""
     try:
         import uvloop
     except ImportError:

@@ -179,7 +179,7 @@ _STATUS_TONES = {
     "healthy": "good", "recovered": "good", "done": "good", "resolved": "good", "approved": "good",
     "warning": "warn", "improved": "warn", "no_data": "warn", "unknown": "warn", "mitigated": "warn",
     "critical": "bad", "error": "bad", "failed": "bad", "worse": "bad", "denied": "bad", "escalated": "bad",
-    "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad",
+    "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad", "alive": "good", "silent": "warn",
     "refused": "bad", "unchanged": "warn", "cannot_tell": "warn", "waiting_approval": "warn", "waiting": "warn",
     "firing": "bad", "diagnosing": "busy", "acting": "busy", "verifying": "busy", "open": "busy", "running": "busy",
 }  # fmt: skip
