@@ -16,11 +16,11 @@ import sqlalchemy as sa
 import structlog
 
 from quell import __version__
-from quell.audit import Audit
 from quell.engine import liveness
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.errors import NotFound
+from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
 from quell.incident.incident import Incident
@@ -38,6 +38,8 @@ from quell.respond.change import Change
 from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.respond.permit import Repaired
 from quell.respond.rails import ActionWords, Guardrails
+from quell.respond.windows import longest_s
+from quell.retention import Pruning, Retention
 from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
@@ -64,7 +66,7 @@ class App:
         self, settings: Settings, *, registry: Registry | None = None,
         on_events: Callable[[Sequence[Event]], None] | None = None, keeps_house: bool = False,
     ) -> None:  # fmt: skip
-        """``keeps_house``: it stays, and so makes checkpoints of the log."""
+        """``keeps_house``: it stays, and so makes checkpoints and prunes what is old."""
         self.settings = settings
         self._keeps_house = keeps_house
         self.registry = registry or Registry()
@@ -121,8 +123,8 @@ class App:
         await self._look_at_pauses()
         self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
-        if self._keeps_house and (every_s := settings.audit.every):
-            self._errands.start(again(self._checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
+        if self._keeps_house:
+            keep_house(settings, self._errands, self.prune)
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start."""
@@ -347,11 +349,17 @@ class App:
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())
 
-    async def _checkpoint(self) -> None:
-        """Sign where the log stands, when it is time."""
-        made = await asyncio.to_thread(Audit(self.settings).checkpoint_when_due, self.settings.audit.every)
-        if made is not None:
-            _log.info("checkpoint_made", file=str(made))
+    # The past.
+
+    async def prune(
+        self, older_s: float, by: str, *, tenant: str | None = None, dry_run: bool = False,
+        told: Callable[[Mapping[str, int]], None] = lambda erased: None,
+    ) -> Pruning:  # fmt: skip
+        """Erase what ended longer ago, or say what would be. Needs no start. Raises ``InvalidInput``, ``NotFound``."""
+        retention = Retention(self.settings, longest_s(self.settings.guardrails, self._plans()), tenant)
+        if dry_run:
+            return await asyncio.to_thread(retention.look, older_s)
+        return await asyncio.to_thread(retention.prune, older_s, by, told)
 
     async def changed(self, after: int | None) -> tuple[int, set[str]]:
         """The newest event's id, and the incidents that any process wrote to after the event ``after``."""

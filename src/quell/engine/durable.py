@@ -1,4 +1,4 @@
-"""DBOS behind one door: durable workflows over our database. The only file that imports ``dbos``.
+"""DBOS behind one door: durable workflows over our database. Only this file and ``retention`` import ``dbos``.
 
 What callers get: workflows by name, steps whose answers are kept, child workflows with chosen ids, messages to a
 workflow, and a start that commits together with the caller's own rows. Answers are JSON. The traps of DBOS are dealt
