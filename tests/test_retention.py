@@ -29,7 +29,9 @@ from quell.store.schema import alerts, approvals, incidents, obligations, plans,
 from tests.app import House, do, eventually, house, runbook
 
 DAY_US = 86_400 * 1_000_000
-MEND = runbook("- {condition: state.critical, then: [mend]}", f"- {{id: mend, type: automated, action: {do('mend', 0)}}}")
+MEND = runbook(
+    "- {condition: state.critical, then: [mend]}", f"- {{id: mend, type: automated, action: {do('mend', 0)}}}"
+)
 OPENED = NewEvent(kind=EventKind.OPENED, payload={"title": "down ☠ " + "x" * 2000, "severity": "P1"})
 RESOLVED = NewEvent(kind=EventKind.RESOLVED, payload={"reason": "it is well"})
 
