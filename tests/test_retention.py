@@ -503,7 +503,8 @@ def test_a_plan_that_somebody_begins_with_stays(database: Database, retention: R
     """He found that it is stored, and his run is not there yet. SQLite has one writer at a time."""
     if database.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
-    compiled = compile_text(MEND.replace("@/", "/"), "mend.yaml", vocabulary_of(Registry())).plan
+    (one,) = compile_text(MEND.replace("@/", "/"), "mend.yaml", vocabulary_of(Registry()))
+    compiled = one.plan
     assert compiled is not None
     database.write_now(lambda c: store_plan(c, compiled))
     database.write_now(lambda c: c.execute(sa.update(plans).values(stored_at=now_us() - 100 * DAY_US)))
