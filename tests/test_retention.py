@@ -341,7 +341,8 @@ async def test_a_house_lives_on_with_what_was_open(url: str, tmp_path: Path, mon
     assert 0 < after["workflow_status"] == before["workflow_status"] - done.erased["workflows"]
 
     async with lived(tmp_path, url) as home:
-        assert await home.events(waiting) == story, "nothing of it was touched"
+        now = await home.events(waiting)  # that people were told may come later than that they are asked
+        assert now[: len(story)] == story, "nothing of it was touched"
         with pytest.raises(Pruned):
             await home.app.incident(mended)
         await home.app.answer(waiting, "approved", "ann")
