@@ -16,12 +16,12 @@ import sqlalchemy as sa
 import structlog
 
 from quell import __version__
-from quell.audit import Audit
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.engine.workers import Kind, Worker
 from quell.errors import NotFound
+from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
 from quell.incident.incident import Incident
@@ -29,7 +29,6 @@ from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import Errands, Kick, again, stay_alive, watch
-from quell.ports import spellings
 from quell.probe import World, make_client, resolve_secret
 from quell.reception import Receipt, Reception
 from quell.registry import Registry
@@ -37,8 +36,10 @@ from quell.respond import brake, escalate, frame, interpreter, oblige, people, p
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
 from quell.respond.means import TELL, Context, Means, NotifierChoice, incident_of
+from quell.respond.naming import named
 from quell.respond.permit import Repaired
-from quell.respond.rails import ActionWords, Guardrails
+from quell.respond.windows import longest_s
+from quell.retention import Pruning, Retention
 from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
@@ -65,7 +66,7 @@ class App:
         self, settings: Settings, *, registry: Registry | None = None,
         on_events: Callable[[Sequence[Event]], None] | None = None, kind: Kind = Kind.RUN,
     ) -> None:  # fmt: skip
-        """``kind``: servers and workers stay, and so make checkpoints of the log; a worker watches no thresholds."""
+        """``kind``: servers and workers stay, and keep house besides; a worker watches no thresholds."""
         self.settings = settings
         self.kind = kind
         self.registry = registry or Registry()
@@ -88,7 +89,9 @@ class App:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
         connections = settings.resolved_connections()
-        rails = _named(settings, self.registry)
+        # Where no action is loaded, the rules are still held against those that there are.
+        words = Registry() if self.registry.observe_only else self.registry
+        rails = named(settings.guardrails, words, settings.services or None)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.executor_id = liveness.new_executor_id()
@@ -127,8 +130,8 @@ class App:
         self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
         if self.kind is not Kind.WORKER:
             self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
-        if self.kind is not Kind.RUN and (every_s := settings.audit.every):
-            self._errands.start(again(self._checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
+        if self.kind is not Kind.RUN:
+            keep_house(settings, self._errands, self.prune)
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start, or goes on elsewhere."""
@@ -360,11 +363,17 @@ class App:
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())
 
-    async def _checkpoint(self) -> None:
-        """Sign where the log stands, when it is time."""
-        made = await asyncio.to_thread(Audit(self.settings).checkpoint_when_due, self.settings.audit.every)
-        if made is not None:
-            _log.info("checkpoint_made", file=str(made))
+    # The past.
+
+    async def prune(
+        self, older_s: float, by: str, *, tenant: str | None = None, dry_run: bool = False,
+        told: Callable[[Mapping[str, int]], None] = lambda erased: None,
+    ) -> Pruning:  # fmt: skip
+        """Erase what ended longer ago, or say what would be. Needs no start. Raises ``InvalidInput``, ``NotFound``."""
+        retention = Retention(self.settings, longest_s(self.settings.guardrails, self._plans()), tenant)
+        if dry_run:
+            return await asyncio.to_thread(retention.look, older_s)
+        return await asyncio.to_thread(retention.prune, older_s, by, told)
 
     async def changed(self, after: int | None) -> tuple[int, set[str]]:
         """The newest event's id, and the incidents that any process wrote to after the event ``after``."""
@@ -380,20 +389,3 @@ class App:
     def server_token(self) -> str | None:
         """What a client of the server must show. Raises ``Permanent`` when the reference leads nowhere."""
         return resolve_secret(self.settings.server.token) if self.settings.server.token else None
-
-
-def _named(settings: Settings, registry: Registry) -> Guardrails:
-    """The guardrails under the actions' own names; only those that are named are loaded."""
-    known = Registry() if registry.observe_only else registry
-    words = {name: _words(known, name) for name in settings.guardrails.named_actions}
-    found = {name: own for name, own in words.items() if own}
-    return settings.guardrails.named_by(found, list(known.actions), settings.services or None)
-
-
-def _words(registry: Registry, name: str) -> ActionWords | None:
-    try:
-        kind = registry.action(name)
-    except NotFound:
-        return None
-    names = spellings(kind.params)
-    return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))

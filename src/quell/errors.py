@@ -5,6 +5,7 @@ QuellError
 ├── Permanent            a plug-in's failure that will not pass: trying again is useless
 ├── InvalidInput         something a person or a system handed us is wrong; carries every Problem found
 ├── NotFound             the thing asked for does not exist
+│   └── Pruned           it did, and was erased when its time was over; says when
 ├── Conflict             somebody else was first; says who and what
 ├── Refused              a rule forbids it; names the rule, the value and the limit
 └── Unavailable          a part we need (the database, say) is away for now
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 ERROR_CLASSES = frozenset(
     {
@@ -72,6 +74,15 @@ class NotFound(QuellError):
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         super().__init__(f"no {kind} {name!r}{hint}")
         self.kind, self.name, self.nearest = kind, name, nearest
+
+
+class Pruned(NotFound):
+    """It was there, and was erased when its time was over. ``at``: when."""
+
+    def __init__(self, kind: str, name: str, at: datetime) -> None:
+        super().__init__(kind, name)
+        self.args = (f"{kind} {name!r} was pruned at {at:%Y-%m-%d %H:%M} UTC; its log is in the audit, erased",)
+        self.at = at
 
 
 class Conflict(QuellError):

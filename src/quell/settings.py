@@ -187,6 +187,13 @@ class AuditSettings(Section):
     """An Ed25519 private key in PEM, relative to this file; made on first use, readable by its owner only."""
 
 
+class RetentionSettings(Section):
+    """How long the past is kept. What may never go, and what stays of what goes: [retention](../retention.md)."""
+
+    keep: Annotated[float, BeforeValidator(seconds), Field(ge=86_400)] | None = None
+    """What ended longer ago is pruned by a server, once a day; at least ``1d``. Left out, only ``quell prune`` does."""
+
+
 class Settings(Section):
     database: str = "quell.db"
     """A SQLite file, or a ``postgresql://`` address for several machines: up to 45 connections for each process."""
@@ -204,6 +211,8 @@ class Settings(Section):
     """Where it listens."""
     audit: AuditSettings = AuditSettings()
     """How it is shown that nobody changed the log."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long the past is kept."""
     engine: EngineSettings = EngineSettings()
     """How work is kept and looked for."""
     network: NetworkSettings = NetworkSettings()

@@ -53,6 +53,7 @@ PAYLOADS: dict[EventKind, dict[str, Any]] = {
     K.OBLIGATION_MADE: {"obligation": "o", "what": "two replicas more"},
     K.OBLIGATION_ENDED: {"obligation": "o"},
     K.NOTED: {"text": "hm"},
+    K.PRUNED: {"by": "ann", "before": "2026-01-01T00:00:00+00:00"},
 }
 
 
@@ -105,9 +106,9 @@ def test_an_incident_is_the_same_after_being_written_down_in_between(kinds: list
     assert Incident.model_validate_json(stored.model_dump_json()) == live
 
 
-def test_a_closed_incident_takes_only_notes() -> None:
+def test_a_closed_incident_takes_only_notes_and_its_end() -> None:
     assert TRANSITIONS[S.CLOSED] == {}
-    assert STAYS[S.CLOSED] == {K.NOTED, K.NOTIFIED}
+    assert STAYS[S.CLOSED] == {K.NOTED, K.NOTIFIED, K.PRUNED}
 
 
 def test_no_action_begins_in_an_incident_that_is_closed() -> None:

@@ -44,4 +44,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("ack", "quell.cli.people:ack", "Say that you have seen it.", "Incidents"),
     Command("resolve", "quell.cli.people:resolve", "Say that an incident is over.", "Incidents"),
     Command("audit", "quell.cli.audit:audit", "Show that nobody changed the log: verify, export, report.", "Audit"),
+    Command("prune", "quell.cli.prune:prune", "Erase what ended long ago; the audit still holds.", "Audit"),
 )

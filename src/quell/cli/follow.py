@@ -243,6 +243,7 @@ _TOLD: dict[EventKind, Callable[[Event, Known], list[Row]]] = {
     EventKind.OBLIGATION_MADE: _said("left behind", "!", "yellow", "what", "owner", "revert_at"),
     EventKind.OBLIGATION_ENDED: _said("taken back", "✓", "green", "obligation", "how", "by"),
     EventKind.NOTED: _said("note", "·", "", "text", "by"),
+    EventKind.PRUNED: _said("pruned", "·", "dim", "by", "before"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""DBOS behind one door: durable workflows over our database. Only it and ``serial`` import ``dbos``.
+"""DBOS behind one door: durable workflows over our database. Of our files ``serial`` and ``retention`` import it too.
 
 What callers get: workflows by name, steps whose answers are kept, child workflows with chosen ids, messages to a
 workflow, and a start that commits together with the caller's own rows. Answers are JSON. The traps of DBOS are dealt

@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     OBLIGATION_MADE = "obligation.made"
     OBLIGATION_ENDED = "obligation.ended"
     NOTED = "note.added"
+    PRUNED = "incident.pruned"
     # Alert and system streams.
     ALERT_RECEIVED = "alert.received"
     ALERT_QUARANTINED = "alert.quarantined"
@@ -60,6 +61,7 @@ class EventKind(StrEnum):
     PAUSED = "actions.paused"
     RESUMED = "actions.resumed"
     BREAKER_RESET = "breaker.reset"
+    PAST_PRUNED = "past.pruned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.OBLIGATION_MADE: _shape("obligation what", "owner revert_at ask"),
     EventKind.OBLIGATION_ENDED: _shape("obligation", "how by"),
     EventKind.NOTED: _shape("text", "by approval"),
+    EventKind.PRUNED: _shape("by before"),
     EventKind.ALERT_RECEIVED: _shape("alert", "signature"),
     EventKind.ALERT_QUARANTINED: _shape("source reason", "fragment"),
     EventKind.ALERT_ROUTED: _shape("outcome reason", "incident runbook steps"),
@@ -111,6 +114,7 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.PAUSED: _shape("pause scope until by reason", "name"),
     EventKind.RESUMED: _shape("pause scope by", "name reason"),
     EventKind.BREAKER_RESET: _shape("service by reason"),
+    EventKind.PAST_PRUNED: _shape("by before erased"),
 }  # fmt: skip
 
 

@@ -76,9 +76,10 @@ STAYS: dict[Status, frozenset[EventKind]] = {
          # What was kept for now is taken back some day; no other intent gets past the frame.
          _K.ACTION_INTENDED,
          # Somebody ended it while a step of its run was on the way.
-         _K.DECIDED, _K.APPROVAL_REQUESTED, _K.VERIFICATION_STARTED, _K.ESCALATED, _K.RESOLVED, _K.MITIGATED}
+         _K.DECIDED, _K.APPROVAL_REQUESTED, _K.VERIFICATION_STARTED, _K.ESCALATED, _K.RESOLVED, _K.MITIGATED,
+         _K.PRUNED}
     ),
-    _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED}),
+    _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED, _K.PRUNED}),
 }  # fmt: skip
 """Events that are recorded and leave the status where it is."""
 

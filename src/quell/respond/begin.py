@@ -123,7 +123,9 @@ def next_run(
 
 def store_plan(connection: sa.Connection, plan: Plan) -> None:
     """Once per content; the text it came from is kept beside it."""
-    if connection.execute(sa.select(plans.c.hash).where(plans.c.hash == plan.hash)).scalar():
+    # Held until the run is there: what is not used may be pruned.
+    there = sa.select(plans.c.hash).where(plans.c.hash == plan.hash).with_for_update(read=True, key_share=True)
+    if connection.execute(there).scalar():
         return
     connection.execute(
         sa.insert(plans).values(

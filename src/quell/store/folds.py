@@ -39,3 +39,8 @@ def keep(fold: Fold) -> None:
     if len(_folds) >= KEPT:
         _folds.clear()  # rarely, and safe beside other threads
     _folds[fold.incident.id] = fold
+
+
+def forget(incident: str) -> None:
+    """Its log is not what it tells any more."""
+    _folds.pop(incident, None)

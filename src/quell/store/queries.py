@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from quell.engine.ledger import DONE
 from quell.engine.tables import intents
-from quell.errors import NotFound
+from quell.errors import NotFound, Pruned
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import ENDED, Incident
 from quell.runbook.plan import Plan
 from quell.store.events import read, when
-from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs
+from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs, streams
 
 _OVER = tuple(sorted(status.value for status in ENDED))
 # Asked all the time, hence made once.
@@ -32,16 +32,30 @@ _OPEN = (
 
 
 def incident(connection: sa.Connection, incident_id: str) -> Incident:
-    """Raises ``NotFound``. A unique beginning of an id is enough."""
+    """Raises ``NotFound``, ``Pruned`` for one that was there. A unique beginning of an id is enough."""
     row = connection.execute(_INCIDENT, {"of": incident_id}).scalar()
     if row is None:
         found = connection.execute(
             sa.select(incidents.c.state).where(incidents.c.id.startswith(incident_id, autoescape=True)).limit(2)
         ).scalars().all()  # fmt: skip
         if len(found) != 1 or not incident_id:
-            raise NotFound("incident", incident_id)
+            raise (not found and _pruned(connection, incident_id)) or NotFound("incident", incident_id)
         row = found[0]
     return Incident.model_validate_json(row)
+
+
+def _pruned(connection: sa.Connection, incident_id: str) -> Pruned | None:
+    """What is left of an incident is its log, whose last words say when its contents went."""
+    of = (streams.c.tenant == events.c.tenant, streams.c.stream == events.c.stream,
+          streams.c.stream_id == events.c.stream_id, streams.c.seq == events.c.seq)  # fmt: skip
+    query = (
+        sa.select(events.c.stream_id, events.c.at)
+        .join_from(streams, events, sa.and_(*of))
+        .where(streams.c.stream == Stream.INCIDENT.value, events.c.kind == EventKind.PRUNED.value)
+        .where(streams.c.stream_id.startswith(incident_id, autoescape=True))
+    )
+    found = connection.execute(query.limit(2)).all() if incident_id else []
+    return Pruned("incident", found[0].stream_id, when(found[0].at)) if len(found) == 1 else None
 
 
 def recent_incidents(

@@ -23,7 +23,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, ingest, pages, reference, switches
+from quell.web import api, ingest, pages, past, reference, switches
 from quell.web.answers import Json, answer_to
 from quell.web.gate import Gate
 from quell.web.live import Live
@@ -44,7 +44,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     )  # fmt: skip
     server.state.app = app
     server.state.live = Live(app, pages.Renderer(app))
-    for part in (ingest, reference, api, switches, pages):
+    for part in (ingest, reference, api, switches, past, pages):
         server.include_router(part.router)
     server.router.routes.append(Mount("/static", _Static(directory=STATIC), name="static"))
     for kind in (QuellError, HTTPException, UndeclaredTransition):

@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from quell.doctor.asked import Failure
 from quell.doctor.secrets import references
-from quell.errors import InvalidInput, NotFound, Permanent, Problem, QuellError
-from quell.ports import spellings
+from quell.errors import InvalidInput, Permanent, Problem, QuellError
 from quell.probe import resolve_secret
 from quell.registry import Registry
-from quell.respond.rails import ActionWords
+from quell.respond.naming import named
 from quell.settings import Settings
 
 
@@ -45,18 +44,8 @@ def sources(settings: Settings, registry: Registry) -> Iterator[tuple[str, str, 
 
 def guardrails(settings: Settings, registry: Registry) -> tuple[Problem, ...]:
     """As the start of the server finds them."""
-    words = {name: own for name in settings.guardrails.named_actions if (own := _words(registry, name))}
     try:
-        settings.guardrails.named_by(words, list(registry.actions), settings.services or None)
+        named(settings.guardrails, registry, settings.services or None)
     except InvalidInput as error:
         return error.problems
     return ()
-
-
-def _words(registry: Registry, name: str) -> ActionWords | None:
-    try:
-        kind = registry.action(name)
-    except NotFound:
-        return None
-    names = spellings(kind.params)
-    return ActionWords(kind.name, names, open=bool({"identifiers", "params"} & set(names)))

@@ -1,0 +1,39 @@
+"""What a process that stays does beside its work: checkpoints of the log, and pruning what is kept no longer.
+
+Several processes may; whoever comes later finds that it is done. Never does: hold a rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from quell.audit import Audit
+from quell.life import Errands, again
+from quell.retention import DAY_S, Pruning
+from quell.settings import Settings
+
+_log = structlog.get_logger("quell")
+SCHEDULE = "schedule"
+"""In whose name is pruned when nobody asked."""
+
+
+def keep_house(settings: Settings, errands: Errands, prune: Callable[[float, str], Awaitable[Pruning]]) -> None:
+    """Now and again, for as long as the process lives. ``prune`` takes how old, and in whose name."""
+
+    async def checkpoint() -> None:
+        made = await asyncio.to_thread(Audit(settings).checkpoint_when_due, settings.audit.every)
+        if made is not None:
+            _log.info("checkpoint_made", file=str(made))
+
+    async def retain() -> None:
+        done = await prune(settings.retention.keep or 0.0, SCHEDULE)
+        if done.erased:
+            _log.info("pruned", before=done.before.isoformat(), **done.erased)
+
+    if every_s := settings.audit.every:
+        errands.start(again(checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
+    if settings.retention.keep:
+        errands.start(again(retain, DAY_S, "prune_failed", at_once=True))
