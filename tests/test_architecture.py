@@ -109,6 +109,8 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "settings.py": ("tests/test_docs.py", "by every configuration in the documentation"),
     "store/migrations/*": ("tests/store/test_migrate.py", "by migrating"),
     "store/queries.py": ("tests/web/test_api.py", "by what the API answers"),
+    "store/sessions.py": ("tests/test_access.py", "with the tokens that begin them, on both databases"),
+    "store/tokens.py": ("tests/test_access.py", "by the use cases, on both databases"),
     "store/schema.py": ("tests/store/test_migrate.py", "tables only"),
     "testing/*": ("tests/testing/test_promises.py", "by plug-ins that break each promise"),
     "vocabulary_of.py": ("tests/runbook/test_lint.py", "by lint"),

@@ -60,6 +60,8 @@ class EventKind(StrEnum):
     PAUSED = "actions.paused"
     RESUMED = "actions.resumed"
     BREAKER_RESET = "breaker.reset"
+    TOKEN_CREATED = "token.created"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.PAUSED: _shape("pause scope until by reason", "name"),
     EventKind.RESUMED: _shape("pause scope by", "name reason"),
     EventKind.BREAKER_RESET: _shape("service by reason"),
+    EventKind.TOKEN_CREATED: _shape("token name role by", "tenant proxy expires_at"),
+    EventKind.TOKEN_REVOKED: _shape("token name by", "reason"),
 }  # fmt: skip
 
 
