@@ -6,6 +6,7 @@ nothing and cost every request. Never does: keep or log the text of a token or o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -17,13 +18,14 @@ from typing import TypeVar
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from quell.errors import Conflict, InvalidInput, NotFound, Problem
+from quell.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
 from quell.incident.access import LOCAL, SHARED, Caller, Role, Token, caller_of, same_person
 from quell.incident.event import EventKind, NewEvent, Stream
+from quell.life import Errands
 from quell.runbook.quantities import spoken
 from quell.runbook.vocabulary import nearest
 from quell.settings import Settings
-from quell.store import events, sessions, tokens
+from quell.store import events, queries, sessions, tokens
 from quell.store.database import Database
 from quell.store.migrate import migrate
 
@@ -194,3 +196,73 @@ class Tokens:
 def with_state(connection: sa.Connection, now_us: int) -> list[tuple[Token, str]]:
     """Every token, and whether it counts."""
     return [(one, one.state(events.when(now_us))) for one in tokens.every(connection)]
+
+
+class Access:
+    """The same for a server that runs. ``shared``: the configuration's own token, empty when it has none."""
+
+    def __init__(self, database: Database, house: str, shared: str, errands: Errands) -> None:
+        self._database, self._house, self._shared, self._errands = database, house, shared, errands
+
+    async def holder(self, text: str) -> Caller | None:
+        """Who holds this token; None when it does not count. Raises ``Unavailable``, as everything here."""
+        found = await self._read(lambda c, now: who_holds(c, text, now))
+        if found is None:
+            return None
+        caller, stale = found
+        if stale:
+            self._errands.start(self._used(caller.token))
+        return caller
+
+    async def _used(self, token: str) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._write(lambda c, now: tokens.used(c, token, now))
+
+    async def signed_in(self, digest: str) -> Caller | None:
+        return await self._read(lambda c, now: who_signed_in(c, digest, now))
+
+    def cookie_digest(self, cookie: str) -> str:
+        return cookie_digest(cookie, self._shared)
+
+    async def sign_in(self, cookie: str, caller: Caller) -> float:
+        """Begin a session; returns how long it lasts, in seconds."""
+        digest = self.cookie_digest(cookie)
+        return await self._write(lambda c, now: begin_session(c, digest, caller, now))
+
+    async def sign_out(self, cookie: str) -> None:
+        digest = self.cookie_digest(cookie)
+        await self._write(lambda c, _: sessions.end(c, digest))
+
+    async def create(
+        self, name: str, role: Role, by: str, *, tenant: str | None, lasts_s: float, proxy: bool
+    ) -> tuple[Token, str]:
+        """Raises ``InvalidInput``, ``Conflict``."""
+        return await self._write(
+            lambda c, now: create(
+                c, self._house, now, name=name, role=role, by=by, tenant=tenant, lasts_s=lasts_s, proxy=proxy
+            )
+        )
+
+    async def revoke(self, which: str, by: str, reason: str = "") -> Token | None:
+        """Raises ``NotFound``, ``Conflict``."""
+        return await self._write(lambda c, now: revoke(c, self._house, now, which, by=by, reason=reason))
+
+    async def every(self) -> list[tuple[Token, str]]:
+        return await self._read(with_state)
+
+    async def within(self, tenant: str, *, incident: str | None = None, approval: str | None = None) -> None:
+        """Raises ``NotFound`` for what is not this tenant's, as for what is not there."""
+
+        def look(connection: sa.Connection) -> None:
+            if incident is not None and queries.incident(connection, incident).tenant != tenant:
+                raise NotFound("incident", incident)
+            if approval is not None and queries.tenant_of_approval(connection, approval) != tenant:
+                raise NotFound("waiting approval", approval)
+
+        await self._database.read(look)
+
+    async def _read(self, work: Callable[[sa.Connection, int], T]) -> T:
+        return await self._database.read(lambda c: work(c, self._database.now_us(c)))
+
+    async def _write(self, work: Callable[[sa.Connection, int], T]) -> T:
+        return await self._database.write(lambda c: work(c, self._database.now_us(c)))

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from quell import __version__
+from quell.access import Access
 from quell.audit import Audit
 from quell.engine import liveness
 from quell.engine.aside import aside
@@ -87,9 +88,10 @@ class App:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
         connections = settings.resolved_connections()
-        rails = _named(settings, self.registry)
+        rails, shared = _named(settings, self.registry), self.server_token() or ""
         self.database = Database(settings.database)
         self.database.prepare(migrate)
+        self.access = Access(self.database, settings.tenant, shared, self._errands)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll
@@ -208,15 +210,18 @@ class App:
 
     async def trigger(
         self, runbook: str | Plan, *, service: str | None = None, alert_name: str = "", variables: Any = None,
-        actor: str = "api", mode: str | None = None,
+        actor: str = "api", mode: str | None = None, tenant: str | None = None,
     ) -> Context:  # fmt: skip
-        """Start a runbook now. Raises ``NotFound`` (runbook, service) with the nearest name."""
+        """Start a runbook now, for a tenant. Raises ``NotFound`` (runbook, service) with the nearest name."""
         plan = runbook if isinstance(runbook, Plan) else self.library.plan(runbook)
-        if service is not None and service not in (plan.service, *self.world.services):
-            raise NotFound("service", service, nearest(service, self.world.services))
+        owned = self.world.services_of(tenant)
+        if service is not None and service not in (plan.service, *owned):
+            raise NotFound("service", service, nearest(service, owned))
+        if (about := service or plan.service) in self.world.services and about not in owned:
+            raise NotFound("service", about or "")
         settings = self.settings
         beginning = Beginning(
-            title=plan.name, severity=plan.severity, tenant=settings.tenant, environment=settings.environment,
+            title=plan.name, severity=plan.severity, tenant=tenant or settings.tenant, environment=settings.environment,
             region=settings.region, service=service or plan.service, service_why="named by the runbook", plan=plan,
             why=f"started by {actor}" + (f" for {alert_name}" if alert_name else ""), variables=variables, mode=mode,
             source="manual", actor=actor,
@@ -230,12 +235,12 @@ class App:
         return await self._commit(work)
 
     async def incidents(
-        self, *, limit: int = 50, status: str | None = None, ended: bool | None = None
+        self, *, limit: int = 50, status: str | None = None, ended: bool | None = None, tenant: str | None = None
     ) -> list[Incident]:
         """Newest first; ``ended``: only those that have, or only those that have not."""
-        tenant = self.settings.tenant
+        of = tenant or self.settings.tenant
         return await self.database.read(
-            lambda c: queries.recent_incidents(c, tenant, limit=limit, status=status, ended=ended)
+            lambda c: queries.recent_incidents(c, of, limit=limit, status=status, ended=ended)
         )
 
     async def incident(self, incident: str) -> Incident:
@@ -250,11 +255,11 @@ class App:
         """The Plan its run carries out."""
         return await self.means.plan(incident.plan) if incident.plan else None
 
-    async def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.recent_alerts(c, self.settings.tenant, limit))
+    async def alerts(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
+        return await self.database.read(lambda c: queries.recent_alerts(c, tenant or self.settings.tenant, limit))
 
-    async def quarantine(self, limit: int = 100) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.quarantined(c, self.settings.tenant, limit))
+    async def quarantine(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
+        return await self.database.read(lambda c: queries.quarantined(c, tenant or self.settings.tenant, limit))
 
     # People.
 
