@@ -177,7 +177,11 @@ def test_when_it_was_used_is_known_to_the_minute(database: Database) -> None:
 
 
 def test_without_a_server(tmp_path: Path) -> None:
-    desk = Tokens(Settings(database=str(tmp_path / "q.db")))
+    settings = Settings(database=str(tmp_path / "q.db"))
+    with pytest.raises(NotFound, match="database"):
+        Tokens(settings)
+    assert list(tmp_path.iterdir()) == []
+    desk = Tokens(settings, begins=True)
     try:
         made, _ = desk.create("ann", Role.VIEWER, "root")
         assert [(one.id, state) for one, state in desk.every()] == [(made.id, "valid")]

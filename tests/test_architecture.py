@@ -92,6 +92,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "incident/finding.py": ("tests/plugins/checks", "words only"),
     "intake/*": ("tests/web/test_ingest.py", "through the webhook"),
     "life.py": ("tests/respond/test_interpreter.py", "with the app that it starts and ends"),
+    "local.py": ("tests/cli/test_token.py", "with the commands that read what a server writes"),
     "library.py": ("tests/web/test_api.py", "through the API that lists runbooks"),
     "ports.py": ("tests/plugins/test_contract.py", "the sockets, by what is in them"),
     "probe.py": ("tests/plugins/world.py", "every plug-in's test is given one"),

@@ -13,6 +13,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ from quell.runbook.quantities import spoken
 from quell.runbook.vocabulary import nearest
 from quell.settings import Settings
 from quell.store import events, queries, sessions, tokens
-from quell.store.database import Database
+from quell.store.database import Database, normalise_url
 from quell.store.migrate import migrate
 
 T = TypeVar("T")
@@ -161,9 +162,16 @@ def who_signed_in(connection: sa.Connection, digest: str, now_us: int) -> Caller
 
 
 class Tokens:
-    """Of the installation that these settings describe, without its server. ``close`` it."""
+    """Of the installation that these settings describe, without its server. ``close`` it.
 
-    def __init__(self, settings: Settings) -> None:
+    ``begins``: a database that is not there yet is made. Else raises ``NotFound``: in the wrong folder there would be
+    an empty one.
+    """
+
+    def __init__(self, settings: Settings, *, begins: bool = False) -> None:
+        url = sa.make_url(normalise_url(settings.database))
+        if url.get_backend_name() == "sqlite" and not begins and not Path(url.database or "").exists():
+            raise NotFound("database", url.database or "")
         self._house = settings.tenant
         self._database = Database(settings.database)
         self._database.prepare(migrate)

@@ -138,7 +138,9 @@ def answer_to(scope: Scope, error: Exception) -> Response:
         return Json(body, status, headers_of(error))
     sign_in = isinstance(error, Refused) and error.rule == "token"
     back = scope["path"] if scope["method"] == "GET" else _came_from(scope)
-    page = render("error.html", status=status, body=body, sign_in=sign_in, back=back)
+    # Our cookie does not come along from another site's link; it does from a link of ours.
+    abroad = sign_in and Headers(scope=scope).get("sec-fetch-site", "none") not in ("none", "same-origin")
+    page = render("error.html", status=status, body=body, sign_in=sign_in, abroad=abroad, back=back)
     return HTMLResponse(page, status, headers_of(error))
 
 

@@ -18,8 +18,9 @@ from starlette.datastructures import Headers
 
 from quell import local
 from quell.access import Access, digest_of, secret, well_formed
-from quell.errors import Refused
+from quell.errors import Refused, Unavailable
 from quell.incident.access import ANYBODY, LOCAL, SHARED, Caller, Role
+from quell.web.answers import Overloaded
 from quell.web.throttle import Throttle
 
 _log = structlog.get_logger("quell")
@@ -93,7 +94,7 @@ class Desk:
         """Whether it is the same who asks: a stream ends with whatever let it in."""
         try:
             return await self.who(headers, client) == as_known
-        except Refused:
+        except (Refused, Overloaded, Unavailable):
             return False
 
     async def _holder(self, given: str, client: Client) -> Caller | None:
