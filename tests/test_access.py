@@ -76,6 +76,9 @@ def test_revoked_it_counts_no_more_and_neither_do_its_sessions(database: Databas
     assert revoked.revoked_by == "root"
     assert holder(database, text) is None
     assert database.read_now(lambda c: access.who_signed_in(c, "cookie", NOW)) is None
+    database.write_now(lambda c: access.begin_session(c, "late", caller, NOW))
+    late = database.read_now(lambda c: access.who_signed_in(c, "late", NOW))
+    assert late is None, "begun by somebody who was let in a moment before"
     with pytest.raises(Conflict, match="revoked by root"):
         database.write_now(lambda c: access.revoke(c, "acme", NOW, ident, by="eve"))
     again, _ = make(database)
