@@ -157,6 +157,13 @@ def test_what_cannot_be_is_said(database: Database, more: dict[str, object], sai
     assert database.read_now(tokens.every) == []
 
 
+def test_nobody_makes_none(database: Database) -> None:
+    with pytest.raises(InvalidInput, match="who you are"):
+        database.write_now(lambda c: access.create(c, "acme", NOW, name="ann", role=Role.VIEWER, by=" "))
+    with pytest.raises(InvalidInput, match="who you are"):
+        database.write_now(lambda c: access.revoke(c, "acme", NOW, LOCAL, by=""))
+
+
 def test_a_stranger_is_not_found_and_the_nearest_named(database: Database) -> None:
     make(database, "andrea")
     with pytest.raises(NotFound, match="did you mean 'andrea'"):

@@ -64,6 +64,7 @@ def create(
 
     Raises ``InvalidInput``, and ``Conflict`` when somebody has that name.
     """
+    _named(by)
     if not 0 < lasts_s <= LONGEST_S:
         most = f"more than 0 and at most {spoken(LONGEST_S)}"
         raise InvalidInput([Problem("a token ends", "token-length", path="for", found=spoken(lasts_s), expected=most)])
@@ -87,6 +88,11 @@ def create(
     return made, text
 
 
+def _named(by: str) -> None:
+    if not by.strip():
+        raise InvalidInput([Problem("say who you are: the log keeps who did it", "no-name", expected="a name as by")])
+
+
 def _problem(message: str, place: tuple[int | str, ...]) -> Problem:
     return Problem(message.removeprefix("Value error, "), "token", path=".".join(map(str, place)))
 
@@ -98,6 +104,7 @@ def revoke(
 
     Raises ``NotFound``, and ``Conflict`` when it was revoked before.
     """
+    _named(by)
     found = None if which == LOCAL else _chosen(tokens.every(connection), which)
     ident = found.id if found else LOCAL
     if found and not tokens.revoke(connection, ident, by, now_us):
@@ -207,10 +214,10 @@ def with_state(connection: sa.Connection, now_us: int) -> list[tuple[Token, str]
 
 
 class Access:
-    """The same for a server that runs. ``shared``: the configuration's own token, empty when it has none."""
+    """The same for a server that runs."""
 
-    def __init__(self, database: Database, house: str, shared: str, errands: Errands) -> None:
-        self._database, self._house, self._shared, self._errands = database, house, shared, errands
+    def __init__(self, database: Database, house: str, errands: Errands) -> None:
+        self._database, self._house, self._errands = database, house, errands
 
     async def holder(self, text: str) -> Caller | None:
         """Who holds this token; None when it does not count. Raises ``Unavailable``, as everything here."""
@@ -229,16 +236,11 @@ class Access:
     async def signed_in(self, digest: str) -> Caller | None:
         return await self._read(lambda c, now: who_signed_in(c, digest, now))
 
-    def cookie_digest(self, cookie: str) -> str:
-        return cookie_digest(cookie, self._shared)
-
-    async def sign_in(self, cookie: str, caller: Caller) -> float:
+    async def sign_in(self, digest: str, caller: Caller) -> float:
         """Begin a session; returns how long it lasts, in seconds."""
-        digest = self.cookie_digest(cookie)
         return await self._write(lambda c, now: begin_session(c, digest, caller, now))
 
-    async def sign_out(self, cookie: str) -> None:
-        digest = self.cookie_digest(cookie)
+    async def sign_out(self, digest: str) -> None:
         await self._write(lambda c, _: sessions.end(c, digest))
 
     async def create(

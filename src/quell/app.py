@@ -88,10 +88,10 @@ class App:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
         connections = settings.resolved_connections()
-        rails, shared = _named(settings, self.registry), self.server_token() or ""
+        rails = _named(settings, self.registry)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
-        self.access = Access(self.database, settings.tenant, shared, self._errands)
+        self.access = Access(self.database, settings.tenant, self._errands)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll

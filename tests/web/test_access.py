@@ -166,6 +166,13 @@ def test_revoked_beside_the_server_it_ends_within_seconds(house: Secured) -> Non
         assert time.monotonic() - begun < 5
 
 
+def test_a_token_is_made_by_whom_the_gateway_names(house: Secured) -> None:
+    gateway = house.token("nameless", Role.ADMIN, proxy=True)
+    with house.as_(gateway, **{"x-quell-user": "Ines"}) as named:
+        made = named.post("/api/v1/tokens", json={"name": "by Ines", "role": "viewer"})
+    assert made.json()["created_by"] == "Ines"
+
+
 # Sessions.
 
 

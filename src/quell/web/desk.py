@@ -17,7 +17,7 @@ import structlog
 from starlette.datastructures import Headers
 
 from quell import local
-from quell.access import Access, digest_of, secret, well_formed
+from quell.access import Access, cookie_digest, digest_of, secret, well_formed
 from quell.errors import Refused, Unavailable
 from quell.incident.access import ANYBODY, LOCAL, SHARED, Caller, Role
 from quell.web.answers import Overloaded
@@ -111,8 +111,11 @@ class Desk:
         return await self._memory.ask(digest_of(given), lambda: self._access().holder(given))
 
     async def _signed_in(self, cookie: str) -> Caller | None:
-        digest = self._access().cookie_digest(cookie)
+        digest = self._digest(cookie)
         return await self._memory.ask(digest, lambda: self._access().signed_in(digest))
+
+    def _digest(self, cookie: str) -> str:
+        return cookie_digest(cookie, self._shared or "")
 
     async def within(self, tenant: str, named: Mapping[str, str]) -> None:
         """Raises ``NotFound`` for an incident or an approval of another tenant."""
@@ -143,7 +146,7 @@ class Desk:
                 "token", "this link has been used or is too old" if link else "that is no token of this server"
             )
         cookie = secret()
-        lasts_s = await self._access().sign_in(cookie, caller)
+        lasts_s = await self._access().sign_in(self._digest(cookie), caller)
         _log.info("signed_in", name=caller.name, role=caller.role.value, token=caller.token)
         return cookie, lasts_s
 
@@ -154,7 +157,7 @@ class Desk:
     async def sign_out(self, headers: Headers) -> None:
         """End the session whose cookie this is."""
         if cookie := cookie_of(headers, SESSION):
-            await self._access().sign_out(cookie)
+            await self._access().sign_out(self._digest(cookie))
             self.forget()
 
     def forget(self) -> None:

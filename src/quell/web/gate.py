@@ -23,7 +23,6 @@ from quell.web.desk import Desk, is_loopback
 from quell.web.needs import Needs
 from quell.web.reading import CALLER, STILL
 
-WEBHOOKS = "/webhooks/"
 PAUSED = "x-quell-paused"
 """Says on every answer to whoever is let in what the kill switch covers."""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -87,9 +86,9 @@ class Gate:
         if scope["method"] in CHANGING:
             _same_site(headers, host)
         needed, named = self.needs.of(scope)
-        if needed is None or self._is_open_webhook(scope):
-            return
         client = scope.get("client")
+        if needed is None or ("source" in named and self._is_open_webhook(named["source"], is_loopback(client))):
+            return
         caller = await self.desk.who(headers, client)
         if not caller.may(needed):
             who = f"{caller.name} is" if caller.name else "you are"
@@ -98,13 +97,8 @@ class Gate:
         scope[CALLER] = caller
         scope[STILL] = partial(self.desk.still, headers, client, caller)
 
-    def _is_open_webhook(self, scope: Scope) -> bool:
-        path = scope["path"]
-        if not path.startswith(WEBHOOKS):
-            return False
-        return self.guards_itself(path.removeprefix(WEBHOOKS)) or (
-            self.open_webhooks and is_loopback(scope.get("client"))
-        )
+    def _is_open_webhook(self, source: str, here: bool) -> bool:
+        return (self.open_webhooks and here) or self.guards_itself(source)
 
     async def _within(self, caller: Caller, named: Mapping[str, str]) -> None:
         """What is another tenant's is not there. The one place, so that no route can forget it."""
