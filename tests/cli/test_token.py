@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,17 @@ import httpx
 import pytest
 
 from quell import local
-from tests.cli.command import Served, run_quell, served, times_done, told, write_runbook
+from tests.cli.command import (
+    QUELL,
+    Served,
+    environment,
+    read_until,
+    run_quell,
+    served,
+    times_done,
+    told,
+    write_runbook,
+)
 from tests.servers.process import wait_until
 
 
@@ -175,3 +188,31 @@ def test_insecure_asks_nobody(tmp_path: Path) -> None:
         path = local.path_for(server.address)
         assert path is not None
         assert not path.exists()
+
+
+def test_the_link_is_shown_to_a_person_and_not_to_a_log(server: Served, tmp_path: Path) -> None:
+    """What stands in a log is read by others."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*QUELL, "serve", "--port", "0"], cwd=tmp_path, env=environment(), stdin=follower, stdout=follower,
+        stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    try:
+        shown = read_until(leader, b"quell token link").decode()
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.close(leader)
+    found = re.search(r"Sign in, once, within 15 minutes: http://127\.0\.0\.1:\d+/sign-in\?token=\w{43}\s", shown)
+    assert found, shown
+    log = (server.folder / "serve.log").read_text()
+    assert '"quell token link"' in log
+    assert "sign-in?token=" not in log
+
+
+def test_a_command_without_a_server_needs_no_token_of_one(tmp_path: Path) -> None:
+    write_runbook(tmp_path, state="0")
+    (tmp_path / "quell.yaml").write_text("server: {token: 'env:NOT_THERE'}\n")
+    done = run_quell(tmp_path, "run", "fix.json")
+    assert done.returncode == 0, done.stderr
