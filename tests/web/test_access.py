@@ -31,6 +31,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         house.runbook("shop-two", alert="ShopTwo", approval="approval: {expires: 10m, people: 2}")
         for name in ("Named", "Foreigner", "Shown", "Clicked"):  # one incident each
             house.runbook(f"shop-{name}", alert=name, approval="approval: {expires: 10m}")
+        free = (house.folder / "runbooks" / "shop-Shown.yaml").read_text().replace("service: shop", "service: till")
+        (house.folder / "runbooks" / "till.yaml").write_text(
+            free.replace("shop-Shown", "till").replace("Shown", "Till")
+        )
         house.http.post("/api/v1/reload")
         yield house
 
@@ -318,6 +322,10 @@ def test_what_a_tenant_starts_is_its_own(house: Secured) -> None:
         foreign = acme.post("/incidents/trigger", json={"runbookId": "shop-ask"})
         assert foreign.status_code == 404, "shop is the default tenant's"
         assert acme.post("/incidents/trigger", json={"runbookId": "shop-ask", "service": "shop"}).status_code == 404
+        made = acme.post("/incidents/trigger", json={"runbookId": "till"}).json()["execution"]["incidentId"]
+        assert acme.get(f"/api/v1/incidents/{made}").json()["tenant"] == "acme"
+        assert made in acme.get("/incidents").text
+    assert made not in house.http.get("/incidents").text
 
 
 # Nowhere a token.
