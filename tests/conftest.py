@@ -5,7 +5,9 @@ Never pretends: a test whose program is not installed is skipped with one line t
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -26,9 +28,15 @@ settings.load_profile("house")
 def pytest_configure() -> None:
     # Run in the background of a script, we would ignore it, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The keys of the servers that tests start are not a developer's own.
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quell-tests-")
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

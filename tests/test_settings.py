@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quell.errors import InvalidInput
-from quell.settings import Settings, load_settings, parse_settings
+from quell.settings import ServerSettings, Settings, load_settings, parse_settings
 
 
 def parse(text: str) -> Settings:
@@ -30,17 +30,12 @@ def test_every_problem_is_reported_with_its_place() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["- a list", "guardrails: {actions: {run_script: {rate: often}}}", "server: {host: 0.0.0.0}",
+    ["- a list", "guardrails: {actions: {run_script: {rate: often}}}", "server: {host: 0.0.0.0, insecure: true}",
      "services: {shop: {tier: 99}}", "a: [", "services: {shop: {regions: [eu], driver: {type: releases, region: us}}}", "guardrails: {approval_from_risk: huge}"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse(text)
-
-
-def test_beyond_loopback_a_token_is_needed() -> None:
-    assert parse("server: {host: 0.0.0.0, token: 'env:T'}").server.host == "0.0.0.0"
-    assert parse("server: {host: '::1'}").server.is_loopback
 
 
 def test_paths_are_relative_to_the_file() -> None:
@@ -71,3 +66,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput):
         load_settings(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_nobody_is_asked_only_where_nobody_else_comes(host: str) -> None:
+    assert ServerSettings(host=host, insecure=True).insecure
+    assert not ServerSettings(host=host).insecure
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "quell.example", ""])
+def test_insecure_is_for_loopback(host: str) -> None:
+    with pytest.raises(ValueError, match="loopback only"):
+        ServerSettings(host=host, insecure=True)
+    assert ServerSettings(host=host).token is None, "there everybody is asked"
+
+
+def test_insecure_and_a_token_contradict() -> None:
+    with pytest.raises(ValueError, match="guard nothing"):
+        ServerSettings(insecure=True, token="env:X")

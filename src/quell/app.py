@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from quell import __version__
+from quell.access import Access
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
@@ -53,10 +54,8 @@ __all__ = ["App", "Context", "Kind", "Receipt", "Worker"]
 
 _log = structlog.get_logger("quell")
 T = TypeVar("T")
-DRAIN_S = 10.0
-"""How long a stop waits for actions in flight."""
 CLOSE_S = 3.0
-"""How long it waits then for a database that may be away: at most for the engine, for our goodbye, and to let go."""
+"""How long a stop waits for a database that may be away: at most for the engine, for our goodbye, and to let go."""
 
 
 class App:
@@ -94,6 +93,7 @@ class App:
         rails = named(settings.guardrails, words, settings.services or None)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
+        self.access = Access(self.database, settings.tenant, self._errands)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll,
@@ -136,7 +136,7 @@ class App:
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start, or goes on elsewhere."""
         self.durable.drain()
-        await self._frame.in_flight.close(DRAIN_S)
+        await self._frame.in_flight.close(self.settings.engine.drain)
         await self._errands.stop()
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.
@@ -218,15 +218,18 @@ class App:
 
     async def trigger(
         self, runbook: str | Plan, *, service: str | None = None, alert_name: str = "", variables: Any = None,
-        actor: str = "api", mode: str | None = None,
+        actor: str = "api", mode: str | None = None, tenant: str | None = None,
     ) -> Context:  # fmt: skip
-        """Start a runbook now. Raises ``NotFound`` (runbook, service) with the nearest name."""
+        """Start a runbook now, for a tenant. Raises ``NotFound`` (runbook, service) with the nearest name."""
         plan = runbook if isinstance(runbook, Plan) else self.library.plan(runbook)
-        if service is not None and service not in (plan.service, *self.world.services):
-            raise NotFound("service", service, nearest(service, self.world.services))
+        owned = self.world.services_of(tenant)
+        if service is not None and service not in (plan.service, *owned):
+            raise NotFound("service", service, nearest(service, owned))
+        if (about := service or plan.service) in self.world.services and about not in owned:
+            raise NotFound("service", about or "")
         settings = self.settings
         beginning = Beginning(
-            title=plan.name, severity=plan.severity, tenant=settings.tenant, environment=settings.environment,
+            title=plan.name, severity=plan.severity, tenant=tenant or settings.tenant, environment=settings.environment,
             region=settings.region, service=service or plan.service, service_why="named by the runbook", plan=plan,
             why=f"started by {actor}" + (f" for {alert_name}" if alert_name else ""), variables=variables, mode=mode,
             source="manual", actor=actor,
@@ -240,12 +243,12 @@ class App:
         return await self._commit(work)
 
     async def incidents(
-        self, *, limit: int = 50, status: str | None = None, ended: bool | None = None
+        self, *, limit: int = 50, status: str | None = None, ended: bool | None = None, tenant: str | None = None
     ) -> list[Incident]:
         """Newest first; ``ended``: only those that have, or only those that have not."""
-        tenant = self.settings.tenant
+        of = tenant or self.settings.tenant
         return await self.database.read(
-            lambda c: queries.recent_incidents(c, tenant, limit=limit, status=status, ended=ended)
+            lambda c: queries.recent_incidents(c, of, limit=limit, status=status, ended=ended)
         )
 
     async def incident(self, incident: str) -> Incident:
@@ -260,11 +263,11 @@ class App:
         """The Plan its run carries out."""
         return await self.means.plan(incident.plan) if incident.plan else None
 
-    async def alerts(self, limit: int = 100) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.recent_alerts(c, self.settings.tenant, limit))
+    async def alerts(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
+        return await self.database.read(lambda c: queries.recent_alerts(c, tenant or self.settings.tenant, limit))
 
-    async def quarantine(self, limit: int = 100) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.quarantined(c, self.settings.tenant, limit))
+    async def quarantine(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
+        return await self.database.read(lambda c: queries.quarantined(c, tenant or self.settings.tenant, limit))
 
     # People.
 
@@ -346,19 +349,23 @@ class App:
 
     async def breakers(self) -> list[Repaired]:
         """Services that were repaired lately, the one that was most often first."""
-        names = sorted(self._services())
-        found = await self.database.read(lambda c: list(permit.repaired(self.means, c, names)))
+        found = await self.database.read(lambda c: list(permit.repaired(self.means, c, sorted(self._services()))))
         return sorted(found, key=lambda one: -one.count)
 
     def _services(self) -> set[str]:
         """Those of the catalogue, and those that runbooks are for."""
         return {*self.world.services, *(plan.service for plan in self._plans() if plan.service)}
 
-    async def workers(self) -> list[Worker]:
-        """The processes that share this database, those that are alive first."""
+    async def workers(self, tenant: str | None = None) -> list[Worker]:
+        """The processes that share this database, those that are alive first; with a tenant's own incidents alone."""
+        own = (
+            None if tenant is None else {one.id for one in await self.incidents(limit=1000, ended=False, tenant=tenant)}
+        )
         claimed = await self.durable.running(interpreter.WORKFLOW)
-        running = {name: [incident_of(run) for run in runs] for name, runs in claimed.items()}
-        return await self.database.read(lambda c: workers.listed(c, self.database.now_us(c), running))
+        found = {
+            name: [one for one in map(incident_of, runs) if own is None or one in own] for name, runs in claimed.items()
+        }
+        return await self.database.read(lambda c: workers.listed(c, self.database.now_us(c), found))
 
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())

@@ -106,6 +106,10 @@ class World:
     def probe(self, *, timeout_s: float = 30.0, key: str = "") -> LiveProbe:
         return LiveProbe(self, timeout_s, key)
 
+    def services_of(self, tenant: str | None) -> dict[str, Service]:
+        """Those of one tenant; of all when none is named."""
+        return {name: one for name, one in self.services.items() if tenant is None or one.tenant == tenant}
+
     async def close(self) -> None:
         await self.http.aclose()
 

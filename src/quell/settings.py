@@ -34,7 +34,10 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """Where the server listens. ``token``: a reference; without one only loopback is served."""
+    """Where the server listens, and who is let in. Whatever is not public needs a token or a session.
+
+    ``token``: a reference to one token for everything, beside those of ``quell token create``.
+    """
 
     host: str = "127.0.0.1"
     """The address to listen on."""
@@ -43,6 +46,8 @@ class ServerSettings(Section):
     base_url: str = ""
     """How people reach it, for links in messages."""
     token: str | None = None
+    insecure: bool = False
+    """Nobody is asked who they are. Only on loopback, for a try."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names that requests may come in under, beside its own."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1_048_576)] = 1_048_576
@@ -61,8 +66,10 @@ class ServerSettings(Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> ServerSettings:
-        if not self.is_loopback and self.token is None:
-            raise ValueError("a server that listens beyond loopback needs a token (server.token: env:NAME)")
+        if self.insecure and not self.is_loopback:
+            raise ValueError(f"insecure is for loopback only: whoever reaches {self.host} could do anything")
+        if self.insecure and self.token is not None:
+            raise ValueError("either a token or insecure: with both, the token would guard nothing")
         return self
 
 
@@ -164,6 +171,8 @@ class EngineSettings(Section):
     """How long a process that is silent keeps its work; then another one goes on with it."""
     poll: Annotated[Seconds, Field(ge=0.05)] = 1.0
     """How often queues and waits are looked at."""
+    drain: Annotated[Seconds, Field(ge=0, le=3600)] = 10.0
+    """How long a process that is asked to end waits for actions that run."""
     places: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many incidents a process works on at once; the others wait, the most severe first. An incident that waits
     itself, for an approval or a time, takes no place."""

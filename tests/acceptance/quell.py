@@ -62,7 +62,7 @@ class Quell(Server):
             (self.folder / "runbooks" / name).write_text(text)
         settings = {
             "database": str(self.folder / "quell.db"), "runbooks": ["runbooks"],
-            "server": {"port": self.port, "base_url": self.url}, "scrape_interval": "200ms",
+            "server": {"port": self.port, "base_url": self.url, "insecure": True}, "scrape_interval": "200ms",
             "engine": {"poll": "0.2s"}, "notifiers": {name: {"type": "log"} for name in PAGED}, **self.settings,
         }  # fmt: skip
         (self.folder / "quell.yaml").write_text(json.dumps(settings))

@@ -107,11 +107,13 @@ class Storm:
         services = ", ".join(f"{name}: {{}}" for name in self.services)
         (folder / "quell.yaml").write_text(
             f"database: {url}\nrunbooks: books\nservices: {{{services}}}\nscrape_interval: 100ms\n"
-            "engine: {lease: 1s, poll: 0.1s, places: 6}\n"
+            "engine: {lease: 1s, poll: 0.1s, places: 6}\nserver: {insecure: true}\n"
         )
         self.processes = [Process(folder, "serve", "--port", str(self.port))]
         if url.startswith("postgres"):
             self.processes += [Process(folder, "worker") for _ in range(2)]
+        self.frozen: list[subprocess.Popen[bytes]] = []
+        """Those that were stopped in the middle of their work, and replaced."""
         self.asked: list[str] = []
         """Approvals that asked whether it had happened."""
         self._over = threading.Event()
@@ -127,6 +129,9 @@ class Storm:
         self._people.join(30)
         for process in self.processes:
             process.end()
+        for zombie in self.frozen:
+            zombie.kill()
+            zombie.wait()
 
     # Over HTTP, as long as it takes: the server is killed as well.
 
@@ -202,9 +207,9 @@ def test_nothing_is_lost_or_done_twice_while_processes_are_killed(tmp_path: Path
         storm.ask("/healthz")
         firing = threading.Thread(target=_fire_all, args=(storm,))
         firing.start()
-        frozen = _rage(storm)
+        _rage(storm)
         firing.join()
-        for process in frozen:
+        for process in storm.frozen:
             process.send_signal(signal.SIGCONT)
         # What a person said had not happened is escalated, and stays open until somebody resolves it.
         until(lambda: all(one["outcome"] for one in storm.open()), "every run has ended")
@@ -219,9 +224,9 @@ def _fire_all(storm: Storm) -> None:
         time.sleep(EVERY_S * KILLS / INCIDENTS * 0.8)
 
 
-def _rage(storm: Storm) -> list[subprocess.Popen[bytes]]:
+def _rage(storm: Storm) -> None:
     """Kill one after the other. Some are not killed but frozen, replaced, and wake up when others have their work."""
-    frozen: list[subprocess.Popen[bytes]] = []
+    frozen = storm.frozen
     for number in range(KILLS):
         time.sleep(EVERY_S)
         one = storm.random.choice(storm.processes)
@@ -233,7 +238,6 @@ def _rage(storm: Storm) -> list[subprocess.Popen[bytes]]:
         one.start()
         if frozen and number % 6 == 2:
             frozen[-1].send_signal(signal.SIGCONT)  # a zombie: its lease ran out long ago
-    return frozen
 
 
 def _judge(storm: Storm, url: str) -> None:

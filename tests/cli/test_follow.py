@@ -64,7 +64,8 @@ def test_every_kind_of_event_of_an_incident_has_words() -> None:
     """A new kind without words would be shown by its bare name."""
     elsewhere = {EventKind.ALERT_RECEIVED, EventKind.ALERT_QUARANTINED, EventKind.ALERT_ROUTED,
                  EventKind.RUNBOOKS_LOADED, EventKind.SERVER_STARTED, EventKind.PAUSED, EventKind.RESUMED,
-                 EventKind.BREAKER_RESET, EventKind.PAST_PRUNED}  # fmt: skip
+                 EventKind.BREAKER_RESET, EventKind.PAST_PRUNED,
+                 EventKind.TOKEN_CREATED, EventKind.TOKEN_REVOKED}  # fmt: skip
     payload = {
         "title": "t", "severity": "P1", "number": 1, "plan": "ab", "finding": finding(), "recommended": [], "chosen": [],
         "call": "c", "approval": "a1", "answer": "denied", "action": "x", "rule": "r", "reason": "why", "key": "k",

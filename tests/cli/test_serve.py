@@ -96,10 +96,23 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-def test_beyond_loopback_a_token_is_needed(tmp_path: Path) -> None:
-    done = run_quell(tmp_path, "serve", "--host", "0.0.0.0")
+def test_beyond_loopback_everybody_is_asked_who_they_are(tmp_path: Path) -> None:
+    done = run_quell(tmp_path, "serve", "--host", "0.0.0.0", "--insecure")
     assert done.returncode == 1
-    assert "needs a token" in done.stderr
+    assert "insecure is for loopback only" in done.stderr
+    assert done.stdout == ""
+    (tmp_path / "quell.yaml").write_text("server:\n  host: 192.0.2.7\n  insecure: true\n")
+    done = run_quell(tmp_path, "serve")
+    assert done.returncode == 1
+    assert "quell.yaml:2:" in done.stderr
+    assert "insecure is for loopback only" in done.stderr
+
+
+def test_a_token_and_insecure_contradict(tmp_path: Path) -> None:
+    (tmp_path / "quell.yaml").write_text("server: {token: 'env:NOBODY'}\n")
+    done = run_quell(tmp_path, "serve", "--insecure")
+    assert done.returncode == 1
+    assert "either a token or insecure" in done.stderr
 
 
 def test_a_broken_configuration(tmp_path: Path) -> None:

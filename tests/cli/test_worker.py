@@ -70,7 +70,7 @@ def shared(folder: Path, url: str, **more: Any) -> Iterator[tuple[Served, str]]:
     busy.write_text(json.dumps(book))
     write_runbook(folder, **more)
     (folder / "quell.yaml").write_text(
-        "runbooks: [fix.json, busy.json]\nengine: {lease: 1s, poll: 0.1s, places: 1}\nserver: {trigger_wait: 100ms}\n"
+        "runbooks: [fix.json, busy.json]\nengine: {lease: 1s, poll: 0.1s, places: 1, drain: 5m}\nserver: {trigger_wait: 100ms}\n"
         "services: {shop: {}, other: {}}\n"
     )
     with served(folder, "--db", url) as server:
@@ -160,7 +160,7 @@ def test_it_ends_when_its_actions_have(tmp_path: Path, postgres_url: str) -> Non
         later = begin(server, "fix")  # a worker that ends begins nothing more
         assert not has(server, worker, later)
         (tmp_path / "go").touch()
-        assert worker.process.wait(20) == 0
+        assert worker.process.wait(60) == 0
         for one in (incident, later):
             ended = server.wait_for(one, "resolved")
             assert {deed["result"] for deed in ended["deeds"].values()} <= {"done"}

@@ -70,16 +70,24 @@ scrape_interval: 0.1s
 
 
 class House:
-    """``with House(folder) as house``: files in ``folder``, an address in ``url``, a client in ``http``."""
+    """``with House(folder) as house``: files in ``folder``, an address in ``url``, a client in ``http``.
 
-    def __init__(self, folder: Path, *, database: str = "", more: str = "") -> None:
+    Nobody is asked who they are, unless the settings have a token or ``insecure`` is False.
+    """
+
+    def __init__(self, folder: Path, *, database: str = "", more: str = "", insecure: bool | None = None) -> None:
         self.folder = folder
         (folder / "runbooks").mkdir(parents=True, exist_ok=True)
         self.set(errors="12.4", release="2", zero="0")
         self.runbook("shop-errors", alert="ShopErrors")
         self.runbook("shop-ask", alert="ShopAsk", approval="approval: {expires: 10m}")
         text = SETTINGS.format(database=database or folder / "quell.db", folder=folder, more=more)
-        self.app = App(parse_settings(text, "quell.yaml", folder))
+        settings = parse_settings(text, "quell.yaml", folder)
+        open_to_all = settings.server.token is None if insecure is None else insecure
+        self.app = App(
+            settings.model_copy(update={"server": settings.server.model_copy(update={"insecure": open_to_all})})
+        )
+        self.link = ""
         self.url = ""
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -98,6 +106,8 @@ class House:
         self._thread = threading.Thread(target=self._serve, args=(ready,), name="house")
         self._thread.start()
         self.url = ready.result(30)
+        secured = self.app.settings.server.token is None and not self.app.settings.server.insecure
+        wait_until(lambda: self.link or not secured, "the link")
         self.http = httpx.Client(base_url=self.url, timeout=30, follow_redirects=False)
         return self
 
@@ -113,7 +123,7 @@ class House:
         async def run() -> None:
             stop = asyncio.Event()
             self._stop = (asyncio.get_running_loop(), stop)
-            await serve_here(self.app, "127.0.0.1", 0, on_address=ready.set_result, stop=stop)
+            await serve_here(self.app, "127.0.0.1", 0, on_address=ready.set_result, on_link=self._take_link, stop=stop)
 
         try:
             asyncio.run(run())
@@ -121,6 +131,9 @@ class House:
             if ready.done():
                 raise
             ready.set_exception(error)
+
+    def _take_link(self, link: str) -> None:
+        self.link = link
 
     # What people and monitoring do.
 

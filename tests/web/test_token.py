@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from quell import local
 from tests.web.house import House, alerts
 
 HTML = {"accept": "text/html"}
@@ -75,3 +76,48 @@ def test_a_browser_signs_in_once(guarded: House) -> None:
     assert guarded.http.get("/alerts", headers={**HTML, **session}).status_code == 200
     away = guarded.http.post("/sign-in", data={"token": "open sesame", "back": "//evil.example"}, headers=HTML)
     assert away.headers["location"] == "/"
+
+
+def test_a_named_token_beside_it(guarded: House) -> None:
+    """Its owner is no longer everybody who knows the one token; monitoring may have one of its own."""
+    shared = {"authorization": "Bearer open sesame"}
+    texts = {}
+    for role in ("viewer", "responder"):
+        made = guarded.http.post("/api/v1/tokens", json={"name": role, "role": role, "by": "Ines"}, headers=shared)
+        texts[role] = {"authorization": f"Bearer {made.json()['text']}"}
+    body = alerts({"alertname": "X", "service": "shop"})
+    assert guarded.http.post("/webhooks/bare", json=body, headers=texts["viewer"]).status_code == 403
+    assert guarded.http.post("/webhooks/bare", json=body, headers=texts["responder"]).status_code == 200
+    assert guarded.http.get("/api/v1/me", headers=shared).json()["proxy"]
+    spoken = guarded.http.get("/api/v1/me", headers={**shared, "x-quell-user": "Omar"})
+    assert spoken.json()["name"] == "Omar"
+
+
+def test_where_there_is_a_token_no_key_lies_about(guarded: House) -> None:
+    assert local.read(guarded.url) == ""
+    assert guarded.link == ""
+
+
+def test_guesses_are_slowed_down_and_lock_out_nobody_who_has_a_token(guarded: House) -> None:
+    """The last test of this house: from then on its own token is not looked at for a minute."""
+    shared = {"authorization": "Bearer open sesame"}
+    made = guarded.http.post("/api/v1/tokens", json={"name": "Kim", "role": "viewer", "by": "Ines"}, headers=shared)
+    own = {"authorization": f"Bearer {made.json()['text']}"}
+    session = guarded.http.post("/sign-in", data={"token": made.json()["text"]}).cookies["quell_session"]
+    guarded.http.cookies.clear()
+    answers = [guarded.http.post("/sign-in", data={"token": f"guess {n}"}).status_code for n in range(6)]
+    answers += [
+        guarded.http.get("/readyz", headers={"authorization": f"Bearer guess {n}"}).status_code for n in range(12)
+    ]
+    assert 401 in answers
+    assert answers[-1] == 429
+    assert answers.count(401) <= 10
+    for attempt in (
+        guarded.http.get("/readyz", headers=shared),
+        guarded.http.post("/sign-in", data={"token": "open sesame"}),
+        guarded.http.post("/sign-in", data={"token": "guess"}, headers=HTML),
+    ):
+        assert attempt.status_code == 429
+        assert 1 <= int(attempt.headers["retry-after"]) <= 60
+    assert guarded.http.get("/readyz", headers=own).status_code == 200
+    assert guarded.http.get("/readyz", headers={"cookie": f"quell_session={session}"}).status_code == 200

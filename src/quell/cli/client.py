@@ -16,6 +16,7 @@ import httpx
 import orjson
 import typer
 
+from quell import local
 from quell.cli.answer import user_name
 from quell.errors import Conflict, InvalidInput, Problem, QuellError, Refused, Unavailable
 from quell.incident.event import Event
@@ -42,15 +43,15 @@ class Client:
     """One server. Use it in a ``with``. ``by``: in whose name."""
 
     def __init__(self, server: str | None, *, by: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        self.address = _address(server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER)
+        self.address, key = _with_key(_address(server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER))
         self.by = user_name(by)
         headers = {"accept": "application/json"}
         if self.by.isascii() and self.by.isprintable():
             headers["x-quell-user"] = self.by
-        if token := os.environ.get(TOKEN_VARIABLE):
+        here = urlsplit(self.address).hostname in (*local.LOOPBACK, "localhost")
+        if token := os.environ.get(TOKEN_VARIABLE) or key:
             headers["authorization"] = f"Bearer {token}"
-        local = urlsplit(self.address).hostname in ("127.0.0.1", "::1", "localhost")
-        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=timeout_s, trust_env=not local)
+        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=timeout_s, trust_env=not here)
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +131,7 @@ class Client:
         said = str(body.get("error") or f"{self.address} answered {answer.status_code}")
         status = answer.status_code
         if status == httpx.codes.UNAUTHORIZED:
-            return Refused("token", f"{self.address} wants a token: set {TOKEN_VARIABLE}")
+            return Refused("token", f"{self.address} wants a token: set {TOKEN_VARIABLE} (quell token create)")
         if status == httpx.codes.NOT_FOUND:
             return Missing(_with_nearest(said, body))
         if status == httpx.codes.CONFLICT:
@@ -155,6 +156,18 @@ def _address(text: str) -> str:
         return address.rstrip("/")
     wrong = "not the address of a server"
     raise InvalidInput([Problem(wrong, "wrong-value", "--server", found=repr(text), expected=f"as {DEFAULT_SERVER}")])
+
+
+def _with_key(address: str) -> tuple[str, str]:
+    """The key of this machine's own server. ``localhost`` then is the very address that the key is for: on the other
+    one somebody else may listen."""
+    for exact in ("127.0.0.1", "[::1]"):
+        named = (
+            address.replace("//localhost", f"//{exact}", 1) if urlsplit(address).hostname == "localhost" else address
+        )
+        if key := local.read(named):
+            return named, key
+    return address, ""
 
 
 def name_of(given: str) -> str:

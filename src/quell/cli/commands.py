@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("give-back", "quell.cli.people:give_back", "Give an incident back.", "Incidents"),
     Command("ack", "quell.cli.people:ack", "Say that you have seen it.", "Incidents"),
     Command("resolve", "quell.cli.people:resolve", "Say that an incident is over.", "Incidents"),
+    Command("token", "quell.cli.token:token", "Make and revoke tokens; get a link to sign in.", "Access"),
     Command("audit", "quell.cli.audit:audit", "Show that nobody changed the log: verify, export, report.", "Audit"),
     Command("prune", "quell.cli.prune:prune", "Erase what ended long ago; the audit still holds.", "Audit"),
 )

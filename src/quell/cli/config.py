@@ -31,11 +31,13 @@ def find_settings(config: Path | None) -> Settings:
 
 
 def overridden(
-    settings: Settings, *, host: str | None, port: int | None, database: str | None, runbooks: Sequence[Path]
-) -> Settings:
+    settings: Settings, *, host: str | None, port: int | None, database: str | None, runbooks: Sequence[Path],
+    insecure: bool = False,
+) -> Settings:  # fmt: skip
     """What the command line says goes over the file. Raises ``InvalidInput``: the result must be sound as well."""
     change: dict[str, Any] = {}
-    told = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    said = (("host", host), ("port", port), ("insecure", insecure or None))
+    told = {name: value for name, value in said if value is not None}
     if told:
         try:
             change["server"] = ServerSettings.model_validate({**settings.server.model_dump(), **told})

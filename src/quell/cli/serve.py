@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
+import structlog
 import typer
 
 from quell import __version__
@@ -22,13 +23,15 @@ from quell.registry import Registry
 from quell.settings import Settings
 from quell.web.run import serve as listen
 
+_log = structlog.get_logger("quell")
+
 THREADS_S = 1.0
 """How long threads that are about to end are waited for."""
 
 
 def serve(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Default: ./quell.yaml if it is there.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen. Beyond loopback needs a token.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen.")] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.")] = None,
     database: Annotated[
         str | None, typer.Option("--db", metavar="URL", help="A file (SQLite) or postgresql://…")
@@ -37,11 +40,16 @@ def serve(
         list[Path] | None, typer.Option("--runbooks", "-r", metavar="PATH", help="A file or folder; repeatable.")
     ] = None,
     observe: Annotated[bool, typer.Option("--observe", help="Load no action at all: look, decide, tell.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Ask nobody who they are. Only on loopback, for a try.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how it started as one line of JSON.")] = False,
 ) -> None:
     """Serve the API and the pages, and handle incidents, until SIGTERM or Ctrl-C.
 
     What waits or runs then is found again at the next start. Logs go to stderr: words at a terminal, JSON otherwise.
+    Without server.token it prints, at a terminal, a link by which a browser signs in once; your own commands on this
+    machine need none.
 
     \b
     quell serve
@@ -50,12 +58,14 @@ def serve(
 
     Exits 0 when it was asked to end, 1 when it could not start.
     """
-    settings = overridden(find_settings(config), host=host, port=port, database=database, runbooks=runbooks or ())
+    settings = overridden(
+        find_settings(config), host=host, port=port, database=database, runbooks=runbooks or (), insecure=insecure
+    )
     configure_logs()
     app = App(settings, registry=Registry(observe_only=observe), kind=Kind.SERVER)
     listen(
         app, settings.server.host, settings.server.port,
-        on_address=lambda address: _started(app, address, observe=observe, as_json=as_json),
+        on_address=lambda address: _started(app, address, observe=observe, as_json=as_json), on_link=_tell_link,
     )  # fmt: skip
     leave()
 
@@ -74,6 +84,15 @@ def leave() -> None:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(0)
+
+
+def _tell_link(link: str) -> None:
+    """To the person at the terminal. Elsewhere stderr is a log, which others read: there it says how to get one."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"Sign in, once, within 15 minutes: {link}\nAnother one: quell token link\n")
+        sys.stderr.flush()
+    else:
+        _log.info("sign_in", link="quell token link")
 
 
 def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:

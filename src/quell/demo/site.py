@@ -26,7 +26,7 @@ def configuration(world: World, folder: Path, port: int) -> dict[str, Any]:
         "environment": "demo",
         "scrape_interval": "0.5s",
         "escalation": "log:payments",
-        "server": {"port": port, "base_url": f"http://127.0.0.1:{port}"},
+        "server": {"port": port, "base_url": f"http://127.0.0.1:{port}", "insecure": True},
         "runbooks": [str(RUNBOOKS)],
         "variables": {"payment_log": str(layout.payment_log), "bank_url": world.bank_url,
                       "config_file": str(layout.config), "flags_file": str(layout.flags)},

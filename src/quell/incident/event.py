@@ -62,6 +62,8 @@ class EventKind(StrEnum):
     RESUMED = "actions.resumed"
     BREAKER_RESET = "breaker.reset"
     PAST_PRUNED = "past.pruned"
+    TOKEN_CREATED = "token.created"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.RESUMED: _shape("pause scope by", "name reason"),
     EventKind.BREAKER_RESET: _shape("service by reason"),
     EventKind.PAST_PRUNED: _shape("by before erased"),
+    EventKind.TOKEN_CREATED: _shape("token name role by", "tenant proxy expires_at"),
+    EventKind.TOKEN_REVOKED: _shape("token name by", "reason"),
 }  # fmt: skip
 
 

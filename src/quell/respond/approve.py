@@ -16,6 +16,7 @@ import rfc8785
 import sqlalchemy as sa
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem
+from quell.incident.access import same_person
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent
 from quell.respond.means import Context, Means
@@ -98,7 +99,7 @@ def settle(
         raise Conflict(f"already {row['state']} by {winner}", winner=winner)
     if answer in ("approved", "denied", "done", "failed") and now_us() > row["expires_at"]:
         raise Conflict(f"it expired at {when(row['expires_at']).isoformat()}", winner="nobody")
-    if answer == "approved" and any(one["by"] == by for one in answers):
+    if answer == "approved" and any(same_person(one["by"], by) for one in answers):
         raise Conflict(f"{by} has answered already; another person is needed", winner=by)
     answers.append({"by": by, "answer": answer, "reason": reason, "at": now_us()})
     agreed = sum(one["answer"] == "approved" for one in answers)

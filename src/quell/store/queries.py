@@ -139,6 +139,14 @@ def approval(connection: sa.Connection, approval_id: str) -> Mapping[str, Any]:
     return dict(rows[0])
 
 
+def tenant_of_approval(connection: sa.Connection, name: str) -> str:
+    """Of an approval by its id or hash, or of the incident it is named by. Raises ``NotFound``."""
+    try:
+        return str(approval(connection, name)["tenant"])
+    except NotFound:
+        return incident(connection, name).tenant
+
+
 def waiting_approvals(connection: sa.Connection, incident_id: str) -> list[dict[str, Any]]:
     query = sa.select(approvals).where(approvals.c.incident == incident_id, approvals.c.state == "waiting")
     return [dict(row) for row in connection.execute(query.order_by(approvals.c.requested_at)).mappings()]

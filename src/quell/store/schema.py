@@ -20,7 +20,9 @@ __all__ = [
     "plans",
     "quarantine",
     "runs",
+    "sessions",
     "streams",
+    "tokens",
 ]
 
 
@@ -195,4 +197,32 @@ pauses = sa.Table(
     sa.Column("ended_at", BIG),
     sa.Column("ended_by", sa.Text),
     sa.Index("ix_quell_pauses_until", "until"),
+)
+
+tokens = sa.Table(
+    "quell_tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text),
+    sa.Column("proxy", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("created_at", BIG, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("expires_at", BIG, nullable=False),
+    sa.Column("last_used", BIG),
+    sa.Column("revoked_at", BIG),
+    sa.Column("revoked_by", sa.Text),
+)
+
+sessions = sa.Table(
+    "quell_sessions",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("begun_at", BIG, nullable=False),
+    sa.Column("expires_at", BIG, nullable=False),
+    sa.Index("ix_quell_sessions_token", "token"),
 )

@@ -6,6 +6,7 @@ Every error is ``{"error": sentence, ...}`` with the fields that help: ``problem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -28,15 +29,17 @@ _log = structlog.get_logger("quell")
 UNREADABLE = frozenset({"json", "too_deep", "encoding"})
 """Rules of problems that make a body unreadable (400), rather than wrong (422)."""
 
-REFUSALS = {"token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403}
+REFUSALS = {"token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403, "role": 403}
 
 
 class Overloaded(Exception):
-    """A body that is too big (413) or too slow (408)."""
+    """A body that is too big (413) or too slow (408), or guesses that come too fast (429)."""
 
-    def __init__(self, message: str, *, status: int = 413, limit: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 413, limit: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.limit = status, limit
+        self.status, self.limit, self.retry_after = status, limit, retry_after
 
 
 class Json(Response):
@@ -117,8 +120,8 @@ def _fields(error: Exception) -> Iterator[tuple[str, Any]]:
 
 def headers_of(error: Exception) -> dict[str, str]:
     match error:
-        case Unavailable():
-            return {"Retry-After": str(max(1, round(error.retry_after)))}
+        case Unavailable() | Overloaded(retry_after=float()):
+            return {"Retry-After": str(max(1, math.ceil(error.retry_after or 1)))}
         case Refused(rule="token" | "signature"):
             return {"WWW-Authenticate": 'Bearer realm="quell"'}
         case HTTPException():
@@ -135,7 +138,9 @@ def answer_to(scope: Scope, error: Exception) -> Response:
         return Json(body, status, headers_of(error))
     sign_in = isinstance(error, Refused) and error.rule == "token"
     back = scope["path"] if scope["method"] == "GET" else _came_from(scope)
-    page = render("error.html", status=status, body=body, sign_in=sign_in, back=back)
+    # Our cookie does not come along from another site's link; it does from a link of ours.
+    abroad = sign_in and Headers(scope=scope).get("sec-fetch-site", "none") not in ("none", "same-origin")
+    page = render("error.html", status=status, body=body, sign_in=sign_in, abroad=abroad, back=back)
     return HTMLResponse(page, status, headers_of(error))
 
 

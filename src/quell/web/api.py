@@ -5,6 +5,8 @@ Never does: hold a rule; each route is one call of the App.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -20,7 +22,7 @@ from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
 from quell.web.answers import Json, problem_json
 from quell.web.live import Live
-from quell.web.reading import Word, json_body, spoken_by, takes
+from quell.web.reading import STILL, Word, caller_of, json_body, spoken_by, takes
 from quell.web.states import chosen_of, states_of
 
 router = APIRouter()
@@ -90,19 +92,21 @@ class Workers(BaseModel):
 
 
 @router.get("/api/v1/workers", tags=["server"], response_model=Workers)
-async def workers(app: Hub) -> Json:
+async def workers(request: Request, app: Hub) -> Json:
     """The processes that share the database, with the incidents that each has; those that ended stay for a day."""
-    return Json({"workers": await app.workers()})
+    return Json({"workers": await app.workers(caller_of(request).tenant)})
 
 
 # Incidents.
 
 
 @router.get("/api/v1/incidents", tags=["incidents"], response_model=Listed)
-async def incidents(app: Hub, limit: Limit = 50, status: Status | None = None, open: bool = False) -> Json:
+async def incidents(
+    request: Request, app: Hub, limit: Limit = 50, status: Status | None = None, open: bool = False
+) -> Json:
     """Newest first; with ``open`` only those that have not ended."""
-    ended = False if open else None
-    found = await app.incidents(limit=limit, status=status.value if status else None, ended=ended)
+    ended, tenant = False if open else None, caller_of(request).tenant
+    found = await app.incidents(limit=limit, status=status.value if status else None, ended=ended, tenant=tenant)
     return Json({"incidents": found})
 
 
@@ -122,7 +126,7 @@ async def timeline(app: Hub, incident: Name, after: After = 0) -> Json:
 async def events(request: Request, app: Hub, incident: Name, after: After = 0) -> StreamingResponse:
     """Its events as server-sent events; ``Last-Event-ID`` or ``after`` says where to go on."""
     known = await app.incident(incident)
-    return stream(live_of(request).events(known.id, after_of(request, after)))
+    return stream(request, live_of(request).events(known.id, after_of(request, after)))
 
 
 @router.get("/api/v1/incidents/{incident}/plan", tags=["incidents"], response_model=Plan)
@@ -246,15 +250,15 @@ def runnable(app: App, runbook: str) -> Plan:
 
 
 @router.get("/api/v1/alerts", tags=["alerts"])
-async def alerts(app: Hub, limit: Limit = 100) -> Json:
+async def alerts(request: Request, app: Hub, limit: Limit = 100) -> Json:
     """The newest alerts with what became of them."""
-    return Json({"alerts": await app.alerts(limit)})
+    return Json({"alerts": await app.alerts(limit, caller_of(request).tenant)})
 
 
 @router.get("/api/v1/quarantine", tags=["alerts"])
-async def quarantine(app: Hub, limit: Limit = 100) -> Json:
+async def quarantine(request: Request, app: Hub, limit: Limit = 100) -> Json:
     """What could not be read, with the reason."""
-    return Json({"quarantined": await app.quarantine(limit)})
+    return Json({"quarantined": await app.quarantine(limit, caller_of(request).tenant)})
 
 
 # Answers that are not JSON.
@@ -270,6 +274,17 @@ def after_of(request: Request, after: int) -> int:
     return int(last) if last.isdigit() else after
 
 
-def stream(messages: Any) -> StreamingResponse:
+def stream(request: Request, messages: AsyncGenerator[bytes]) -> StreamingResponse:
     """Server-sent events (WHATWG HTML, section 9.2), past proxies that collect."""
-    return StreamingResponse(messages, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    kept = _while_let_in(request, messages)
+    return StreamingResponse(kept, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _while_let_in(request: Request, messages: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """It ends with the token or the session that let it in: at its next message, which a quiet one has too."""
+    still: Callable[[], Awaitable[bool]] = request.scope[STILL]
+    async with contextlib.aclosing(messages):
+        async for message in messages:
+            if not await still():
+                return
+            yield message

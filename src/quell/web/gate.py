@@ -1,29 +1,28 @@
-"""The gate in front of everything: who may ask, under which name, how much, from which page.
+"""The gate in front of everything: who may ask for what, how much, from which page.
 
 A plain ASGI middleware, so that streams pass it untouched. In this order: the Host (DNS rebinding), the origin of a
-change (CSRF), the token or the loopback, the size of the body while it arrives. It also adds the security headers.
-Never does: know a route's meaning beyond the few paths that need no token.
+change (CSRF), what the route needs, who asks and what they may, whose it is what they ask for, the size of the body
+while it arrives. It also adds the security headers. Never does: decide what a route needs (``needs`` has the table).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import ipaddress
-from collections.abc import Callable, Collection
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quell.errors import QuellError, Refused
+from quell.incident.access import Caller
 from quell.settings import ServerSettings
 from quell.web.answers import Overloaded, answer_to
+from quell.web.desk import Desk, is_loopback
+from quell.web.needs import Needs
+from quell.web.reading import CALLER, STILL
 
-SESSION = "quell_session"
-OPEN_PATHS = ("/static/", "/healthz", "/sign-in")
 PAUSED = "x-quell-paused"
 """Says on every answer to whoever is let in what the kill switch covers."""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -39,16 +38,18 @@ SECURITY = {
 
 
 class Gate:
-    """``token`` None: only loopback clients. ``guards_itself(source)``: that webhook checks its own credentials.
+    """``guards_itself(source)``: that webhook checks its own credentials; else whoever is on this machine may post
+    alerts, unless the configuration has a token (``open_webhooks`` False).
 
     ``paused``: what is paused now, in words that fit into a header; nothing when nothing is.
     """
 
     def __init__(
-        self, app: ASGIApp, *, settings: ServerSettings, token: str | None, guards_itself: Callable[[str], bool],
-        paused: Callable[[], str],
+        self, app: ASGIApp, *, settings: ServerSettings, desk: Desk, needs: Needs, open_webhooks: bool,
+        guards_itself: Callable[[str], bool], paused: Callable[[], str],
     ) -> None:  # fmt: skip
-        self.app, self.token, self.guards_itself, self.paused = app, token, guards_itself, paused
+        self.app, self.desk, self.needs, self.open_webhooks = app, desk, needs, open_webhooks
+        self.guards_itself, self.paused = guards_itself, paused
         self.limit = settings.max_body_bytes
         named = [*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""]
         if not settings.is_loopback:
@@ -60,51 +61,49 @@ class Gate:
             await self.app(scope, receive, send)
             return
 
-        admitted = False
-
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
-                if admitted and (paused := self.paused()):
+                if CALLER in scope and (paused := self.paused()):
                     headers[PAUSED] = paused
             await send(message)
 
         try:
-            admitted = self._admit(scope, Headers(scope=scope))
+            await self._admit(scope, Headers(scope=scope))
             receive = await self._measured(Headers(scope=scope), receive)
         except (QuellError, Overloaded) as error:
             await answer_to(scope, error)(scope, receive, guarded)
             return
         await self.app(scope, receive, guarded)
 
-    def _admit(self, scope: Scope, headers: Headers) -> bool:
-        """Whether it is known who asks; what needs no token is let in without."""
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Says in ``scope`` who asks; what is public is let in without. Raises ``Refused``, ``NotFound``."""
         host = headers.get("host", "")
         if not _is_loopback_name(_bare(host)) and _bare(host) not in self.hosts:
             raise Refused("host", f"this server is not {host!r}; name it in server.allowed_hosts", value=host)
         if scope["method"] in CHANGING:
             _same_site(headers, host)
-        path = scope["path"]
-        if path.startswith(OPEN_PATHS):
-            return False
-        if path.startswith("/webhooks/") and self.guards_itself(path.removeprefix("/webhooks/")):
-            return False
-        if self.token is not None:
-            self._known(headers)
-        elif not _is_loopback(scope.get("client")):
-            raise Refused("loopback", "without server.token only this machine is served")
-        return True
+        needed, named = self.needs.of(scope)
+        client = scope.get("client")
+        if needed is None or ("source" in named and self._is_open_webhook(named["source"], is_loopback(client))):
+            return
+        caller = await self.desk.who(headers, client)
+        if not caller.may(needed):
+            who = f"{caller.name} is" if caller.name else "you are"
+            raise Refused("role", f"this needs the role {needed}; {who} {caller.role}", value=caller.role, limit=needed)
+        await self._within(caller, named)
+        scope[CALLER] = caller
+        scope[STILL] = partial(self.desk.still, headers, client, caller)
 
-    def _known(self, headers: Headers) -> None:
-        assert self.token is not None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _same(given.strip(), self.token):
-            return
-        if _same(_cookie(headers, SESSION), session_of(self.token)):
-            return
-        raise Refused("token", "a valid token is needed: Authorization: Bearer …")
+    def _is_open_webhook(self, source: str, here: bool) -> bool:
+        return (self.open_webhooks and here) or self.guards_itself(source)
+
+    async def _within(self, caller: Caller, named: Mapping[str, str]) -> None:
+        """What is another tenant's is not there. The one place, so that no route can forget it."""
+        if caller.tenant is not None and (mine := {"incident", "approval"} & set(named)):
+            await self.desk.within(caller.tenant, {name: named[name] for name in mine})
 
     async def _measured(self, headers: Headers, receive: Receive) -> Receive:
         """The body, read up to the limit before anybody looks at it, as a ``receive`` of its own."""
@@ -139,28 +138,6 @@ async def _read(receive: Receive, limit: int) -> list[Message]:
             return [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
 
-def session_of(token: str) -> str:
-    """What a signed-in browser shows instead of the token itself."""
-    return hmac.new(token.encode(), b"quell session", hashlib.sha256).hexdigest()
-
-
-def same_token(given: str, wanted: str) -> bool:
-    """Compared in constant time."""
-    return _same(given, wanted)
-
-
-def _same(given: str, wanted: str) -> bool:
-    return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
-
-
-def _cookie(headers: Headers, name: str) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
-
-
 def _same_site(headers: Headers, host: str) -> None:
     """A change asked for by another site's page is refused; programs send neither header (Fetch Metadata, W3C)."""
     site = headers.get("sec-fetch-site", "none")
@@ -180,16 +157,4 @@ def _bare(host: str) -> str:
 
 
 def _is_loopback_name(name: str) -> bool:
-    return name in ("localhost",) or _is_loopback((name, 0))
-
-
-def _is_loopback(client: Collection[object] | None) -> bool:
-    """A client without an address came through a socket file: whoever may open that is let in."""
-    if client is None:
-        return True
-    try:
-        address = ipaddress.ip_address(str(next(iter(client))))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return name in ("localhost",) or is_loopback((name, 0))

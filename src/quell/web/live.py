@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -28,8 +28,8 @@ HEARTBEAT_S = 15.0
 POLL_S = 1.0
 OVERLAP = 20
 """Events looked at again at each poll: ids of transactions side by side do not become visible in order."""
-LIST = ""
-"""The channel of the list of incidents."""
+LIST = "list/"
+"""The channel of the list of incidents; with a tenant's name behind it, of that one's."""
 LIST_PAUSE_S = 0.3
 
 UNNUMBERED = ("paused",)
@@ -108,7 +108,7 @@ class Channel:
                 for viewer in [one for one in self.viewers if not one.offer(frame)]:
                     self.viewers.discard(viewer)
                     viewer.let_go()
-            if self.name == LIST:
+            if self.name.startswith(LIST):
                 await asyncio.sleep(LIST_PAUSE_S)
 
     async def _refresh(self) -> bytes | None:
@@ -152,7 +152,8 @@ class Live:
         self._touch({event.stream_id for event in told if event.stream is Stream.INCIDENT})
 
     def _touch(self, incidents: set[str]) -> None:
-        for name in (*incidents, LIST) if incidents else ():
+        lists = [name for name in self._channels if name.startswith(LIST)]
+        for name in (*incidents, *lists) if incidents else ():
             if name in self._channels:
                 self._channels[name].touch()
             for event in self._waiting.get(name, ()):
@@ -192,7 +193,7 @@ class Live:
             if not self._waiting[incident]:
                 del self._waiting[incident]
 
-    async def watch(self, name: str, after: int) -> AsyncIterator[bytes]:
+    async def watch(self, name: str, after: int) -> AsyncGenerator[bytes]:
         """The stream of one viewer: what it has missed, then each change, comments in between."""
         channel = self._channels.setdefault(name, Channel(name, self._render))
         channel.start()
@@ -216,7 +217,7 @@ class Live:
                 channel.stop()
                 del self._channels[name]
 
-    async def events(self, incident: str, after: int) -> AsyncIterator[bytes]:
+    async def events(self, incident: str, after: int) -> AsyncGenerator[bytes]:
         """The log of one incident as a stream of JSON events, from ``after`` on."""
         with self.waiting(incident) as moved:
             yield b"retry: 2000\n: here\n\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
@@ -22,9 +22,9 @@ from quell.library import State
 from quell.runbook.outline import outline
 from quell.web.answers import wants_page
 from quell.web.api import After, Name, after_of, app_of, live_of, stream
-from quell.web.gate import SESSION, same_token, session_of
+from quell.web.desk import same
 from quell.web.live import LIST, Regions
-from quell.web.reading import form_body, spoken_by
+from quell.web.reading import caller_of, form_body, spoken_by
 from quell.web.render import render
 from quell.web.states import chosen_of
 from quell.web.view import View, view_of
@@ -46,8 +46,8 @@ class Renderer:
 
     async def __call__(self, name: str) -> tuple[int, Regions]:
         paused = {"paused": render("_paused.html", pauses=self.app.paused)}
-        if name == LIST:
-            newest, regions = await list_regions(self.app)
+        if name.startswith(LIST):
+            newest, regions = await list_regions(self.app, name.removeprefix(LIST) or None)
             return newest, regions | paused
         view = await look(self.app, name)
         return view.incident.seq, incident_regions(view) | paused
@@ -65,12 +65,15 @@ def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
     return {name: render(f"_{name}.html", view=view, token=token, by=by, chosen=chosen) for name in INCIDENT}
 
 
-async def list_regions(app: App, address: str = "", *, everything: bool = False) -> tuple[int, Regions]:
+async def list_regions(
+    app: App, tenant: str | None, address: str = "", *, everything: bool = False
+) -> tuple[int, Regions]:
     """The list, and the notice above it: what is not over first, then the newest; a first page of it is small."""
     newest, _ = await app.changed(None)
     # Asked for apart: an old incident that is still open must not vanish behind newer ones that are over.
-    incidents = await app.incidents(limit=OPEN_ROWS, ended=False) + await app.incidents(limit=50, ended=True)
-    aside = await app.quarantine(limit=100)
+    incidents = await app.incidents(limit=OPEN_ROWS, ended=False, tenant=tenant)
+    incidents += await app.incidents(limit=50, ended=True, tenant=tenant)
+    aside = await app.quarantine(100, tenant)
     shown = incidents if everything else incidents[:ROWS]
     rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
     more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")
@@ -91,7 +94,7 @@ def _plan(app: App, known: Incident) -> Any:
 
 @router.get("/")
 async def incidents(request: Request, all: bool = False) -> Response:
-    seq, regions = await list_regions(app_of(request), str(request.base_url), everything=all)
+    seq, regions = await list_regions(app_of(request), caller_of(request).tenant, str(request.base_url), everything=all)
     live = {} if all else {"live": "/live", "seq": seq}
     return _page(request, "list.html", regions=_safe(regions), **live)
 
@@ -121,13 +124,14 @@ async def runbook(request: Request, runbook: Name) -> Response:
 
 @router.get("/alerts")
 async def alerts(request: Request) -> Response:
-    app = app_of(request)
-    return _page(request, "alerts.html", alerts=await app.alerts(100), aside=await app.quarantine(100))
+    app, tenant = app_of(request), caller_of(request).tenant
+    told, aside = await app.alerts(100, tenant), await app.quarantine(100, tenant)
+    return _page(request, "alerts.html", alerts=told, aside=aside)
 
 
 @router.get("/workers")
 async def workers(request: Request) -> Response:
-    found = await app_of(request).workers()
+    found = await app_of(request).workers(caller_of(request).tenant)
     differ = len({one.configuration for one in found if one.state != "ended"}) > 1
     return _page(request, "workers.html", workers=found, differ=differ)
 
@@ -152,15 +156,17 @@ def _token(request: Request) -> str:
 def _page(request: Request, template: str, **values: Any) -> Response:
     token = _token(request)
     paused = app_of(request).paused
-    response = HTMLResponse(render(template, token=token, by=_name(request), pauses=paused, **values))
+    me = caller_of(request)
+    response = HTMLResponse(render(template, token=token, by=_name(request), me=me, pauses=paused, **values))
     if request.cookies.get(CSRF) != token:
-        _keep(request, response, CSRF, token)
+        keep(request, response, CSRF, token)
     return response
 
 
-def _keep(request: Request, response: Response, name: str, value: str) -> None:
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, value, max_age=YEAR_S, httponly=True, secure=secure, samesite="strict")
+def keep(request: Request, response: Response, name: str, value: str, for_s: float = YEAR_S) -> None:
+    """A cookie that no script reads and no other site's page sends along."""
+    secure = "https" in (request.url.scheme, urlsplit(app_of(request).settings.server.base_url).scheme)
+    response.set_cookie(name, value, max_age=int(for_s), httponly=True, secure=secure, samesite="strict")
 
 
 # Live.
@@ -168,13 +174,14 @@ def _keep(request: Request, response: Response, name: str, value: str) -> None:
 
 @router.get("/live")
 async def live_list(request: Request, after: After = 0) -> StreamingResponse:
-    return stream(live_of(request).watch(LIST, after_of(request, after)))
+    channel = LIST + (caller_of(request).tenant or "")
+    return stream(request, live_of(request).watch(channel, after_of(request, after)))
 
 
 @router.get("/incidents/{incident}/live")
 async def live_incident(request: Request, incident: Name, after: After = 0) -> StreamingResponse:
     known = await app_of(request).incident(incident)
-    return stream(live_of(request).watch(known.id, after_of(request, after)))
+    return stream(request, live_of(request).watch(known.id, after_of(request, after)))
 
 
 # Forms.
@@ -217,27 +224,16 @@ async def person(request: Request, incident: Name, deed: str) -> Response:
 async def _acted(request: Request, act: Callable[[App, dict[str, str], str], Awaitable[str]]) -> Response:
     """303 back to the incident; 204 for the page's own JavaScript, which sees the change arrive by itself."""
     form = await form_body(request)
-    _not_forged(request, form)
+    not_forged(request, form)
     by = spoken_by(request, form.get("by"))
     incident = await act(app_of(request), form, by)
     alone = wants_page(request.scope)
     response = RedirectResponse(f"/incidents/{incident}", 303) if alone else Response(status_code=204)
-    _keep(request, response, BY, quote(by))  # a cookie holds no letters beyond Latin-1
+    keep(request, response, BY, quote(by))  # a cookie holds no letters beyond Latin-1
     return response
 
 
-def _not_forged(request: Request, form: dict[str, str]) -> None:
-    if not same_token(form.get("csrf", ""), request.cookies.get(CSRF, "")):
+def not_forged(request: Request, form: dict[str, str]) -> None:
+    """Raises ``Refused``."""
+    if not same(form.get("csrf", ""), request.cookies.get(CSRF, "")):
         raise Refused("csrf", "this form is not from a page of ours, or its cookie is gone; load the page again")
-
-
-@router.post("/sign-in")
-async def sign_in(request: Request) -> Response:
-    """A browser shows the token once and gets a cookie that stands for it."""
-    form, token = await form_body(request), app_of(request).server_token()
-    if token is None or not same_token(form.get("token", "").strip(), token):
-        raise Refused("token", "that is not the server's token")
-    back = form.get("back", "/")
-    response = RedirectResponse(back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/", 303)
-    _keep(request, response, SESSION, session_of(token))
-    return response

@@ -13,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from quell.errors import InvalidInput, Problem
+from quell.incident.access import Caller
 from quell.runbook.vocabulary import nearest
 
+CALLER, STILL = "quell.caller", "quell.still"
+"""Where in a request's scope the gate says who asks, and how to ask whether they still may."""
 MAX_DEPTH = 64
 MAX_NAME = 100
 
@@ -26,7 +29,9 @@ class Body(BaseModel):
 
 
 class Word(Body):
-    """Who says so, and why. ``by`` loses against the header X-Quell-User; without either it is 422."""
+    """Who says so, and why. ``by`` loses against the header X-Quell-User, and both against the name of a token that
+    speaks for nobody else; without any of them it is 422.
+    """
 
     by: str | None = Field(default=None, max_length=MAX_NAME)
     reason: str = Field(default="", max_length=2000)
@@ -90,9 +95,16 @@ async def form_body(request: Request) -> dict[str, str]:
         raise InvalidInput([Problem(f"not a form: {error}", "encoding")]) from None
 
 
+def caller_of(request: Request) -> Caller:
+    """Who asks, as the gate has found out."""
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
 def spoken_by(request: Request, given: str | None = None) -> str:
-    """Who acts: the header X-Quell-User, else what was given, else empty. One printable line."""
-    return _printable(request.headers.get("x-quell-user")) or _printable(given)
+    """Who acts: the name of the token. One that speaks for others says who: by the header X-Quell-User, else by what
+    was given. One printable line, empty when nobody is named."""
+    return caller_of(request).speaks_as(_printable(request.headers.get("x-quell-user")) or _printable(given))
 
 
 def _printable(name: str | None) -> str:

@@ -19,7 +19,7 @@ from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident
 from quell.web.answers import Json, problem_json, wants_page
 from quell.web.api import app_of, live_of
-from quell.web.reading import Body, json_body, spoken_by, takes
+from quell.web.reading import Body, caller_of, json_body, spoken_by, takes
 from quell.web.words import told
 
 router = APIRouter()
@@ -48,7 +48,7 @@ async def trigger(request: Request) -> Response:
     try:
         context = await app.trigger(
             body.runbook_id, alert_name=body.alert_name or "", variables=body.context,
-            service=body.service, actor=spoken_by(request) or "api",
+            service=body.service, actor=spoken_by(request) or "api", tenant=caller_of(request).tenant,
         )  # fmt: skip
     except NotFound as error:
         return _unknown(app, body.runbook_id, error)
@@ -99,7 +99,7 @@ async def incidents(request: Request, open: bool = False) -> Response:
     if wants_page(request.scope):
         return RedirectResponse("/", 303)
     app = app_of(request)
-    found = await app.incidents(limit=NEWEST, ended=False if open else None)
+    found = await app.incidents(limit=NEWEST, ended=False if open else None, tenant=caller_of(request).tenant)
     logs = await asyncio.gather(*(app.timeline(known.id) for known in found))
     return Json({"incidents": [row_of(known, events) for known, events in zip(found, logs, strict=True)]})
 

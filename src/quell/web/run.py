@@ -14,11 +14,16 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import structlog
 import uvicorn
 
+from quell import local
 from quell.app import App
 from quell.errors import Unavailable
+from quell.web.desk import Desk
 from quell.web.server import make_server
+
+_log = structlog.get_logger("quell")
 
 BACKLOG = 512
 GRACE_S = 1
@@ -75,36 +80,70 @@ def bind(host: str, port: int) -> socket.socket:
 
 async def serve_here(
     app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None,
-    stop: asyncio.Event | None = None,
+    on_link: Callable[[str], None] | None = None, stop: asyncio.Event | None = None,
 ) -> None:  # fmt: skip
-    """Serve in the running event loop until SIGTERM, SIGINT or ``stop``. ``on_address`` is told when it listens.
+    """Serve in the running event loop until SIGTERM, SIGINT or ``stop``. ``on_address`` is told when it listens, then
+    ``on_link``, where nobody has a token yet, by which address a browser signs in once.
 
     Raises ``Unavailable`` when the address is taken, and whatever the App's start raises.
     """
     with bind(host, port) as bound:
         address = address_of(bound)
         asgi = make_server(app, started=started)
+        desk: Desk = asgi.state.desk
         config = uvicorn.Config(
             asgi, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=GRACE_S, log_config=None, ws="none",
         )  # fmt: skip
-        server = _Server(config, lambda: (on_address or _say)(address), asgi.state.live.close)
+
+        def ready() -> None:
+            kept.enter_context(_key_of(desk, address))
+            (on_address or _say)(address)
+            if on_link and desk.key:
+                on_link(f"{_reachable(app, address)}/sign-in?token={desk.link()}")
+
+        server = _Server(config, ready, asgi.state.live.close)
         watcher = asyncio.create_task(_stop_when(server, stop)) if stop else None
+        with contextlib.ExitStack() as kept:
+            try:
+                async with asgi.router.lifespan_context(asgi):
+                    await server.serve(sockets=[bound])
+            finally:
+                if watcher:
+                    watcher.cancel()
+
+
+@contextlib.contextmanager
+def _key_of(desk: Desk, address: str) -> Iterator[None]:
+    """As long as it listens, whoever runs this server reaches it without a token."""
+    path = None
+    if desk.key:
         try:
-            async with asgi.router.lifespan_context(asgi):
-                await server.serve(sockets=[bound])
-        finally:
-            if watcher:
-                watcher.cancel()
+            path = local.write(address, desk.key)
+        except OSError as error:
+            _log.warning("local_key_not_written", error=f"{error.filename}: {error.strerror}")
+    try:
+        yield
+    finally:
+        if path:
+            local.remove(path, desk.key)
+
+
+def _reachable(app: App, address: str) -> str:
+    """Where a browser finds it."""
+    if base := app.settings.server.base_url.rstrip("/"):
+        return base
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def serve(
-    app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None
-) -> None:
+    app: App, host: str, port: int, *, started: bool = False, on_address: Callable[[str], None] | None = None,
+    on_link: Callable[[str], None] | None = None,
+) -> None:  # fmt: skip
     """``serve_here`` in an event loop of its own: uvloop where it is installed."""
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve_here(app, host, port, started=started, on_address=on_address))
+        runner.run(serve_here(app, host, port, started=started, on_address=on_address, on_link=on_link))
 
 
 def loop_factory() -> Any:

@@ -23,10 +23,12 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, ingest, pages, past, reference, switches
+from quell.web import api, ingest, pages, past, reference, sign, switches, tokens
 from quell.web.answers import Json, answer_to
+from quell.web.desk import Desk
 from quell.web.gate import Gate
 from quell.web.live import Live
+from quell.web.needs import Needs
 from quell.web.render import STATIC
 
 OPENAPI = "/api/v1/openapi.json"
@@ -44,17 +46,24 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     )  # fmt: skip
     server.state.app = app
     server.state.live = Live(app, pages.Renderer(app))
-    for part in (ingest, reference, api, switches, past, pages):
+    shared, guard = app.server_token(), app.settings.server
+    server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
+    parts = (ingest, reference, api, switches, past, tokens, sign, pages)
+    for part in parts:
         server.include_router(part.router)
-    server.router.routes.append(Mount("/static", _Static(directory=STATIC), name="static"))
+    files = Mount("/static", _Static(directory=STATIC), name="static")
+    server.router.routes.append(files)
+    # As they are matched; that of the description comes first of all.
+    needs = Needs([server.router.routes[0], *(route for part in parts for route in part.router.routes), files])
+    server.state.needs = needs
     for kind in (QuellError, HTTPException, UndeclaredTransition):
         server.add_exception_handler(kind, _told)
     server.add_exception_handler(RequestValidationError, _invalid)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
     server.add_middleware(
-        Gate, settings=app.settings.server, token=app.server_token(), guards_itself=app.guards_itself,
-        paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
+        Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
+        guards_itself=app.guards_itself, paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
     )  # fmt: skip
     return server
 

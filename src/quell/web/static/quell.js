@@ -39,7 +39,11 @@
 		if (source || document.hidden) return;
 		source = new EventSource(`${body.dataset.live}?after=${seq}`);
 		source.addEventListener("regions", show);
-		source.onerror = () => { close(); timer = setTimeout(open, wait); wait = Math.min(wait * 2, 15000); };
+		source.onerror = () => {
+			close();
+			fetch("/api/v1/me").then((answer) => answer.status === 401 && location.reload(), () => {});
+			timer = setTimeout(open, wait); wait = Math.min(wait * 2, 15000);
+		};
 	}
 
 	const two = (n) => String(n).padStart(2, "0");
@@ -52,6 +56,7 @@
 	}
 
 	document.addEventListener("submit", async (event) => {
+		if ("plain" in event.target.dataset) return;
 		const form = event.target, button = event.submitter, told = $("[role=alert]", form)[0];
 		event.preventDefault();
 		if ($("[aria-busy]", form).length) return;

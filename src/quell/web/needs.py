@@ -1,0 +1,101 @@
+"""What each route needs: the one table of who may ask for what. A route that is not in it is an admin's.
+
+Never does: know who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.types import Scope
+
+from quell.incident.access import Role
+
+PUBLIC = None
+"""Needs nothing. Of a webhook the gate asks one thing of three: its source's own secret, a token, this machine."""
+_VIEWER, _RESPONDER, _APPROVER, _ADMIN = Role
+
+NEEDS: Mapping[str, Role | None] = {
+    "GET /healthz": PUBLIC,
+    "GET /sign-in": PUBLIC,
+    "POST /sign-in": PUBLIC,
+    "GET /static": PUBLIC,
+    "POST /webhooks/{source}": _RESPONDER,
+    # Looking.
+    "GET /": _VIEWER,
+    "GET /alerts": _VIEWER,
+    "GET /incidents": _VIEWER,
+    "GET /incidents/{incident}": _VIEWER,
+    "GET /incidents/{incident}/live": _VIEWER,
+    "GET /live": _VIEWER,
+    "GET /readyz": _VIEWER,
+    "GET /runbooks": _VIEWER,
+    "GET /runbooks/{runbook}": _VIEWER,
+    "GET /workers": _VIEWER,
+    "GET /api/v1/alerts": _VIEWER,
+    "GET /api/v1/breakers": _VIEWER,
+    "GET /api/v1/incidents": _VIEWER,
+    "GET /api/v1/incidents/{incident}": _VIEWER,
+    "GET /api/v1/incidents/{incident}/events": _VIEWER,
+    "GET /api/v1/incidents/{incident}/plan": _VIEWER,
+    "GET /api/v1/incidents/{incident}/plan.svg": _VIEWER,
+    "GET /api/v1/incidents/{incident}/timeline": _VIEWER,
+    "GET /api/v1/me": _VIEWER,
+    "GET /api/v1/openapi.json": _VIEWER,
+    "GET /api/v1/pauses": _VIEWER,
+    "GET /api/v1/quarantine": _VIEWER,
+    "GET /api/v1/runbooks": _VIEWER,
+    "GET /api/v1/runbooks/{runbook}": _VIEWER,
+    "GET /api/v1/runbooks/{runbook}/plan.svg": _VIEWER,
+    "GET /api/v1/version": _VIEWER,
+    "GET /api/v1/workers": _VIEWER,
+    "POST /api/v1/sign-in-links": _VIEWER,
+    "POST /sign-out": _VIEWER,
+    # Working on an incident.
+    "POST /incidents/trigger": _RESPONDER,
+    "POST /incidents/{incident}/{deed}": _RESPONDER,
+    "POST /api/v1/incidents/trigger": _RESPONDER,
+    "POST /api/v1/incidents/{incident}/ack": _RESPONDER,
+    "POST /api/v1/incidents/{incident}/resolve": _RESPONDER,
+    "POST /api/v1/incidents/{incident}/return": _RESPONDER,
+    "POST /api/v1/incidents/{incident}/take": _RESPONDER,
+    # Saying yes or no.
+    "POST /approvals/{approval}": _APPROVER,
+    "POST /api/v1/approvals/{approval}/approve": _APPROVER,
+    "POST /api/v1/approvals/{approval}/deny": _APPROVER,
+    # What is everybody's.
+    "POST /api/v1/breakers/{service}/reset": _ADMIN,
+    "POST /api/v1/pauses": _ADMIN,
+    "POST /api/v1/pauses/resume": _ADMIN,
+    "POST /api/v1/prune": _ADMIN,
+    "POST /api/v1/reload": _ADMIN,
+    "GET /api/v1/tokens": _ADMIN,
+    "POST /api/v1/tokens": _ADMIN,
+    "DELETE /api/v1/tokens/{token}": _ADMIN,
+}
+
+
+def keys_of(route: BaseRoute) -> list[str]:
+    """How a route is called in the table. HEAD is what GET is."""
+    if isinstance(route, Mount):
+        return [f"GET {route.path}"]
+    assert isinstance(route, Route)
+    return [f"{method} {route.path}" for method in sorted((route.methods or set()) - {"HEAD"})]
+
+
+class Needs:
+    """By a server's routes, in their order."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self.routes = tuple(routes)
+
+    def of(self, scope: Scope) -> tuple[Role | None, Mapping[str, str]]:
+        """What it needs, and the parts of its address. An address that leads nowhere tells so to whoever may look."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        for route in self.routes:
+            match, more = route.matches(scope)
+            if match is Match.FULL:
+                name = f"{'GET' if isinstance(route, Mount) else method} {getattr(route, 'path', '')}"
+                return NEEDS.get(name, Role.ADMIN), more.get("path_params", {})
+        return Role.VIEWER, {}
