@@ -28,6 +28,7 @@ from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import Errands, Kick, again, stay_alive, watch
+from quell.once import FORGET_EVERY_S, Once, asked
 from quell.ports import spellings
 from quell.probe import World, make_client, resolve_secret
 from quell.reception import Receipt, Reception
@@ -90,6 +91,7 @@ class App:
         rails = _named(settings, self.registry)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
+        self.once = Once(self.database, settings.tenant)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll
@@ -120,6 +122,7 @@ class App:
         self._errands.start(stay_alive(self.means, self.executor_id, lease_us))
         await self._look_at_pauses()
         self._errands.start(again(self._look_at_pauses, settings.engine.poll, "pauses_unknown"))
+        self._errands.start(again(self.once.forget, FORGET_EVERY_S, "requests_not_forgotten"))
         self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
         if self._keeps_house and (every_s := settings.audit.every):
             self._errands.start(again(self._checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
@@ -171,11 +174,12 @@ class App:
                 _log.error("listener_failed", error=f"{type(error).__name__}: {error}")
 
     async def _commit(self, work: Callable[[Change], T]) -> T:
-        """A transaction, then what it asked for afterwards."""
+        """A transaction, then what it asked for afterwards. On behalf of a request with a key: once, whoever asks."""
+        request = asked()
 
         def run(connection: sa.Connection) -> tuple[Change, T]:
             change = Change(self.means, connection)
-            return change, work(change)
+            return change, request.carry_out(change, work) if request else work(change)
 
         change, result = await self.database.write(run)
         self.publish(change.told)

@@ -19,6 +19,7 @@ __all__ = [
     "pauses",
     "plans",
     "quarantine",
+    "requests",
     "runs",
     "streams",
 ]
@@ -195,4 +196,18 @@ pauses = sa.Table(
     sa.Column("ended_at", BIG),
     sa.Column("ended_by", sa.Text),
     sa.Index("ix_quell_pauses_until", "until"),
+)
+
+requests = sa.Table(
+    "quell_requests",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("at", BIG, nullable=False),
+    sa.Column("effect", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("headers", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.Index("ix_quell_requests_at", "at"),
 )

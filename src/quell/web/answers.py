@@ -25,8 +25,8 @@ from quell.web.render import render
 
 _log = structlog.get_logger("quell")
 
-UNREADABLE = frozenset({"json", "too_deep", "encoding"})
-"""Rules of problems that make a body unreadable (400), rather than wrong (422)."""
+UNREADABLE = frozenset({"json", "too_deep", "encoding", "key-malformed"})
+"""Rules of problems that make a request unreadable (400), rather than wrong (422)."""
 
 REFUSALS = {"token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403}
 
@@ -117,8 +117,8 @@ def _fields(error: Exception) -> Iterator[tuple[str, Any]]:
 
 def headers_of(error: Exception) -> dict[str, str]:
     match error:
-        case Unavailable():
-            return {"Retry-After": str(max(1, round(error.retry_after)))}
+        case Unavailable(retry_after=float(seconds)) | Conflict(retry_after=float(seconds)):
+            return {"Retry-After": str(max(1, round(seconds)))}
         case Refused(rule="token" | "signature"):
             return {"WWW-Authenticate": 'Bearer realm="quell"'}
         case HTTPException():

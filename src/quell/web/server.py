@@ -28,6 +28,7 @@ from quell.web.answers import Json, answer_to
 from quell.web.gate import Gate
 from quell.web.live import Live
 from quell.web.render import STATIC
+from quell.web.repeats import Repeats
 
 OPENAPI = "/api/v1/openapi.json"
 
@@ -50,6 +51,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     for kind in (QuellError, HTTPException, UndeclaredTransition):
         server.add_exception_handler(kind, _told)
     server.add_exception_handler(RequestValidationError, _invalid)
+    server.add_middleware(Repeats, hub=app)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
     server.add_middleware(
