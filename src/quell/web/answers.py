@@ -16,7 +16,7 @@ import structlog
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, QuellError, Refused, Unavailable
@@ -39,10 +39,8 @@ class Overloaded(Exception):
         self.status, self.limit = status, limit
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON by orjson; models and dates included."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)

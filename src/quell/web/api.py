@@ -28,6 +28,19 @@ DRAWING = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inl
 """A drawing brings its own stylesheet and nothing else."""
 
 
+class Drawing(Response):
+    media_type = "image/svg+xml"
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events (WHATWG HTML, section 9.2), past proxies that collect."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, messages: Any, status_code: int = 200) -> None:
+        super().__init__(messages, status_code, headers={"X-Accel-Buffering": "no"})
+
+
 class Listed(BaseModel):
     incidents: list[Incident]
 
@@ -108,11 +121,11 @@ async def timeline(app: Hub, incident: Name, after: After = 0) -> Json:
     return Json({"events": await app.timeline(incident, after)})
 
 
-@router.get("/api/v1/incidents/{incident}/events", tags=["incidents"])
-async def events(request: Request, app: Hub, incident: Name, after: After = 0) -> StreamingResponse:
+@router.get("/api/v1/incidents/{incident}/events", tags=["incidents"], response_class=EventStream)
+async def events(request: Request, app: Hub, incident: Name, after: After = 0) -> EventStream:
     """Its events as server-sent events; ``Last-Event-ID`` or ``after`` says where to go on."""
     known = await app.incident(incident)
-    return stream(live_of(request).events(known.id, after_of(request, after)))
+    return EventStream(live_of(request).events(known.id, after_of(request, after)))
 
 
 @router.get("/api/v1/incidents/{incident}/plan", tags=["incidents"], response_model=Plan)
@@ -121,8 +134,8 @@ async def plan(app: Hub, incident: Name) -> Json:
     return Json(await _plan(app, await app.incident(incident)))
 
 
-@router.get("/api/v1/incidents/{incident}/plan.svg", tags=["incidents"])
-async def plan_drawn(app: Hub, incident: Name) -> Response:
+@router.get("/api/v1/incidents/{incident}/plan.svg", tags=["incidents"], response_class=Drawing)
+async def plan_drawn(app: Hub, incident: Name) -> Drawing:
     """The same, drawn and coloured by what has happened."""
     known = await app.incident(incident)
     plan = await _plan(app, known)
@@ -222,8 +235,8 @@ async def runbook(app: Hub, runbook: Name) -> Json:
     return Json(runnable(app, runbook))
 
 
-@router.get("/api/v1/runbooks/{runbook}/plan.svg", tags=["runbooks"])
-async def runbook_drawn(app: Hub, runbook: Name) -> Response:
+@router.get("/api/v1/runbooks/{runbook}/plan.svg", tags=["runbooks"], response_class=Drawing)
+async def runbook_drawn(app: Hub, runbook: Name) -> Drawing:
     return drawing(draw(runnable(app, runbook), standalone=True))
 
 
@@ -250,16 +263,11 @@ async def quarantine(app: Hub, limit: Limit = 100) -> Json:
 # Answers that are not JSON.
 
 
-def drawing(svg: str) -> Response:
-    return Response(svg, media_type="image/svg+xml", headers=DRAWING)
+def drawing(svg: str) -> Drawing:
+    return Drawing(svg, headers=DRAWING)
 
 
 def after_of(request: Request, after: int) -> int:
     """Where a stream goes on: the browser's own memory counts more than the address."""
     last = request.headers.get("last-event-id", "")
     return int(last) if last.isdigit() else after
-
-
-def stream(messages: Any) -> StreamingResponse:
-    """Server-sent events (WHATWG HTML, section 9.2), past proxies that collect."""
-    return StreamingResponse(messages, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

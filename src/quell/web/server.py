@@ -25,6 +25,7 @@ from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
 from quell.web import api, ingest, pages, reference, switches
 from quell.web.answers import Json, answer_to
+from quell.web.described import Described
 from quell.web.gate import Gate
 from quell.web.live import Live
 from quell.web.render import STATIC
@@ -38,7 +39,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
 
     Raises ``Permanent`` when the token's reference leads nowhere.
     """
-    server = FastAPI(
+    server = Described(
         title="Quell", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         default_response_class=Json, lifespan=_life(app, started), redirect_slashes=False,
         description="Turns a page into a handled incident. Errors are objects with the key `error`.",
