@@ -20,7 +20,7 @@ from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
 from quell.web.answers import Json, problem_json
 from quell.web.live import Live
-from quell.web.reading import Word, json_body, spoken_by, takes
+from quell.web.reading import MAX_NAME, Word, json_body, spoken_by, takes
 from quell.web.states import chosen_of, states_of
 
 router = APIRouter()
@@ -67,7 +67,9 @@ def live_of(request: Request) -> Live:
 Hub = Annotated[App, Depends(app_of)]
 Name = Annotated[str, Path(min_length=1, max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-After = Annotated[int, Query(ge=0)]
+LATEST = 2**31 - 1
+"""No log is that long, and no number beyond it fits into the column."""
+After = Annotated[int, Query(ge=0, le=LATEST)]
 
 
 # The server itself.
@@ -270,4 +272,4 @@ def drawing(svg: str) -> Drawing:
 def after_of(request: Request, after: int) -> int:
     """Where a stream goes on: the browser's own memory counts more than the address."""
     last = request.headers.get("last-event-id", "")
-    return int(last) if last.isdigit() else after
+    return min(int(last), LATEST) if last.isdecimal() and len(last) <= MAX_NAME else after
