@@ -234,17 +234,18 @@ def test_while_the_first_is_under_way_it_is_409(house: House) -> None:
 def test_of_two_processes_one_has_the_effect_and_both_tell_of_it(tmp_path: Path, postgres_url: str) -> None:
     settings = furnished(tmp_path, postgres_url)
     with Served(settings) as here, Served(settings) as there, httpx.Client(timeout=60) as http:
+        one_url, other_url = here.url, there.url  # of the log only the end is looked at, and it grows
         for _ in range(4):
             headers = keyed()
 
             def post(url: str, headers: dict[str, str] = headers) -> httpx.Response:
                 return http.post(f"{url}/incidents/trigger", json={"runbookId": "shop-ask"}, headers=headers)
 
-            answers = at_once(lambda: post(here.url), lambda: post(there.url))
+            answers = at_once(lambda: post(one_url), lambda: post(other_url))
             assert [one.status_code for one in answers] == [200, 200]
             assert len({one.json()["execution"]["incidentId"] for one in answers}) == 1
             assert sorted(replayed(one) for one in answers) == [False, True]
-        assert len(http.get(f"{here.url}/api/v1/incidents").json()["incidents"]) == 4
+        assert len(http.get(f"{one_url}/api/v1/incidents").json()["incidents"]) == 4
 
 
 # kill -9 between the commit and the answer.
