@@ -30,6 +30,7 @@ from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import Errands, Kick, again, stay_alive, watch
+from quell.once import Once, asked
 from quell.probe import World, make_client, resolve_secret
 from quell.reception import Receipt, Reception
 from quell.registry import Registry
@@ -94,6 +95,7 @@ class App:
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.access = Access(self.database, settings.tenant, self._errands)
+        self.once = Once(self.database, settings.tenant)
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll,
@@ -131,7 +133,7 @@ class App:
         if self.kind is not Kind.WORKER:
             self._errands.start(watch(self._thresholds(), self._plans, settings.scrape_interval))
         if self.kind is not Kind.RUN:
-            keep_house(settings, self._errands, self.prune)
+            keep_house(settings, self._errands, self.prune, self.once.forget)
 
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start, or goes on elsewhere."""
@@ -181,11 +183,12 @@ class App:
                 _log.error("listener_failed", error=f"{type(error).__name__}: {error}")
 
     async def _commit(self, work: Callable[[Change], T]) -> T:
-        """A transaction, then what it asked for afterwards."""
+        """A transaction, then what it asked for afterwards. On behalf of a request with a key: once, whoever asks."""
+        request = asked()
 
         def run(connection: sa.Connection) -> tuple[Change, T]:
             change = Change(self.means, connection)
-            return change, work(change)
+            return change, request.carry_out(change, work) if request else work(change)
 
         change, result = await self.database.write(run)
         self.publish(change.told)
@@ -369,8 +372,6 @@ class App:
 
     async def _look_at_pauses(self) -> None:
         self.paused = tuple(await self.pauses())
-
-    # The past.
 
     async def prune(
         self, older_s: float, by: str, *, tenant: str | None = None, dry_run: bool = False,

@@ -86,11 +86,11 @@ class Pruned(NotFound):
 
 
 class Conflict(QuellError):
-    """Somebody or something else was first. ``winner`` says who."""
+    """Somebody or something else was first. ``winner`` says who; ``retry_after``, in seconds, when it will be over."""
 
-    def __init__(self, message: str, *, winner: str | None = None) -> None:
+    def __init__(self, message: str, *, winner: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.winner = winner
+        self.winner, self.retry_after = winner, retry_after
 
 
 class Refused(QuellError):

@@ -1,4 +1,4 @@
-"""What a process that stays does beside its work: checkpoints of the log, and pruning what is kept no longer.
+"""What a process that stays does beside its work: checkpoints of the log, pruning what is old, forgetting keys.
 
 Several processes may; whoever comes later finds that it is done. Never does: hold a rule.
 """
@@ -12,6 +12,7 @@ import structlog
 
 from quell.audit import Audit
 from quell.life import Errands, again
+from quell.once import FORGET_EVERY_S
 from quell.retention import DAY_S, Pruning
 from quell.settings import Settings
 
@@ -20,8 +21,12 @@ SCHEDULE = "schedule"
 """In whose name is pruned when nobody asked."""
 
 
-def keep_house(settings: Settings, errands: Errands, prune: Callable[[float, str], Awaitable[Pruning]]) -> None:
-    """Now and again, for as long as the process lives. ``prune`` takes how old, and in whose name."""
+def keep_house(
+    settings: Settings, errands: Errands, prune: Callable[[float, str], Awaitable[Pruning]],
+    forget: Callable[[], Awaitable[None]],
+) -> None:  # fmt: skip
+    """Now and again, for as long as the process lives. ``prune`` takes how old, and in whose name; ``forget``: requests
+    whose keys are too old."""
 
     async def checkpoint() -> None:
         made = await asyncio.to_thread(Audit(settings).checkpoint_when_due, settings.audit.every)
@@ -33,6 +38,7 @@ def keep_house(settings: Settings, errands: Errands, prune: Callable[[float, str
         if done.erased:
             _log.info("pruned", before=done.before.isoformat(), **done.erased)
 
+    errands.start(again(forget, FORGET_EVERY_S, "requests_not_forgotten"))
     if every_s := settings.audit.every:
         errands.start(again(checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
     if settings.retention.keep:

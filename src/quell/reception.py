@@ -47,11 +47,19 @@ class Reception:
 
         Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``.
         """
+        kind, params = self._verified(source, headers, body)
+        alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
+        return [self._located(alert) for alert in alerts], bad
+
+    def verify(self, source: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises ``NotFound`` (source), ``Refused`` (signature)."""
+        self._verified(source, headers, body)
+
+    def _verified(self, source: str, headers: Mapping[str, str], body: bytes) -> tuple[SourceType, Any]:
         kind, params = self._source(source)
         if refused := kind.verify(headers, body, params):
             raise Refused("signature", refused)
-        alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
-        return [self._located(alert) for alert in alerts], bad
+        return kind, params
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""

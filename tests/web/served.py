@@ -1,6 +1,7 @@
 """A Quell as a process of its own, for what only a process shows: signals, exit codes, the line with its address.
 
-Run as a program it serves the settings file that it is given; the port may be 0.
+Run as a program it serves the settings file that it is given; the port may be 0. Told to die at an event, it kills
+itself as soon as that one is committed, before anybody is answered.
 """
 
 import os
@@ -15,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Served(Server):
-    """``with Served(settings_file) as served``: its address in ``url``."""
+    """``with Served(settings_file) as served``: its address in ``url``. ``dies_at``: kinds of events, with a comma."""
 
-    def __init__(self, settings: Path, port: int = 0) -> None:
-        self.settings, self.port = settings, port
+    def __init__(self, settings: Path, port: int = 0, *, dies_at: str = "") -> None:
+        self.settings, self.port, self.dies_at = settings, port, dies_at
 
     @property
     def url(self) -> str:
@@ -32,7 +33,7 @@ class Served(Server):
         return ended.si_status if ended else None
 
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "tests.web.served", str(self.settings), str(self.port)]
+        return [sys.executable, "-m", "tests.web.served", str(self.settings), str(self.port), self.dies_at]
 
     def environment(self) -> dict[str, str]:
         return {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
@@ -45,10 +46,20 @@ class Served(Server):
 
 
 if __name__ == "__main__":
+    import signal
+    from collections.abc import Sequence
+
     from quell.app import App
+    from quell.incident.event import Event
     from quell.settings import load_settings
     from quell.web.run import serve
 
     settings = load_settings(Path(sys.argv[1]))
-    nobody_asked = settings.server.model_copy(update={"insecure": True})
-    serve(App(settings.model_copy(update={"server": nobody_asked})), "127.0.0.1", int(sys.argv[2]))
+    nobody_asked = settings.server.model_copy(update={"insecure": settings.server.token is None})
+    fatal = set(sys.argv[3].split(","))
+
+    def die(told: Sequence[Event]) -> None:
+        if fatal & {event.kind.value for event in told}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    serve(App(settings.model_copy(update={"server": nobody_asked}), on_events=die), "127.0.0.1", int(sys.argv[2]))

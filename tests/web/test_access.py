@@ -397,3 +397,22 @@ def test_in_a_browser_one_approves_in_ones_own_name_and_leaves(
         assert told["by"] == "a approver"
         page.eval("document.querySelector('.me button').click()")
         page.wait_for("document.querySelector('h1')?.textContent === 'Sign in'")
+
+
+def test_a_key_is_whose_it_is_and_a_secret_is_kept_by_nobody(house: Secured) -> None:
+    """Whoever else sends it gets no answer that was another's; what is answered with a token is not on disk."""
+    kept = {"idempotency-key": "the-same-one"}
+    made = [
+        house.http.post("/api/v1/tokens", json={"name": name, "role": "admin", "by": "root"}, headers=kept)
+        for name in ("key ann", "key ann", "key bob")
+    ]
+    assert [one.status_code for one in made] == [201, 409, 201], "sent again: that name is taken"
+    texts = [str(one.json()["text"]) for one in made if one.status_code == 201]
+    with house.as_(texts[0]) as ann, house.as_(texts[1]) as bob:
+        first = ann.post("/api/v1/reload", headers=kept)
+        assert (first.status_code, "idempotency-replayed" in first.headers) == (200, False)
+        assert "idempotency-replayed" in ann.post("/api/v1/reload", headers=kept).headers
+        assert bob.post("/api/v1/reload", headers=kept).status_code == 422
+    disk = b"".join(path.read_bytes() for path in house.folder.glob("*.db*"))
+    assert b"the-same-one" in disk
+    assert not any(text.encode() in disk for text in texts)

@@ -1,12 +1,15 @@
 """The HTTP API of a running server, as the commands use it: JSON in and out, its errors made ours again.
 
-Never does: print, retry an answer that may have been given.
+A command's POST carries a key of its own, so that it may be sent again when the connection breaks: it has its effect
+once. Never does: print an answer, send a POST again under another key.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -25,6 +28,8 @@ from quell.settings import DEFAULT_PORT
 SERVER_VARIABLE, TOKEN_VARIABLE = "QUELL_SERVER", "QUELL_TOKEN"
 DEFAULT_SERVER = f"http://127.0.0.1:{DEFAULT_PORT}"
 TIMEOUT_S = 15.0
+AGAIN_S = 0.2
+"""How long a broken connection rests before it is tried again."""
 HEARTBEAT_WITHIN_S = 45.0
 """A stream says that it is alive three times in this time."""
 
@@ -51,6 +56,7 @@ class Client:
         here = urlsplit(self.address).hostname in (*local.LOOPBACK, "localhost")
         if token := os.environ.get(TOKEN_VARIABLE) or key:
             headers["authorization"] = f"Bearer {token}"
+        self._within_s = timeout_s
         self._http = httpx.Client(base_url=self.address, headers=headers, timeout=timeout_s, trust_env=not here)
 
     def __enter__(self) -> Self:
@@ -65,8 +71,9 @@ class Client:
         return self._ask("GET", path, params=asked)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Raises the same, and ``Conflict`` when somebody was faster."""
-        return self._ask("POST", path, content=orjson.dumps(body or {}))
+        """Raises the same, and ``Conflict`` when somebody was faster. Sent again when the connection breaks."""
+        key = {"idempotency-key": f'"{secrets.token_hex(16)}"'}
+        return self._ask("POST", path, content=orjson.dumps(body or {}), headers=key)
 
     def say(self, path: str, reason: str = "") -> Any:
         """A person's word on something."""
@@ -103,7 +110,7 @@ class Client:
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = self._http.request(method, path, **more)
+            answer = self._sent(method, path, **more)
         except httpx.TimeoutException:
             raise Unavailable(f"{self.address} did not answer in time") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -113,6 +120,25 @@ class Client:
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise self._error(answer)
         return self._read(answer)
+
+    def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Again, in time, when the connection broke, or when the server still works at what was sent before.
+
+        A server that cannot be reached in the first place has been sent nothing: that is told at once.
+        """
+        until, sent = time.monotonic() + self._within_s, False
+        while True:
+            try:
+                answer = self._http.request(method, path, **more)
+                rest_s = _under_way(answer)
+                if rest_s is None or time.monotonic() + rest_s > until:
+                    return answer
+            except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                if (isinstance(error, httpx.ConnectError) and not sent) or time.monotonic() + AGAIN_S > until:
+                    raise
+                rest_s = AGAIN_S
+            sent = True
+            time.sleep(rest_s)
 
     def _read(self, answer: httpx.Response) -> Any:
         try:
@@ -142,6 +168,12 @@ class Client:
         if status >= httpx.codes.INTERNAL_SERVER_ERROR:
             return Unavailable(said)
         return Refused(str(body.get("rule") or "server"), said)
+
+
+def _under_way(answer: httpx.Response) -> float | None:
+    """How long the server asks to wait for what was sent before under the same key; None when it asks for nothing."""
+    after = answer.headers.get("retry-after", "")
+    return float(after) if answer.status_code == httpx.codes.CONFLICT and after.isdigit() else None
 
 
 def _address(text: str) -> str:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.store.schema import metadata
 
-HEAD = "0004"
+HEAD = "0005"
 VERSION_TABLE = "quell_version"
 
 

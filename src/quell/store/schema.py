@@ -19,6 +19,7 @@ __all__ = [
     "pauses",
     "plans",
     "quarantine",
+    "requests",
     "runs",
     "sessions",
     "streams",
@@ -225,4 +226,18 @@ sessions = sa.Table(
     sa.Column("begun_at", BIG, nullable=False),
     sa.Column("expires_at", BIG, nullable=False),
     sa.Index("ix_quell_sessions_token", "token"),
+)
+
+requests = sa.Table(
+    "quell_requests",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("at", BIG, nullable=False),
+    sa.Column("effect", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("headers", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.Index("ix_quell_requests_at", "at"),
 )

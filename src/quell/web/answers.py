@@ -17,7 +17,7 @@ import structlog
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, QuellError, Refused, Unavailable
@@ -26,8 +26,8 @@ from quell.web.render import render
 
 _log = structlog.get_logger("quell")
 
-UNREADABLE = frozenset({"json", "too_deep", "encoding"})
-"""Rules of problems that make a body unreadable (400), rather than wrong (422)."""
+UNREADABLE = frozenset({"json", "too_deep", "encoding", "key-malformed"})
+"""Rules of problems that make a request unreadable (400), rather than wrong (422)."""
 
 REFUSALS = {"token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403, "role": 403}
 
@@ -42,10 +42,8 @@ class Overloaded(Exception):
         self.status, self.limit, self.retry_after = status, limit, retry_after
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON by orjson; models and dates included."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
@@ -120,7 +118,7 @@ def _fields(error: Exception) -> Iterator[tuple[str, Any]]:
 
 def headers_of(error: Exception) -> dict[str, str]:
     match error:
-        case Unavailable() | Overloaded(retry_after=float()):
+        case Unavailable() | Overloaded(retry_after=float()) | Conflict(retry_after=float()):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after or 1)))}
         case Refused(rule="token" | "signature"):
             return {"WWW-Authenticate": 'Bearer realm="quell"'}

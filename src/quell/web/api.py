@@ -22,12 +22,25 @@ from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
 from quell.web.answers import Json, problem_json
 from quell.web.live import Live
-from quell.web.reading import STILL, Word, caller_of, json_body, spoken_by, takes
+from quell.web.reading import MAX_NAME, STILL, Word, caller_of, json_body, spoken_by, takes
 from quell.web.states import chosen_of, states_of
 
 router = APIRouter()
 DRAWING = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 """A drawing brings its own stylesheet and nothing else."""
+
+
+class Drawing(Response):
+    media_type = "image/svg+xml"
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events (WHATWG HTML, section 9.2), past proxies that collect."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, messages: Any, status_code: int = 200) -> None:
+        super().__init__(messages, status_code, headers={"X-Accel-Buffering": "no"})
 
 
 class Listed(BaseModel):
@@ -56,7 +69,9 @@ def live_of(request: Request) -> Live:
 Hub = Annotated[App, Depends(app_of)]
 Name = Annotated[str, Path(min_length=1, max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-After = Annotated[int, Query(ge=0)]
+LATEST = 2**31 - 1
+"""No log is that long, and no number beyond it fits into the column."""
+After = Annotated[int, Query(ge=0, le=LATEST)]
 
 
 # The server itself.
@@ -122,8 +137,8 @@ async def timeline(app: Hub, incident: Name, after: After = 0) -> Json:
     return Json({"events": await app.timeline(incident, after)})
 
 
-@router.get("/api/v1/incidents/{incident}/events", tags=["incidents"])
-async def events(request: Request, app: Hub, incident: Name, after: After = 0) -> StreamingResponse:
+@router.get("/api/v1/incidents/{incident}/events", tags=["incidents"], response_class=EventStream)
+async def events(request: Request, app: Hub, incident: Name, after: After = 0) -> EventStream:
     """Its events as server-sent events; ``Last-Event-ID`` or ``after`` says where to go on."""
     known = await app.incident(incident)
     return stream(request, live_of(request).events(known.id, after_of(request, after)))
@@ -135,8 +150,8 @@ async def plan(app: Hub, incident: Name) -> Json:
     return Json(await _plan(app, await app.incident(incident)))
 
 
-@router.get("/api/v1/incidents/{incident}/plan.svg", tags=["incidents"])
-async def plan_drawn(app: Hub, incident: Name) -> Response:
+@router.get("/api/v1/incidents/{incident}/plan.svg", tags=["incidents"], response_class=Drawing)
+async def plan_drawn(app: Hub, incident: Name) -> Drawing:
     """The same, drawn and coloured by what has happened."""
     known = await app.incident(incident)
     plan = await _plan(app, known)
@@ -236,8 +251,8 @@ async def runbook(app: Hub, runbook: Name) -> Json:
     return Json(runnable(app, runbook))
 
 
-@router.get("/api/v1/runbooks/{runbook}/plan.svg", tags=["runbooks"])
-async def runbook_drawn(app: Hub, runbook: Name) -> Response:
+@router.get("/api/v1/runbooks/{runbook}/plan.svg", tags=["runbooks"], response_class=Drawing)
+async def runbook_drawn(app: Hub, runbook: Name) -> Drawing:
     return drawing(draw(runnable(app, runbook), standalone=True))
 
 
@@ -264,20 +279,19 @@ async def quarantine(request: Request, app: Hub, limit: Limit = 100) -> Json:
 # Answers that are not JSON.
 
 
-def drawing(svg: str) -> Response:
-    return Response(svg, media_type="image/svg+xml", headers=DRAWING)
+def drawing(svg: str) -> Drawing:
+    return Drawing(svg, headers=DRAWING)
 
 
 def after_of(request: Request, after: int) -> int:
     """Where a stream goes on: the browser's own memory counts more than the address."""
     last = request.headers.get("last-event-id", "")
-    return int(last) if last.isdigit() else after
+    return min(int(last), LATEST) if last.isdecimal() and len(last) <= MAX_NAME else after
 
 
-def stream(request: Request, messages: AsyncGenerator[bytes]) -> StreamingResponse:
-    """Server-sent events (WHATWG HTML, section 9.2), past proxies that collect."""
-    kept = _while_let_in(request, messages)
-    return StreamingResponse(kept, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+def stream(request: Request, messages: AsyncGenerator[bytes]) -> EventStream:
+    """For as long as whoever asks is let in."""
+    return EventStream(_while_let_in(request, messages))
 
 
 async def _while_let_in(request: Request, messages: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -170,6 +170,7 @@ class Live:
                         channel.touch()
                 if newest is None:
                     newest, _ = await self.app.changed(None)
+                    self._touch(set(self._waiting))  # who came since the last look may have missed something
                 elif self._channels or self._waiting:
                     seen, incidents = await self.app.changed(max(0, newest - OVERLAP))
                     if seen > newest:

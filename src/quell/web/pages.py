@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quell.app import App
 from quell.errors import NotFound, Refused
@@ -21,7 +21,7 @@ from quell.incident.incident import Incident
 from quell.library import State
 from quell.runbook.outline import outline
 from quell.web.answers import wants_page
-from quell.web.api import After, Name, after_of, app_of, live_of, stream
+from quell.web.api import After, EventStream, Name, after_of, app_of, live_of, stream
 from quell.web.desk import same
 from quell.web.live import LIST, Regions
 from quell.web.reading import caller_of, form_body, spoken_by
@@ -173,13 +173,13 @@ def keep(request: Request, response: Response, name: str, value: str, for_s: flo
 
 
 @router.get("/live")
-async def live_list(request: Request, after: After = 0) -> StreamingResponse:
+async def live_list(request: Request, after: After = 0) -> EventStream:
     channel = LIST + (caller_of(request).tenant or "")
     return stream(request, live_of(request).watch(channel, after_of(request, after)))
 
 
 @router.get("/incidents/{incident}/live")
-async def live_incident(request: Request, incident: Name, after: After = 0) -> StreamingResponse:
+async def live_incident(request: Request, incident: Name, after: After = 0) -> EventStream:
     known = await app_of(request).incident(incident)
     return stream(request, live_of(request).watch(known.id, after_of(request, after)))
 

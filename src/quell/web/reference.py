@@ -29,6 +29,9 @@ RAW = {"shell_command": "stdout", "database_query": "rows", "log_search": "count
 """Which fact is the raw value of a check; of others ``value``, else all facts."""
 
 
+STILL_RUNS: dict[str, Any] = {"description": "The diagnostics still run.", "content": {"application/json": {}}}
+
+
 class Trigger(Body):
     """Which runbook, for which alert; ``context`` becomes the run's variables."""
 
@@ -40,7 +43,9 @@ class Trigger(Body):
     service: str | None = Field(default=None, max_length=200)
 
 
-@router.post("/incidents/trigger", tags=["incidents"], openapi_extra=takes(Trigger, required=True))
+@router.post(
+    "/incidents/trigger", tags=["incidents"], openapi_extra=takes(Trigger, required=True), responses={202: STILL_RUNS}
+)
 @router.post("/api/v1/incidents/trigger", include_in_schema=False)
 async def trigger(request: Request) -> Response:
     """Runs a runbook and waits for its diagnostics; 202 with ``Location`` when they take longer than that."""
@@ -93,7 +98,7 @@ async def _decided(request: Request, app: App, incident: str) -> list[Event] | N
             return None
 
 
-@router.get("/incidents", tags=["incidents"])
+@router.get("/incidents", tags=["incidents"], responses={303: {"description": "A browser goes to the page."}})
 async def incidents(request: Request, open: bool = False) -> Response:
     """The newest 50, with ``open`` of those that have not ended; as the example's table. A browser goes to the page."""
     if wants_page(request.scope):

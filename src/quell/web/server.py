@@ -25,11 +25,13 @@ from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
 from quell.web import api, ingest, pages, past, reference, sign, switches, tokens
 from quell.web.answers import Json, answer_to
+from quell.web.described import Described
 from quell.web.desk import Desk
 from quell.web.gate import Gate
 from quell.web.live import Live
 from quell.web.needs import Needs
 from quell.web.render import STATIC
+from quell.web.repeats import Repeats
 
 OPENAPI = "/api/v1/openapi.json"
 
@@ -39,7 +41,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
 
     Raises ``Permanent`` when the token's reference leads nowhere.
     """
-    server = FastAPI(
+    server = Described(
         title="Quell", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         default_response_class=Json, lifespan=_life(app, started), redirect_slashes=False,
         description="Turns a page into a handled incident. Errors are objects with the key `error`.",
@@ -59,6 +61,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     for kind in (QuellError, HTTPException, UndeclaredTransition):
         server.add_exception_handler(kind, _told)
     server.add_exception_handler(RequestValidationError, _invalid)
+    server.add_middleware(Repeats, hub=app)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
     server.add_middleware(
