@@ -41,6 +41,18 @@ def test_the_reference_is_fresh() -> None:
     assert not stale, "run python docs/generate.py"
 
 
+def test_every_promise_names_tests_that_exist() -> None:
+    rows = [line for line in (ROOT / "docs/promises.md").read_text().splitlines() if line.startswith("| ")]
+    promised = [row for row in rows if not row.startswith(("| promise", "| ---"))]
+    assert len(promised) >= 20
+    for row in promised:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, f"nothing shows it: {row}"
+        for file, name in named:
+            text = (ROOT / file).read_text() if (ROOT / file).is_file() else ""
+            assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), f"{file}::{name} is not there"
+
+
 def test_stale_pages_are_noticed(tmp_path: Path) -> None:
     assert generate.main([], tmp_path) == 0
     assert generate.main(["--check"], tmp_path) == 0
