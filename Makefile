@@ -28,12 +28,12 @@ demo:
 	@$(BIN)/quell demo $(ARGS)
 
 test: lint
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "not storm" -rs $(PYTEST_ARGS)
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not storm and not long" -rs $(PYTEST_ARGS)
 
-# Exit code 5 says that no test is marked storm.
+# Exit code 5 says that no test is marked so.
 test-storm:
 	@requirements/install dev
-	QUELL_STORM=$(STORM) $(PYTEST) -m storm -rs $(PYTEST_ARGS) || test $$? -eq 5
+	QUELL_STORM=$(STORM) $(PYTEST) -m "storm$(if $(filter full,$(STORM)), or long)" -rs $(PYTEST_ARGS) || test $$? -eq 5
 
 lint:
 	@requirements/install dev

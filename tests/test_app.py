@@ -186,7 +186,7 @@ async def test_an_old_incident_that_is_open_is_not_hidden_by_newer_ones_that_end
         assert old not in [one.id for one in await home.app.incidents()]
         assert [one.id for one in await home.app.incidents(ended=False)] == [old]
         for everything in (False, True):
-            _, regions = await list_regions(home.app, everything=everything)
+            _, regions = await list_regions(home.app, None, everything=everything)
             told = [one for one in newer if one in regions["list"]]
             assert told
             assert regions["list"].index(old) < min(map(regions["list"].index, told))

@@ -418,10 +418,9 @@ def test_of_two_at_once_each_incident_is_pruned_once(
     assert Audit(settings(url, tmp_path)).verify().holds
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_who_is_being_written_to_is_left_alone(database: Database, retention: Retention) -> None:
     """PostgreSQL: nobody waits for him. SQLite has one writer at a time."""
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     for name in ("01a", "01b"):
         story(database, name, 100)
     note = NewEvent(kind=EventKind.NOTED, payload={"text": "hm"})
@@ -507,10 +506,9 @@ def test_what_was_freed_is_used_again(database: Database, retention: Retention) 
     assert size() < sizes[-1] / 5
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_plan_that_somebody_begins_with_stays(database: Database, retention: Retention) -> None:
     """He found that it is stored, and his run is not there yet. SQLite has one writer at a time."""
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     (one,) = compile_text(MEND.replace("@/", "/"), "mend.yaml", vocabulary_of(Registry()))
     compiled = one.plan
     assert compiled is not None

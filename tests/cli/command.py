@@ -109,7 +109,11 @@ def served(folder: Path, *words: str) -> Iterator[Served]:
         yield server
     finally:
         if server.process.poll() is None:
-            server.stop()
+            try:
+                server.stop()
+            except subprocess.TimeoutExpired:
+                server.kill()  # a test that fails leaves nobody behind
+                raise
 
 
 def write_runbook(

@@ -76,7 +76,10 @@ def shared(folder: Path, url: str, **more: Any) -> Iterator[tuple[Served, str]]:
     with served(folder, "--db", url) as server:
         first = begin(server, "busy")
         wait_until(lambda: times_done(folder) == 1, "the server is busy")
-        yield server, first
+        try:
+            yield server, first
+        finally:
+            (folder / "go").touch()  # whoever ends waits for actions that run
 
 
 def begin(server: Served, runbook: str) -> str:
@@ -109,7 +112,7 @@ def test_a_worker_takes_what_the_server_has_no_place_for(tmp_path: Path, postgre
         assert not any(one["incidents"] for one in workers(server).values())
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_the_incident_of_a_worker_that_dies_or_hangs_goes_on(
     tmp_path: Path, postgres_url: str, how: signal.Signals
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_zombie_does_not_act(tmp_path: Path, postgres_url: str) -> None:
         assert times_done(tmp_path) == 2
 
 
+@pytest.mark.long
 def test_it_ends_when_its_actions_have(tmp_path: Path, postgres_url: str) -> None:
     with shared(tmp_path, postgres_url, fix=GO) as (server, _), works(tmp_path, postgres_url) as worker:
         incident = begin(server, "fix")
@@ -191,6 +195,7 @@ def test_an_approval_outlives_the_version_it_was_asked_by(tmp_path: Path, postgr
     assert times_done(tmp_path) == 2
 
 
+@pytest.mark.long
 def test_a_worker_that_loses_the_database_loses_its_work_and_comes_back(tmp_path: Path, postgres_url: str) -> None:
     _, _, rest = postgres_url.rpartition("@")
     port = int(rest.partition(":")[2].partition("/")[0])

@@ -74,6 +74,7 @@ async def is_sound(home: House, incident: str) -> None:
     assert (flaw, leased) == (None, [])
 
 
+@pytest.mark.parametrize("kind", ["non-idempotent", pytest.param("idempotent", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize("point", POINTS)
 async def test_killed_at_a_point_of_the_action(tmp_path: Path, database: str, kind: Kind, point: str) -> None:
     act = do("fix", 0, 1) if point == DURING_EFFECT and not kind.idempotent else kind.act
