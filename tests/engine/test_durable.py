@@ -186,6 +186,26 @@ async def test_a_step_that_ends_after_the_shutdown_is_cancelled_and_not_failed(u
         assert [line.split()[0] for line in done(tmp_path)] == ["first", "gate", "gate", "last"]
 
 
+@pytest.mark.parametrize("whose", ["its own", "another process", "another claim"])
+async def test_who_has_lost_its_work_does_not_act(url: str, tmp_path: Path, whose: str) -> None:
+    """As after a silence that was too long: the work is somebody else's, and the old execution wakes up."""
+    async with engine(url, tmp_path, "one", poll_s=60.0) as here:
+        await here.start("acts", "w")
+        await did(tmp_path, "asked")
+        schema = "" if here.database.is_sqlite else "dbos."
+        change = {"its own": None, "another process": "executor_id = 'two'", "another claim": "owner_xid = 'x'"}[whose]
+        if change is not None:
+            taken = sa.text(f"update {schema}workflow_status set {change} where workflow_uuid = 'w'")
+            await here.database.write(lambda c: c.execute(taken))
+        await here.durable.send("w", "yes", topic="answer", key="k")
+
+        async def over() -> bool:
+            return bool(here.works.endings)
+
+        await until(over, "the execution ends")
+        assert ("acted" in done(tmp_path)) is (whose == "its own")
+
+
 # Places. The queues are polled once a minute here: whatever begins sooner was begun because a place was free.
 
 

@@ -31,15 +31,15 @@ HARD = {"huge": 2**70, "small": -(2**70), "beyond": 10**400, "text": "\ud800 hal
 class Works:
     """The workflows. What a step did is a line of the file ``done``; the file ``go`` opens the gate."""
 
-    def __init__(self, durable: Durable, folder: Path) -> None:
-        self.durable, self.folder = durable, folder
+    def __init__(self, durable: Durable, folder: Path, database: Database) -> None:
+        self.durable, self.folder, self.database = durable, folder, database
         self.inside = self.most = 0
         """Steps at the gate in this process, now and at most."""
         self.endings: list[str] = []
         """How executions ended in this process."""
         self.running: set[str] = set()
         """The names of those that run in this process."""
-        for name in ("gated", "asks", "naps", "hard", "parent", "lost"):
+        for name in ("gated", "asks", "naps", "hard", "parent", "lost", "acts"):
             durable.workflow(name, self._watched(getattr(self, name)))
         for name in ("works", "waits", "calls", "dozes"):
             durable.workflow(name, self._watched(getattr(self, name)), in_place=True)
@@ -115,6 +115,17 @@ class Works:
         """Asks the workflow ``lost``."""
         return await self.durable.call("lost", request, None)
 
+    async def acts(self, request: Any) -> Any:
+        """When it is told to, and only while it has its work."""
+        await self.durable.step("asked", self._do, "asked")
+        await self.durable.receive("answer", 600.0)
+        await self.durable.step("act", self._act)
+
+    async def _act(self) -> None:
+        with self.database.engine.begin() as connection:
+            self.durable.fence()(connection)
+        await self._do("acted")
+
     # These need a place.
 
     async def works(self, request: str) -> Any:
@@ -184,7 +195,7 @@ async def engine(
     """In this process, over a database that is there."""
     database = Database(url)
     durable = Durable(database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places)
-    works = Works(durable, folder)
+    works = Works(durable, folder, database)
     await durable.launch()
     try:
         yield Engine(database, durable, works)

@@ -16,6 +16,10 @@ class GivenBack(Exception):
     """The claim was given back before anything began under it: whoever has the next one carries the workflow out."""
 
 
+class Fenced(Exception):
+    """Somebody else has the work by now, since this process was silent for too long: it must not act any more."""
+
+
 class Claims:
     """Of one process."""
 

@@ -27,7 +27,7 @@ from dbos._queue import Queue
 from dbos._utils import INTERNAL_QUEUE_NAME
 
 from quell.engine.aside import Loose, aside
-from quell.engine.claims import Claims, GivenBack
+from quell.engine.claims import Claims, Fenced, GivenBack
 from quell.engine.gate import Gate
 from quell.engine.patience import Pauses, is_outage, patiently
 from quell.engine.places import Places, lending, place_left, working
@@ -326,6 +326,29 @@ class Durable:
         elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
         with place_left() if elsewhere else contextlib.nullcontext():
             return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
+
+    def fence(self) -> Callable[[sa.Connection], None]:
+        """For a transaction of the workflow that runs here: raises ``Fenced`` when somebody else has its work by now.
+
+        Until that transaction has ended nobody takes it over.
+        """
+        workflow_id = DBOS.workflow_id
+        if workflow_id is None:
+            return lambda connection: None
+        claim, table = current_owner_xid(workflow_id), self._dbos._sys_db.tables.workflow_status
+        mine = (
+            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
+            table.c.executor_id == self.executor_id, table.c.owner_xid.is_not_distinct_from(claim),
+        )  # fmt: skip
+        held = sa.select(table.c.workflow_uuid).where(*mine).with_for_update(read=True)
+        # The library's tables have a schema that only its own engine knows how to read.
+        where = {"schema_translate_map": self._dbos._sys_db.engine.get_execution_options()["schema_translate_map"]}
+
+        def look(connection: sa.Connection) -> None:
+            if connection.execute(held, execution_options=where).first() is None:
+                raise Fenced(workflow_id)
+
+        return look
 
     async def receive(self, topic: str, timeout_s: float) -> Json | None:
         """Wait for a message; the deadline survives restarts. None when it passed."""

@@ -5,6 +5,7 @@ Never does: judge (the guard does), act.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine import breaker, leases, ledger
+from quell.engine.claims import Fenced
 from quell.errors import Refused
 from quell.incident.action import Preview, Risk
 from quell.incident.event import EventKind, NewEvent
@@ -123,7 +125,7 @@ async def intend(
     """The intent, its permits and its event in one transaction; what was there already is returned.
 
     The lease is prolonged with it: looking before acting took its time. Raises ``Refused`` when a rate is used up, the
-    lease was lost, or somebody pulled the kill switch meanwhile.
+    lease was lost, or somebody pulled the kill switch meanwhile; ``CancelledError`` when somebody else has the work.
     """
     ask = _ask(means, request, prepared, preview, captured)
     event = NewEvent(
@@ -133,8 +135,10 @@ async def intend(
                  "magnitude": preview.magnitude, "node": request.key, "undo": preview.undo},
     )  # fmt: skip
     found: list[ledger.Intent | None] = []
+    fence = means.durable.fence()
 
     def write(connection: sa.Connection) -> None:
+        fence(connection)
         # Somebody may have ended it since the guard looked.
         if not request.late and queries.incident(connection, request.context.incident).status in ENDED:
             raise Refused("incident_ended", "the incident has ended")
@@ -149,7 +153,10 @@ async def intend(
             _not_too_often(means, connection, request, prepared, clock)
         found.append(ledger.intend(connection, ask, clock))
 
-    await means.transact(request.context, write, event)
+    try:
+        await means.transact(request.context, write, event)
+    except Fenced:  # it ends here, without an outcome: whoever has the work now goes on
+        raise asyncio.CancelledError from None
     return found[-1]
 
 
