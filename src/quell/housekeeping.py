@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from quell.audit import Audit
 from quell.life import Errands, again
 from quell.once import FORGET_EVERY_S
 from quell.retention import DAY_S, Pruning
 from quell.settings import Settings
 
 _log = structlog.get_logger("quell")
+FIRST_S = 60.0
+"""After a start: who is restarted often makes checkpoints too, and whoever has just started has other things to do."""
 SCHEDULE = "schedule"
 """In whose name is pruned when nobody asked."""
 
@@ -29,6 +30,8 @@ def keep_house(
     whose keys are too old."""
 
     async def checkpoint() -> None:
+        from quell.audit import Audit  # what signs takes 8 MB, which a server need not hold before it is time
+
         made = await asyncio.to_thread(Audit(settings).checkpoint_when_due, settings.audit.every)
         if made is not None:
             _log.info("checkpoint_made", file=str(made))
@@ -40,6 +43,6 @@ def keep_house(
 
     errands.start(again(forget, FORGET_EVERY_S, "requests_not_forgotten"))
     if every_s := settings.audit.every:
-        errands.start(again(checkpoint, every_s / 4, "checkpoint_failed", at_once=True))
+        errands.start(again(checkpoint, every_s / 4, "checkpoint_failed", first_s=min(FIRST_S, every_s / 4)))
     if settings.retention.keep:
-        errands.start(again(retain, DAY_S, "prune_failed", at_once=True))
+        errands.start(again(retain, DAY_S, "prune_failed", first_s=0.0))

@@ -100,9 +100,11 @@ async def _take_over(means: Means, dead: str) -> None:
         _log.error("take_over_failed", executor=dead, error=str(error))
 
 
-async def again(look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, at_once: bool = False) -> None:
-    """Look, again and again; ``failed`` is what is logged when that cannot be done."""
-    wait_s = 0.0 if at_once else every_s
+async def again(
+    look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, first_s: float | None = None
+) -> None:
+    """Look, again and again, by default not before ``every_s``; ``failed`` is logged when that cannot be done."""
+    wait_s = every_s if first_s is None else first_s
     while True:
         await asyncio.sleep(wait_s)
         wait_s = every_s

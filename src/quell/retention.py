@@ -17,7 +17,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from quell.audit import Audit
 from quell.engine.retention import Workflows
 from quell.errors import InvalidInput, NotFound, Problem, Unavailable
 from quell.incident.retention import Spared, incident_of
@@ -102,6 +101,8 @@ class Retention:
         with self._opened(older_s, by) as work:
             made: str | None = None
             with contextlib.suppress(FileExistsError):  # somebody else has just attested the same
+                from quell.audit import Audit  # as in housekeeping: what signs takes 8 MB
+
                 path = Audit(self._settings).checkpoint()
                 made = str(path) if path else None
             done = work.prune(told)

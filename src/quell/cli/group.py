@@ -5,6 +5,7 @@ Never does: show a traceback, unless ``--debug`` asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -23,6 +24,18 @@ from quell.cli.output import print_error
 DEBUG = "--debug"
 
 
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """Without it structlog writes plain tracebacks; with it they show every local value, secrets among them, and every
+    server holds it in memory. Tables load it when they are drawn."""
+    absent = sys.modules.setdefault("rich", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["rich"]
+
+
 class _Lazy(MutableMapping[str, Any]):
     """Commands by name, each loaded when it is looked up; the names are known without loading any."""
 
@@ -31,7 +44,8 @@ class _Lazy(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = self._table[name].target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        with _without_rich():
+            found = getattr(importlib.import_module(module), attribute)
         if not isinstance(found, typer.Typer):
             app = new_app()
             app.command(name)(found)
