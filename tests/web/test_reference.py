@@ -33,7 +33,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (folder / "runbooks").mkdir()
     (folder / "runbooks" / "slow.yaml").write_text(SLOW.format(folder=folder))
     (folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
-    with House(folder, more="server: {trigger_wait: 0.5s}") as house:
+    with House(folder, more="server: {trigger_wait: 5s}") as house:
         yield house
 
 
