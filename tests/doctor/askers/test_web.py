@@ -105,6 +105,7 @@ def test_a_notifiers_connection_is_only_reached(tmp_path: Path) -> None:
                 "sre": {"type": "slack", "url": f"{sink.url}/services/T/B/s3cret"},
                 "far": {"type": "webhook", "url": "http://169.254.169.254/s3cret"},
                 "odd": {"type": "webhook", "url": "nonsense"},
+                "shut": {"type": "webhook", "url": "http://127.0.0.1:9/s3cret"},
                 "tls": {"type": "webhook", "url": sink.url.replace("http://", "https://")},
             },
         )
@@ -112,7 +113,8 @@ def test_a_notifiers_connection_is_only_reached(tmp_path: Path) -> None:
     assert said(told, "reach", "slack sre")[0][1].startswith("accepts a connection in ")
     assert "metadata" in said(told, "reach", "webhook far")[0][1]
     assert said(told, "reach", "webhook odd") == [("error", "its address is not a usable URL")]
-    assert said(told, "reach", "webhook tls")[0][1].startswith("TLS: ")
+    assert said(told, "reach", "webhook shut") == [("error", "127.0.0.1: connection refused")]
+    assert said(told, "reach", "webhook tls")[0][1].startswith("127.0.0.1: TLS: ")
     assert "s3cret" not in str(told)
 
 

@@ -6,10 +6,8 @@ Never does: follow a redirect, post, put an address or a header into a word of i
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -19,9 +17,10 @@ from quell import addresses, bodies
 from quell.doctor.asked import Failure, bounded
 from quell.doctor.clocks import Span, span
 from quell.doctor.connections import Reached
-from quell.errors import Permanent, Transient
+from quell.errors import Permanent
 from quell.ports import Connection
 from quell.probe import World, guard_address
+from quell.unreached import why
 
 _ASKED = {"prometheus": "/api/v1/query?query=vector(1)", "loki": "/loki/api/v1/labels"}
 _MOST_READ = 256 * 1024
@@ -45,7 +44,7 @@ async def _look(world: World, connection: Connection, timeout_s: float) -> Reach
             took = time.monotonic() - started
             body, _ = await bodies.read_within(answer, _MOST_READ)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-        raise _failure(error) from None
+        raise why(error, addresses.shown(connection.url)) from None
     said, trouble = _told(connection, answer.status_code, body)
     return Reached(took, said, dated(answer.headers.get("date"), before, before + took), trouble)
 
@@ -88,41 +87,13 @@ async def _touch(url: str, allowed: frozenset[str]) -> Reached:
     try:
         _, writer = await asyncio.open_connection(parsed.host, parsed.port or (443 if secure else 80), ssl=context)
     except (OSError, ValueError) as error:
-        raise _failure(error) from None
+        raise why(error, parsed.host) from None  # the path of a webhook is its secret
     try:
         if parsed.host not in allowed:
             guard_address(str(writer.get_extra_info("peername")[0]), allowed)
     finally:
         writer.close()
     return Reached(time.monotonic() - started, "accepts a connection")
-
-
-def _failure(error: Exception) -> Permanent | Transient:
-    for cause in _causes(error):
-        if isinstance(cause, Permanent | Transient):
-            return cause
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Permanent(f"certificate: {cause.verify_message}", "tls")
-        if isinstance(cause, ssl.SSLError):
-            return Permanent(f"TLS: {cause.reason or 'no handshake'}", "tls")
-        if isinstance(cause, socket.gaierror):
-            return Transient("its name cannot be resolved", "dns")
-        if isinstance(cause, ConnectionRefusedError):
-            return Transient("connection refused", "refused")
-        if isinstance(cause, httpx.TimeoutException | TimeoutError):
-            return Transient("no answer in time", "timeout")
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | ValueError):
-        return Permanent("its address is not a usable URL", "invalid")
-    return Transient(f"the connection broke ({type(error).__name__})", "unreachable")
-
-
-def _causes(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    yield error
-    if depth < 12:
-        inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        for cause in (*inner, error.__cause__ or error.__context__):
-            if cause is not None:
-                yield from _causes(cause, depth + 1)
 
 
 def dated(header: str | None, before: float, after: float) -> Span | None:

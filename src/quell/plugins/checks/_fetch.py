@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +16,8 @@ import httpx
 import orjson
 
 from quell import bodies
-from quell.errors import Permanent, QuellError, Transient
 from quell.ports import Connection
+from quell.unreached import why
 
 INLINE_PARSE_BYTES = 64 * 1024
 """JSON above this is parsed in a thread, so that one big answer does not hold up the other checks."""
@@ -62,7 +60,7 @@ async def fetch(
             body, cut = await bodies.read_within(response, max_bytes)
             return Answer(response.status_code, response.headers, body, cut, response.extensions)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-        raise failure(error, url) from None
+        raise why(error, shown(url)) from None
 
 
 def shown(url: str) -> str:
@@ -74,36 +72,3 @@ def shown(url: str) -> str:
         return f"{parsed.scheme}://{parsed.host}{port}{path}"
     except (httpx.InvalidURL, TypeError, ValueError):
         return "the address"
-
-
-def failure(error: Exception, url: str) -> QuellError:
-    """The house's error for one of httpx's or the system's: what went wrong, and where."""
-    where = shown(url)
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, QuellError):
-            return cause
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Permanent(f"{where}: certificate: {cause.verify_message}", "tls")
-        if isinstance(cause, ssl.SSLError):
-            return Permanent(f"{where}: TLS: {cause.reason or 'handshake failed'}", "tls")
-        if isinstance(cause, socket.gaierror):
-            return Transient(f"{where}: the name cannot be resolved", "dns")
-        if isinstance(cause, ConnectionRefusedError):
-            return Transient(f"{where}: connection refused", "refused")
-    if isinstance(error, httpx.TimeoutException) or any(isinstance(cause, TimeoutError) for cause in causes):
-        return Transient(f"{where}: no answer in time", "timeout")
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | ValueError):
-        return Permanent(f"{where}: not an address that can be asked", "invalid")
-    if isinstance(error, httpx.DecodingError):
-        return Permanent(f"{where}: the body is not what its content-encoding says", "invalid")
-    return Transient(f"{where}: the connection failed ({type(error).__name__})", "unreachable")
-
-
-def _causes(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
-    yield error
-    if depth < 12:
-        inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        for cause in (*inner, error.__cause__ or error.__context__):
-            if cause is not None:
-                yield from _causes(cause, depth + 1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import httpx
 
 from quell import bodies
 from quell.errors import Permanent, Transient
+from quell.unreached import causes
 
 MAX_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer that are read before it is refused."""
@@ -59,7 +59,7 @@ async def exchange(
 
 
 def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLError):
             return Permanent(f"{what}: TLS: {cause.reason or cause}", "tls")
         if isinstance(cause, socket.gaierror):
@@ -75,21 +75,6 @@ def _failure(what: str, error: httpx.TransportError) -> Transient | Permanent:
     sent = not isinstance(error, httpx.ConnectError)
     text = f"the connection broke ({type(error).__name__})" if sent else "cannot connect"
     return Transient(f"{what}: {text}", "lost" if sent else "unreachable")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    # anyio wraps the attempts on several addresses in an exception group.
-    seen: set[int] = set()
-    queue: list[BaseException | None] = [error]
-    while queue:
-        current = queue.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        queue += [current.__cause__, current.__context__]
-        if isinstance(current, BaseExceptionGroup):
-            queue += current.exceptions
 
 
 def _retry_after(response: httpx.Response) -> float | None:
