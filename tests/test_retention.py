@@ -33,6 +33,7 @@ from quell.store.migrate import migrate
 from quell.store.schema import alerts, approvals, incidents, obligations, pauses, plans, quarantine, runs
 from quell.vocabulary_of import vocabulary_of
 from tests.app import House, do, eventually, house, runbook
+from tests.audited import faults
 
 DAY_US = 86_400 * 1_000_000
 MEND = runbook(
@@ -167,7 +168,7 @@ def test_nobody_writes_on_in_what_was_pruned(database: Database, retention: Rete
         with pytest.raises(UndeclaredTransition):
             database.write_now(lambda c: events.append(c, "t", Stream.INCIDENT, "01old", [note]))
     assert len(payloads(database, "01old")) == 3
-    assert database.read_now(lambda c: events.verify_chain(c, "t", Stream.INCIDENT, "01old")) is None
+    assert faults(database) == []
 
 
 def test_what_is_not_at_its_end_stays(database: Database, retention: Retention) -> None:
@@ -436,6 +437,7 @@ import sys, time
 from pathlib import Path
 from quell import retention
 from quell.settings import AuditSettings, Settings
+from tests.audited import faults
 retention.BATCH = 5
 kept = AuditSettings(folder=Path("kept"), key=Path("kept.key"))
 settings = Settings(database=sys.argv[1], folder=Path(sys.argv[2]), audit=kept, tenant="t")

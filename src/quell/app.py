@@ -26,6 +26,7 @@ from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
 from quell.incident.incident import Incident
+from quell.incident.keys import incidents_of
 from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
@@ -37,7 +38,7 @@ from quell.registry import Registry
 from quell.respond import brake, escalate, frame, interpreter, oblige, people, permit
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
-from quell.respond.means import TELL, Context, Means, NotifierChoice, incident_of
+from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.respond.naming import named
 from quell.respond.permit import Repaired
 from quell.respond.windows import longest_s
@@ -361,13 +362,9 @@ class App:
 
     async def workers(self, tenant: str | None = None) -> list[Worker]:
         """The processes that share this database, those that are alive first; with a tenant's own incidents alone."""
-        own = (
-            None if tenant is None else {one.id for one in await self.incidents(limit=1000, ended=False, tenant=tenant)}
-        )
+        own = {one.id for one in await self.incidents(limit=1000, ended=False, tenant=tenant)} if tenant else None
         claimed = await self.durable.running(interpreter.WORKFLOW)
-        found = {
-            name: [one for one in map(incident_of, runs) if own is None or one in own] for name, runs in claimed.items()
-        }
+        found = {name: incidents_of(runs, own) for name, runs in claimed.items()}
         return await self.database.read(lambda c: workers.listed(c, self.database.now_us(c), found))
 
     async def _look_at_pauses(self) -> None:

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from quell.engine.retention import Workflows
 from quell.errors import InvalidInput, NotFound, Problem, Unavailable
-from quell.incident.retention import Spared, incident_of
+from quell.incident.keys import incident_of
+from quell.incident.retention import Spared
 from quell.respond.people import named
 from quell.respond.rails import Guardrails
 from quell.respond.windows import longest_s

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 
 import quell
-from quell.incident.event import Event, EventKind, Stream
+from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident
-from quell.store import events
+from quell.store.chain import Fault
 from quell.store.database import Database
+from tests.audited import faults
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import Server, wait_until
 
@@ -140,11 +141,11 @@ class Quell(Server):
         except TimeoutError as late:
             raise AssertionError(f"{late}\n{story(self.timeline(incident))}\n{self.log()}") from None
 
-    def broken_chain(self, incident: str) -> int | None:
-        """The number of the first event that does not fit the hash chain; None when all do."""
+    def faults(self) -> list[Fault]:
+        """What the audit of its log finds."""
         database = Database(str(self.folder / "quell.db"))
         try:
-            return database.read_now(lambda c: events.verify_chain(c, "default", Stream.INCIDENT, incident))
+            return faults(database)
         finally:
             database.close()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import ENDED, STAYS, TRANSITIONS, Incident, Status, UndeclaredTransition, apply
-from quell.incident.retention import Spared, Ties, incident_of, spared
+from quell.incident.retention import Spared, Ties, spared
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PAYLOADS = {
@@ -108,15 +108,3 @@ def test_only_of_what_has_ended_it_can_be_told(status: Status) -> None:
     """The table of transitions stands behind the rule."""
     declared = EventKind.PRUNED in STAYS[status] or EventKind.PRUNED in TRANSITIONS[status]
     assert declared is (status in ENDED)
-
-
-@pytest.mark.parametrize(
-    ("key", "incident"),
-    [
-        ("run:01jd.1", "01jd"), ("run:01jd.12/mend/1/eu", "01jd"), ("run:01jd.1/mend/1/", "01jd"),
-        ("page:01jd.1", "01jd"), ("page:01jd.2.again", "01jd"), ("revert:run:01jd.1/mend/1/", "01jd"),
-        ("run:01jd.1/mend.undo/1/a:b.2", "01jd"), ("invoice/7", None), ("", None), ("run:", None), ("x.1", None),
-    ],
-)  # fmt: skip
-def test_whose_a_key_is(key: str, incident: str | None) -> None:
-    assert incident_of(key) == incident

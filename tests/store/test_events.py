@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from quell.errors import Conflict
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, UndeclaredTransition, fold
-from quell.store import canonical, events, queries
+from quell.store import audit, canonical, events, queries
 from quell.store.database import Database
 from quell.store.schema import events as table
 from quell.store.schema import incidents, streams
+from tests.audited import faults
 from tests.incident.test_incident import OF_INCIDENTS, PAYLOADS
 
 K = EventKind
@@ -40,7 +41,11 @@ def stored(database: Database, stream: Stream = Stream.SYSTEM, name: str = "s") 
 
 
 def broken_at(database: Database, name: str = "s", stream: Stream = Stream.SYSTEM) -> int | None:
-    return database.read_now(lambda c: events.verify_chain(c, "t", stream, name))
+    """The number of the first event that the audit finds fault with."""
+    return next(
+        (one.seq for one in faults(database) if (one.tenant, one.stream, one.stream_id) == ("t", stream.value, name)),
+        None,
+    )
 
 
 def test_events_are_numbered_and_read_back_as_they_were(database: Database) -> None:
@@ -206,7 +211,7 @@ def test_the_row_is_always_the_fold(appends: list[list[EventKind]]) -> None:
         assert Incident.model_validate_json(state["state"]) == folded == queries.incident(connection, "i")
         assert (state["status"], state["seq"]) == (folded.status.value, folded.seq)
         assert (state["ended_at"] is None) == (folded.ended_at is None)
-        assert events.verify_chain(connection, "t", Stream.INCIDENT, "i") is None
+        assert audit.verify(connection, "t").holds
     engine.dispose()
 
 

@@ -6,15 +6,12 @@ erase, or read a clock.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from quell.incident.action import Result
 from quell.incident.incident import ENDED, Incident
-
-_KEY = re.compile(r"(?:\w+:)+([^.:/]+)\.\d")
 
 
 class Spared(StrEnum):
@@ -52,9 +49,3 @@ def spared(incident: Incident, before: datetime, ties: Ties) -> Spared | None:
     if ties.unsettled or any(deed.result in (None, Result.UNKNOWN.value) for deed in incident.deeds.values()):
         return Spared.UNSETTLED
     return Spared.RUNS if ties.running else None
-
-
-def incident_of(key: str) -> str | None:
-    """The incident of a run's, a workflow's or an execution's key: ``run:<incident>.1/…``, ``page:<incident>.1``."""
-    found = _KEY.match(key)
-    return found[1] if found else None

@@ -57,11 +57,6 @@ class Context(BaseModel):
         }  # fmt: skip
 
 
-def incident_of(run_id: str) -> str:
-    """Whose run it is."""
-    return run_id.removeprefix("run:").rpartition(".")[0]
-
-
 @dataclass(frozen=True, slots=True)
 class NotifierChoice:
     """A configured notifier: its plug-in and that plug-in's parameters."""

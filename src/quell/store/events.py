@@ -18,7 +18,7 @@ from quell.errors import Conflict
 from quell.incident.event import EVENT_SCHEMA, Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, apply
 from quell.store import folds
-from quell.store.canonical import digest, envelope_of, follows, is_payload, link
+from quell.store.canonical import digest, envelope_of, link
 from quell.store.database import now_us
 from quell.store.folds import Fold
 from quell.store.schema import events, incidents, streams
@@ -250,21 +250,3 @@ def by_key(
     asked = {"of": tenant, "kind": stream.value, "id": stream_id, "keys": list(keys)}
     rows = connection.execute(_SELECT_BY_KEY, asked).mappings()
     return {row["key"]: _event(dict(row), orjson.loads(row["payload"] or "{}")) for row in rows}
-
-
-def verify_chain(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> int | None:
-    """The sequence number of the first event that does not fit the chain, None when all do."""
-    query = (
-        sa.select(events)
-        .where(events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id)
-        .order_by(events.c.seq)
-    )
-    previous, expected = GENESIS, 0
-    for row in connection.execute(query).mappings():
-        expected += 1
-        intact = row["payload"] is None or is_payload(row["payload"], row["payload_hash"])
-        if row["seq"] != expected or not intact or not follows(previous, envelope_of(dict(row)), row["hash"]):
-            return expected
-        previous = row["hash"]
-    head = _head(connection, tenant, stream, stream_id)
-    return None if head == (expected, previous) else expected + 1

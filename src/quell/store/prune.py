@@ -17,7 +17,8 @@ from quell.engine.ledger import DONE, FAILED
 from quell.engine.tables import intents
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import ENDED, Incident
-from quell.incident.retention import Spared, Ties, incident_of, spared
+from quell.incident.keys import incident_of
+from quell.incident.retention import Spared, Ties, spared
 from quell.store import events, folds
 from quell.store.events import when
 from quell.store.schema import alerts, approvals, incidents, obligations, runs, streams

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from quell.engine.ledger import DONE, FAILED
 from quell.engine.tables import intents, leases, permits, resets
 from quell.incident.event import Stream
-from quell.incident.retention import incident_of
+from quell.incident.keys import incident_of
 from quell.store.prune import Cut, in_turn, record
 from quell.store.schema import alerts, events, incidents, pauses, plans, quarantine, runs, streams
 
