@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quell import access
-from quell.access import DEFAULT_S, LONGEST_S, SESSION_S, STREAM, Tokens, secret, well_formed
+from quell.access import DEFAULT_S, LONGEST_S, SESSION_S, STREAM, opened, secret, well_formed
 from quell.errors import Conflict, InvalidInput, NotFound
 from quell.incident.access import LOCAL, SHARED, Caller, Role
 from quell.incident.event import EventKind, Stream
@@ -188,17 +189,14 @@ def test_when_it_was_used_is_known_to_the_minute(database: Database) -> None:
 
 def test_without_a_server(tmp_path: Path) -> None:
     settings = Settings(database=str(tmp_path / "q.db"))
-    with pytest.raises(NotFound, match="database"):
-        Tokens(settings)
+    with pytest.raises(NotFound, match="database"), opened(settings):
+        pass
     assert list(tmp_path.iterdir()) == []
-    desk = Tokens(settings, begins=True)
-    try:
-        made, _ = desk.create("ann", Role.VIEWER, "root")
-        assert [(one.id, state) for one, state in desk.every()] == [(made.id, "valid")]
-        desk.revoke("ann", "root")
-        assert [state for _, state in desk.every()] == ["revoked"]
-    finally:
-        desk.close()
+    with opened(settings, begins=True) as desk:
+        made, _ = asyncio.run(desk.create("ann", Role.VIEWER, "root"))
+        assert [(one.id, state) for one, state in asyncio.run(desk.every())] == [(made.id, "valid")]
+        asyncio.run(desk.revoke("ann", "root"))
+        assert [state for _, state in asyncio.run(desk.every())] == ["revoked"]
 
 
 def test_no_two_secrets_are_alike() -> None:

@@ -120,7 +120,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "store/tokens.py": ("tests/test_access.py", "by the use cases, on both databases"),
     "store/schema.py": ("tests/store/test_migrate.py", "tables only"),
     "testing/*": ("tests/testing/test_promises.py", "by plug-ins that break each promise"),
-    "engine/gate.py": ("tests/engine/test_durable.py", "by runs that find no place"),
+    "engine/turnstile.py": ("tests/engine/test_durable.py", "by runs that find no place"),
     "engine/patience.py": ("tests/engine/test_outage.py", "by a database that goes away"),
     "respond/naming.py": ("tests/test_app.py", "by the start, with rules of what there is not"),
     "engine/serial.py": ("tests/engine/test_durable.py", "by answers that are hard to keep"),

@@ -11,7 +11,7 @@ import pytest
 from quell.errors import Conflict, InvalidInput
 from quell.incident.event import Event
 from quell.incident.pause import Scope
-from quell.once import MOST_TOLD, Answer, Request, asked
+from quell.once import MOST_TOLD, Answer, Keyed, asked
 from quell.store import requests
 from tests.app import House, alert, do, house, runbook
 
@@ -44,7 +44,7 @@ CASES: dict[str, tuple[Case, str]] = {
 }
 
 
-async def twice(at: House, case: Case) -> tuple[Any, Any, Request]:
+async def twice(at: House, case: Case) -> tuple[Any, Any, Keyed]:
     with at.app.once.behalf(at.app.once.request("k", "f")):
         first = await case(at)
     with at.app.once.behalf(again := at.app.once.request("k", "f")):
@@ -109,7 +109,7 @@ async def test_a_second_transaction_of_one_request_is_a_mistake_of_ours(tmp_path
 
 
 async def test_what_goes_on_behind_it_has_no_key(tmp_path: Path) -> None:
-    seen: list[Request | None] = []
+    seen: list[Keyed | None] = []
 
     def look(_: Sequence[Event]) -> None:
         seen.append(asked())

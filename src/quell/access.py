@@ -12,7 +12,7 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -168,53 +168,13 @@ def who_signed_in(connection: sa.Connection, digest: str, now_us: int) -> Caller
     return caller_of(known[0]) if known and valid else None
 
 
-class Tokens:
-    """Of the installation that these settings describe, without its server. ``close`` it.
-
-    ``begins``: a database that is not there yet is made. Else raises ``NotFound``: in the wrong folder there would be
-    an empty one.
-    """
-
-    def __init__(self, settings: Settings, *, begins: bool = False) -> None:
-        url = sa.make_url(normalise_url(settings.database))
-        if url.get_backend_name() == "sqlite" and not begins and not Path(url.database or "").exists():
-            raise NotFound("database", url.database or "")
-        self._house = settings.tenant
-        self._database = Database(settings.database)
-        self._database.prepare(migrate)
-
-    def close(self) -> None:
-        self._database.close()
-
-    def create(
-        self, name: str, role: Role, by: str, *, tenant: str | None = None, lasts_s: float = DEFAULT_S,
-        proxy: bool = False,
-    ) -> tuple[Token, str]:  # fmt: skip
-        """Raises what ``create`` raises, and ``Unavailable``."""
-        return self._write(
-            lambda c, now: create(
-                c, self._house, now, name=name, role=role, by=by, tenant=tenant, lasts_s=lasts_s, proxy=proxy
-            )
-        )
-
-    def revoke(self, which: str, by: str, reason: str = "") -> Token | None:
-        return self._write(lambda c, now: revoke(c, self._house, now, which, by=by, reason=reason))
-
-    def every(self) -> list[tuple[Token, str]]:
-        """Each with its state."""
-        return self._database.read_now(lambda c: with_state(c, self._database.now_us(c)))
-
-    def _write(self, work: Callable[[sa.Connection, int], T]) -> T:
-        return self._database.write_now(lambda c: work(c, self._database.now_us(c)))
-
-
 def with_state(connection: sa.Connection, now_us: int) -> list[tuple[Token, str]]:
     """Every token, and whether it counts."""
     return [(one, one.state(events.when(now_us))) for one in tokens.every(connection)]
 
 
 class Access:
-    """The same for a server that runs."""
+    """All of it, for the installation behind a database: a server's own, or ``opened`` beside it."""
 
     def __init__(self, database: Database, house: str, errands: Errands) -> None:
         self._database, self._house, self._errands = database, house, errands
@@ -244,8 +204,9 @@ class Access:
         await self._write(lambda c, _: sessions.end(c, digest))
 
     async def create(
-        self, name: str, role: Role, by: str, *, tenant: str | None, lasts_s: float, proxy: bool
-    ) -> tuple[Token, str]:
+        self, name: str, role: Role, by: str, *, tenant: str | None = None, lasts_s: float = DEFAULT_S,
+        proxy: bool = False,
+    ) -> tuple[Token, str]:  # fmt: skip
         """Raises ``InvalidInput``, ``Conflict``."""
         return await self._write(
             lambda c, now: create(
@@ -276,3 +237,20 @@ class Access:
 
     async def _write(self, work: Callable[[sa.Connection, int], T]) -> T:
         return await self._database.write(lambda c: work(c, self._database.now_us(c)))
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, *, begins: bool = False) -> Iterator[Access]:
+    """Without a server. ``begins``: a database that is not there yet is made.
+
+    Else raises ``NotFound``: in the wrong folder there would be an empty one.
+    """
+    url = sa.make_url(normalise_url(settings.database))
+    if url.get_backend_name() == "sqlite" and not begins and not Path(url.database or "").exists():
+        raise NotFound("database", url.database or "")
+    database = Database(settings.database)
+    try:
+        database.prepare(migrate)
+        yield Access(database, settings.tenant, Errands())
+    finally:
+        database.close()

@@ -20,7 +20,7 @@ from quell.access import Access
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
-from quell.engine.workers import Kind, Worker
+from quell.engine.workers import Kind, Worker, differ
 from quell.errors import NotFound
 from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
@@ -52,7 +52,7 @@ from quell.store.database import Database
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
 
-__all__ = ["App", "Context", "Kind", "Receipt", "Worker"]
+__all__ = ["App", "Context", "Kind", "Receipt", "Worker", "differ"]
 
 _log = structlog.get_logger("quell")
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from quell.store.database import Database
 from quell.store.events import dumps
 from quell.store.requests import Answer, Kept
 
-__all__ = ["Answer", "Kept", "Once", "Request", "asked"]
+__all__ = ["Answer", "Kept", "Keyed", "Once", "asked"]
 
 T = TypeVar("T")
 FORGET_EVERY_S = 600.0
@@ -42,7 +42,7 @@ _RESULTS: dict[str, TypeAdapter[Any]] = {
 
 
 @dataclass(slots=True)
-class Request:
+class Keyed:
     """One that carries a key. ``effect`` is what it, or one like it before, has committed; None before that."""
 
     tenant: str
@@ -117,10 +117,10 @@ def _effect(change: Change, result: object) -> str:
     return dumps({"is": kind, "result": _RESULTS[kind].dump_python(result, mode="json"), "told": told})
 
 
-_ASKED: ContextVar[Request | None] = ContextVar("quell_request", default=None)
+_ASKED: ContextVar[Keyed | None] = ContextVar("quell_request", default=None)
 
 
-def asked() -> Request | None:
+def asked() -> Keyed | None:
     """The request with a key on whose behalf this is called. Whatever goes on in the background has none."""
     return _ASKED.get()
 
@@ -131,11 +131,11 @@ class Once:
     def __init__(self, database: Database, tenant: str) -> None:
         self._database, self._tenant = database, tenant
 
-    def request(self, key: str, fingerprint: str) -> Request:
-        return Request(self._tenant, key, fingerprint)
+    def request(self, key: str, fingerprint: str) -> Keyed:
+        return Keyed(self._tenant, key, fingerprint)
 
     @contextlib.contextmanager
-    def behalf(self, request: Request) -> Iterator[None]:
+    def behalf(self, request: Keyed) -> Iterator[None]:
         """Inside, the app's next transaction is this request's."""
         token = _ASKED.set(request)
         try:
@@ -143,7 +143,7 @@ class Once:
         finally:
             _ASKED.reset(token)
 
-    async def look(self, request: Request) -> Answer | None:
+    async def look(self, request: Keyed) -> Answer | None:
         """The answer that was kept. Raises ``InvalidInput`` when the key stands for another request."""
         kept = await self._database.read(
             lambda c: requests.find(c, request.tenant, request.key, self._database.now_us(c))
@@ -155,7 +155,7 @@ class Once:
             request.recall(kept.effect)
         return kept.answer
 
-    async def keep(self, request: Request, answer: Answer) -> None:
+    async def keep(self, request: Keyed, answer: Answer) -> None:
         """For whoever repeats it. Of a request without effect only when nothing is known under its key."""
 
         def work(connection: sa.Connection) -> None:

@@ -260,7 +260,7 @@ class Settings(Section):
 
         Secrets stand in the configuration as references only.
         """
-        own = {"database", "server", "audit", "engine", "runbooks", "folder"}
+        own = {"database", "server", "audit", "retention", "engine", "runbooks", "folder"}
         text = orjson.dumps(self.model_dump(mode="json", exclude=own), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:12]
 

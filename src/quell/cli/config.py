@@ -100,3 +100,13 @@ def _unexpected(record: logging.LogRecord) -> bool:
 
 def _json(value: Any, **options: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def shown_database(settings: Settings) -> str:
+    """Where it keeps what it knows, without a password."""
+    url = settings.database
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return str(Path(url).absolute())
+    login, at, host = rest.rpartition("@")
+    return f"{scheme}://{login.split(':')[0]}{at}{host}"

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from typing import Annotated
 import typer
 
 from quell.cli.config import configure_logs, find_settings, overridden
+from quell.cli.ending import leave
 from quell.cli.lines import Row, layout, write
 from quell.cli.output import counted, paint, print_json
 from quell.doctor.examine import examine
@@ -65,7 +65,7 @@ def doctor(
         print_json({"ok": sound, "counts": counts, "seconds": round(report.seconds, 3), "checks": checks})
     else:
         _print(report)
-    _leave(0 if sound else 1)
+    leave(0 if sound else 1, within_s=0.0)
 
 
 def _limit(text: str) -> float:
@@ -124,13 +124,3 @@ def _summary(report: Report) -> str:
     text = f"{counted(len(report.judgements), 'check')}: {' and '.join(said) or 'all is well'}"
     colour = "red" if errors else "yellow" if warnings else "green"
     return paint(f"{text}, in {report.seconds:.1f} s", colour, stream=sys.stdout)
-
-
-def _leave(code: int) -> None:
-    """A thread that still hangs is not waited for; nothing of ours is left to be written."""
-    if any(not one.daemon and one is not threading.main_thread() for one in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    if code:
-        raise typer.Exit(code)

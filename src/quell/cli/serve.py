@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -16,17 +12,14 @@ import typer
 
 from quell import __version__
 from quell.app import App, Kind
-from quell.cli.config import configure_logs, find_settings, overridden
+from quell.cli.config import configure_logs, find_settings, overridden, shown_database
+from quell.cli.ending import leave
 from quell.cli.output import counted, paint, print_problems
 from quell.library import State
 from quell.registry import Registry
-from quell.settings import Settings
 from quell.web.run import serve as listen
 
 _log = structlog.get_logger("quell")
-
-THREADS_S = 1.0
-"""How long threads that are about to end are waited for."""
 
 
 def serve(
@@ -70,22 +63,6 @@ def serve(
     leave()
 
 
-def leave() -> None:
-    """Python waits at its end for every thread; one that hangs in a call to a database that is away is not waited for.
-
-    All that must be on disk is: the server has ended cleanly when we come here.
-    """
-    deadline = time.monotonic() + THREADS_S
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread():
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                logging.shutdown()
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(0)
-
-
 def _tell_link(link: str) -> None:
     """To the person at the terminal. Elsewhere stderr is a log, which others read: there it says how to get one."""
     if sys.stderr.isatty():
@@ -123,13 +100,3 @@ def _started(app: App, address: str, *, observe: bool, as_json: bool) -> None:
     for one in library.broken:
         print_problems(one.problems, stream=out)
     out.flush()
-
-
-def shown_database(settings: Settings) -> str:
-    """Where it keeps what it knows, without a password."""
-    url = settings.database
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return str(Path(url).absolute())
-    login, at, host = rest.rpartition("@")
-    return f"{scheme}://{login.split(':')[0]}{at}{host}"

@@ -6,21 +6,21 @@ the text of a token a second time.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from quell.access import DEFAULT_S, Tokens
+from quell.access import DEFAULT_S, Access, opened
 from quell.cli.answer import user_name
 from quell.cli.client import AsJson, By, Client, Server
-from quell.cli.config import find_settings, overridden
+from quell.cli.config import find_settings, overridden, shown_database
 from quell.cli.group import new_app
 from quell.cli.output import counted, print_json, print_table
-from quell.cli.serve import shown_database
 from quell.incident.access import Role, Token
 from quell.runbook.quantities import seconds, spoken
 
@@ -44,11 +44,11 @@ def _group() -> None:
 
 
 @contextlib.contextmanager
-def _tokens(config: Path | None, database: str | None, *, begins: bool = False) -> Iterator[tuple[Tokens, str]]:
+def _access(config: Path | None, database: str | None, *, begins: bool = False) -> Iterator[tuple[Access, str]]:
     """With the place of the database, as a person reads it."""
     settings = overridden(find_settings(config), host=None, port=None, database=database, runbooks=())
-    with contextlib.closing(Tokens(settings, begins=begins)) as tokens:
-        yield tokens, shown_database(settings)
+    with opened(settings, begins=begins) as access:
+        yield access, shown_database(settings)
 
 
 @token.command()
@@ -76,10 +76,11 @@ def create(
 
     A running server knows it at once.
     """
-    with _tokens(config, database, begins=True) as (tokens, place):
-        made, text = tokens.create(name, role, user_name(by), tenant=tenant, lasts_s=seconds(lasts), proxy=proxy)
+    with _access(config, database, begins=True) as (access, place):
+        wanted = access.create(name, role, user_name(by), tenant=tenant, lasts_s=seconds(lasts), proxy=proxy)
+        made, text = asyncio.run(wanted)
     if as_json:
-        print_json(_data(made, "valid") | {"text": text})
+        print_json(made.told("valid") | {"text": text})
         return
     print(text)
     ends = f"{made.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -93,10 +94,10 @@ def list_(config: Config = None, database: Database = None, as_json: AsJson = Fa
     \b
     quell token list
     """
-    with _tokens(config, database) as (tokens, place):
-        found = tokens.every()
+    with _access(config, database) as (access, place):
+        found = asyncio.run(access.every())
     if as_json:
-        print_json({"tokens": [_data(one, state) for one, state in found]})
+        print_json({"tokens": [one.told(state) for one, state in found]})
         return
     if found:
         print_table(COLUMNS, [_row(one, state) for one, state in found])
@@ -125,10 +126,10 @@ def revoke(
     quell token revoke ann --reason "has left"
     quell token revoke local
     """
-    with _tokens(config, database) as (tokens, _):
-        gone = tokens.revoke(which, user_name(by), reason)
+    with _access(config, database) as (access, _):
+        gone = asyncio.run(access.revoke(which, user_name(by), reason))
     if as_json:
-        print_json(_data(gone, "revoked") if gone else {"name": which, "state": "revoked"})
+        print_json(gone.told("revoked") if gone else {"name": which, "state": "revoked"})
     else:
         print(f"Token {gone.id} of {gone.name} is revoked." if gone else "Sessions that links began are over.")
 
@@ -146,7 +147,3 @@ def link(server: Server = None, as_json: AsJson = False) -> None:
         print_json({"link": address})
     else:
         print(address)
-
-
-def _data(one: Token, state: str) -> dict[str, Any]:
-    return {**one.model_dump(mode="json"), "state": state}

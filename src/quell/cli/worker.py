@@ -18,11 +18,11 @@ import typer
 from quell import __version__
 from quell.app import App, Kind
 from quell.cli.client import AsJson, Client, Server
-from quell.cli.config import configure_logs, find_settings, overridden
+from quell.cli.config import configure_logs, find_settings, overridden, shown_database
+from quell.cli.ending import leave
 from quell.cli.lines import clean
 from quell.cli.output import counted, paint, print_json, print_table
 from quell.cli.page import ago
-from quell.cli.serve import leave, shown_database
 from quell.errors import InvalidInput, Problem
 from quell.web.run import loop_factory
 
@@ -97,12 +97,12 @@ def workers(
         told = client.get("/api/v1/workers")
     found = [one for one in told["workers"] if everyone or one["state"] != "ended"]
     if as_json:
-        print_json({"workers": found})
+        print_json({**told, "workers": found})
         return
     now = datetime.now(UTC)
     columns = ("worker", "kind", "state", "lease", "version", "configuration", "started", "incidents")
     print_table(columns, [_row(one, now) for one in found])
-    if len({one["configuration"] for one in found if one["state"] != "ended"}) > 1:
+    if told["differ"]:
         said = "They do not all act by the same configuration: guards, services and connections may differ."
         print(paint(said, "yellow", stream=sys.stdout))
 

@@ -28,12 +28,12 @@ from dbos._utils import INTERNAL_QUEUE_NAME
 
 from quell.engine.aside import Loose, aside
 from quell.engine.claims import Claims, Fenced, GivenBack
-from quell.engine.gate import Gate
 from quell.engine.patience import Pauses, is_outage, patiently
 from quell.engine.places import Places, lending, place_left, working
 from quell.engine.replay import Replay
 from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
+from quell.engine.turnstile import Turnstile
 
 T = TypeVar("T")
 Json = Any
@@ -76,7 +76,7 @@ class Durable:
         self._queues: dict[str, Queue] = {}
         self.places = Places(places)
         self._in_places: set[str] = set()
-        self._gate = Gate(self.places, RUNS)
+        self._turnstile = Turnstile(self.places, RUNS)
         self._client: DBOSClient | None = None
         self._closing = False
         self._claims = Claims()
@@ -130,7 +130,7 @@ class Durable:
         self._replay.stand_before(self._dbos._sys_db)
         for name in (RUNS, ERRANDS):
             self._queues[name] = await DBOS.register_queue_async(name, polling_interval_sec=self._poll_s)
-        self._gate.stand_before(self._dbos._sys_db, self._take_more)
+        self._turnstile.stand_before(self._dbos._sys_db, self._take_more)
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=self._serializer, application_name=APPLICATION, lazy=True
         )
@@ -140,7 +140,7 @@ class Durable:
         if self._closing:
             return
         self._closing = True
-        self._gate.close()
+        self._turnstile.close()
         self._pauses.over.set()
         # What was running is found again at the next start; that it was cut off here is no error to report.
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
@@ -170,7 +170,7 @@ class Durable:
             },
             request,
         )  # fmt: skip
-        if not self._closing and (queue == ERRANDS or self._gate.admits(workflow_id)):
+        if not self._closing and (queue == ERRANDS or self._turnstile.admits(workflow_id)):
             self._started.claim(connection, self._dbos._sys_db.tables.workflow_status, workflow_id)
 
     async def kick(self) -> None:
@@ -286,7 +286,7 @@ class Durable:
 
     def drain(self) -> None:
         """Begin no more runs here; what runs goes on. Whoever else has a place begins them."""
-        self._gate.close()
+        self._turnstile.close()
 
     async def status(self, workflow_id: str) -> str | None:
         """``PENDING``, ``SUCCESS``, ``ERROR``, …; None when there is no such workflow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -43,6 +43,11 @@ class Worker:
     lease_s: float
     state: State
     incidents: tuple[str, ...] = ()
+
+
+def differ(workers: Iterable[Worker]) -> bool:
+    """Whether those that are there act by different configurations."""
+    return len({one.configuration for one in workers if one.state is not State.ENDED}) > 1
 
 
 def listed(connection: sa.Connection, now_us: int, running: Mapping[str, Sequence[str]]) -> list[Worker]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -78,6 +78,10 @@ class Token(BaseModel):
         if self.revoked_at is not None:
             return "revoked"
         return "valid" if now < self.expires_at else "expired"
+
+    def told(self, state: str) -> dict[str, Any]:
+        """As data, with its state."""
+        return {**self.model_dump(mode="json"), "state": state}
 
 
 @dataclass(frozen=True, slots=True)

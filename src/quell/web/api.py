@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from quell import __version__
-from quell.app import App, Worker
+from quell.app import App, Worker, differ
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.incident.incident import Incident, Status
 from quell.library import Entry
@@ -103,13 +103,17 @@ async def reload(app: Hub) -> Json:
 
 
 class Workers(BaseModel):
+    """``differ``: those that are there act by different configurations."""
+
     workers: list[Worker]
+    differ: bool
 
 
 @router.get("/api/v1/workers", tags=["server"], response_model=Workers)
 async def workers(request: Request, app: Hub) -> Json:
     """The processes that share the database, with the incidents that each has; those that ended stay for a day."""
-    return Json({"workers": await app.workers(caller_of(request).tenant)})
+    found = await app.workers(caller_of(request).tenant)
+    return Json({"workers": found, "differ": differ(found)})
 
 
 # Incidents.

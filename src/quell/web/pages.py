@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from quell.app import App
+from quell.app import App, differ
 from quell.errors import NotFound, Refused
 from quell.incident.incident import Incident
 from quell.library import State
@@ -132,8 +132,7 @@ async def alerts(request: Request) -> Response:
 @router.get("/workers")
 async def workers(request: Request) -> Response:
     found = await app_of(request).workers(caller_of(request).tenant)
-    differ = len({one.configuration for one in found if one.state != "ended"}) > 1
-    return _page(request, "workers.html", workers=found, differ=differ)
+    return _page(request, "workers.html", workers=found, differ=differ(found))
 
 
 def _safe(regions: Regions) -> dict[str, Markup]:

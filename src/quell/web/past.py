@@ -28,7 +28,7 @@ class Prune(Body):
     by: str | None = Field(default=None, max_length=MAX_NAME)
 
 
-class Pruned(BaseModel):
+class Erased(BaseModel):
     """``erased``: rows by what they are; ``kept``: old incidents that stay, by why; the first and last that ended."""
 
     dry_run: bool
@@ -40,7 +40,7 @@ class Pruned(BaseModel):
     checkpoint: str | None
 
 
-@router.post("/api/v1/prune", tags=["server"], response_model=Pruned, openapi_extra=takes(Prune, required=True))
+@router.post("/api/v1/prune", tags=["server"], response_model=Erased, openapi_extra=takes(Prune, required=True))
 async def prune(request: Request, app: Hub) -> Json:
     """Erase what ended longer ago than ``older_than``, which is at least a day; answers when it is done."""
     asked = await json_body(request, Prune)

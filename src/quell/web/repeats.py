@@ -15,14 +15,14 @@ from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers
-from starlette.requests import Request as HttpRequest
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quell.app import App
 from quell.errors import InvalidInput, Problem, Unavailable
 from quell.incident.access import Caller
-from quell.once import Answer, Request, under_way
+from quell.once import Answer, Keyed, under_way
 from quell.web.answers import Json
 from quell.web.reading import CALLER
 
@@ -48,14 +48,14 @@ class Repeats:
 
     def __init__(self, app: ASGIApp, *, hub: App) -> None:
         self.app, self.hub = app, hub
-        self._under_way: dict[str, Request] = {}
+        self._under_way: dict[str, Keyed] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _is_covered(scope) or not (given := Headers(scope=scope).getlist(KEY)):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        key, body = key_of(given), await HttpRequest(scope, receive).body()
+        key, body = key_of(given), await Request(scope, receive).body()
         if scope["path"].startswith(WEBHOOKS):
             # The gate leaves that to the source; what was kept is only for whoever it lets in.
             self.hub.reception.verify(scope["path"].removeprefix(WEBHOOKS), headers, body)
@@ -70,7 +70,7 @@ class Repeats:
             del self._under_way[key]
         await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, request: Request, body: bytes) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, request: Keyed, body: bytes) -> Response:
         kept = await self.hub.once.look(request)
         if kept is not None:
             return _response(kept, replayed=True)
@@ -120,7 +120,7 @@ def _response(answer: Answer, headers: Mapping[str, str] | None = None, *, repla
     return response
 
 
-def _told(request: Request) -> Answer:
+def _told(request: Keyed) -> Answer:
     """What is known of an effect whose own answer cannot be made any more."""
     told = (request.effect or {}).get("told", [])
     incidents = dict.fromkeys(event["id"] for event in told if event["stream"] == "incident")

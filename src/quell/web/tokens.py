@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
@@ -36,7 +36,7 @@ class Listed(BaseModel):
 @router.get("/api/v1/tokens", tags=["access"], response_model=Listed)
 async def tokens(app: Hub) -> Json:
     """Every token with its state, the oldest first; the text of none."""
-    return Json({"tokens": [shown(one, state) for one, state in await app.access.every()]})
+    return Json({"tokens": [one.told(state) for one, state in await app.access.every()]})
 
 
 @router.post(
@@ -49,7 +49,7 @@ async def create(request: Request, app: Hub) -> Json:
         wanted.name, wanted.role, spoken_by(request, wanted.by), tenant=wanted.tenant, lasts_s=wanted.lasts,
         proxy=wanted.proxy,
     )  # fmt: skip
-    return Json(shown(made, "valid") | {"text": text}, 201)
+    return Json(made.told("valid") | {"text": text}, 201)
 
 
 @router.delete("/api/v1/tokens/{token}", tags=["access"], openapi_extra=takes(Word))
@@ -58,8 +58,4 @@ async def revoke(request: Request, app: Hub, token: Name) -> Json:
     word = await json_body(request, Word)
     gone = await app.access.revoke(token, spoken_by(request, word.by), word.reason)
     desk_of(request).forget()
-    return Json(shown(gone, "revoked") if gone else {"name": token, "state": "revoked"})
-
-
-def shown(token: Token, state: str) -> dict[str, Any]:
-    return {**token.model_dump(mode="json"), "state": state}
+    return Json(gone.told("revoked") if gone else {"name": token, "state": "revoked"})

@@ -1,4 +1,4 @@
-"""The gate of the queue of runs: whoever claims some for this process gets no more than there are places.
+"""Before the queue of runs: whoever claims some for this process gets no more than there are places.
 
 It stands before the durable library's own claim, which its polling thread asks as well as we do. Never does: claim.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from quell.engine.places import Places
 
 
-class Gate:
+class Turnstile:
     """Of one process. Open until ``close``."""
 
     def __init__(self, places: Places, queue: str) -> None:
