@@ -124,7 +124,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "engine/patience.py": ("tests/engine/test_outage.py", "by a database that goes away"),
     "respond/naming.py": ("tests/test_app.py", "by the start, with rules of what there is not"),
     "engine/serial.py": ("tests/engine/test_durable.py", "by answers that are hard to keep"),
-    "engine/workers.py": ("tests/cli/test_worker.py", "by processes that come and go"),
     "vocabulary_of.py": ("tests/runbook/test_lint.py", "by lint"),
     "web/*": ("tests/web", "over HTTP"),
     "store/bundle.py": ("tests/store/test_audit.py", "with what it is made from"),

@@ -110,6 +110,7 @@ class App:
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)
         self._frame = frame.Frame(self.means)
+        self.durable.in_flight = self._frame.in_flight.has
         self.durable.workflow(frame.WORKFLOW, self._frame.run, in_place=True)
         self.durable.workflow(oblige.WORKFLOW, oblige.Reverter(self.means).run)
         pager = escalate.Pager(self.means)

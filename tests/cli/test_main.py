@@ -61,6 +61,14 @@ def test_lint_loads_neither_the_engine_nor_a_client_nor_what_draws():
     )
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_server_holds_neither_what_draws_nor_what_signs(command):
+    """What draws would also show every local value, secrets among them, in the traceback of a log."""
+    loaded = modules_after(command, "--help")
+    assert {"structlog", "quell.app"} <= loaded
+    assert loaded.isdisjoint({"rich", "pygments", "cryptography.hazmat.primitives.serialization"})
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_row_of_the_table_is_there(command):
     module, _, attribute = command.target.partition(":")

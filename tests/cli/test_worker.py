@@ -88,7 +88,7 @@ def begin(server: Served, runbook: str) -> str:
 
 
 def workers(server: Served) -> dict[str, Any]:
-    return {one["id"]: one for one in server.json("workers", "--all")["workers"]}
+    return {one["id"]: one for one in server.get("/api/v1/workers")["workers"]}
 
 
 def has(server: Served, worker: Works, incident: str) -> bool:
@@ -103,6 +103,7 @@ def test_a_worker_takes_what_the_server_has_no_place_for(tmp_path: Path, postgre
         assert {one["kind"]: one["incidents"] for one in found.values()} == {"server": [busy], "worker": [incident]}
         assert {one["state"] for one in found.values()} == {"alive"}
         assert len({one["configuration"] for one in found.values()}) == 1
+        assert {one["id"] for one in server.json("workers")["workers"]} == set(found)
         table = server.ask("workers").stdout
         assert worker.id in table
         assert incident in table

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from quell.engine.claims import Claims, GivenBack
 from tests.engine.works import Engine, did, done, engine, status_of, until
@@ -64,8 +65,8 @@ async def test_what_runs_for_long_is_left_alone(url: str, tmp_path: Path) -> Non
         assert sorted(line.split()[0] for line in done(tmp_path)) == ["asked", "first", "gate", "last"]
 
 
-async def at_the_gate(here: Engine) -> bool:
-    return here.works.inside == 1
+async def at_the_gate(here: Engine, count: int = 1) -> bool:
+    return here.works.inside == count
 
 
 async def test_what_is_claimed_and_late_does_not_begin_beside_the_next_claim(url: str, tmp_path: Path) -> None:
@@ -114,3 +115,47 @@ async def test_only_what_was_idle_twice_under_one_claim_is_lost() -> None:
             pass
     async with claims.held("x", "b"):
         pass
+
+
+async def test_what_was_taken_over_ends_here_and_its_next_claim_is_not_kept_waiting(url: str, tmp_path: Path) -> None:
+    """After a silence: others put it back into the queue, and this very process claims it again. The old execution
+    waits for a message that the new one will get."""
+    async with engine(url, tmp_path, "one", poll_s=60.0) as here:
+        await here.start("asks", "w", 600.0)
+        await did(tmp_path, "asked")
+        schema = "" if here.database.is_sqlite else "dbos."
+        put_back = sa.text(
+            f"update {schema}workflow_status set status = 'ENQUEUED', owner_xid = null where workflow_uuid = 'w'"
+        )
+        await here.database.write(lambda c: c.execute(put_back))
+        await here.durable.kick_recovered()
+        assert here.works.endings == [], "both are here"
+
+        async def only_one() -> bool:
+            await here.durable.pick_up()
+            return here.works.endings == ["CancelledError"]
+
+        await until(only_one, "the old one ends")
+        await here.durable.send("w", "stop", topic="answer", key="k")
+        await here.ended("w")
+        assert here.works.endings == ["CancelledError", ""]
+
+
+async def test_what_is_in_the_middle_of_an_effect_is_not_cut_off(url: str, tmp_path: Path) -> None:
+    async with engine(url, tmp_path, "one", poll_s=60.0) as here:
+        await here.start("gated", "acts")
+        await here.start("gated", "looks")
+        await until(lambda: at_the_gate(here, 2), "both are at the gate")
+        here.durable.in_flight = lambda workflow: workflow == "acts"
+        schema = "" if here.database.is_sqlite else "dbos."
+        taken = sa.text(f"update {schema}workflow_status set executor_id = 'two', owner_xid = 'theirs'")
+        await here.database.write(lambda c: c.execute(taken))
+
+        async def one_is_over() -> bool:
+            await here.durable.pick_up()
+            return bool(here.works.endings)
+
+        await until(one_is_over, "the one that only looks ends")
+        await here.durable.pick_up()
+        assert here.works.endings == ["CancelledError"]
+        assert here.works.inside == 1, "the other one is still at it"

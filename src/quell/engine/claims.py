@@ -2,14 +2,16 @@
 
 The database says who has claimed a workflow; whether anything still runs under that claim only the process knows. A
 claim that nothing runs under is *given back*, and then nothing may begin under it any more, however late it comes.
-All of it happens in the event loop, between two awaits: looking and marking are one. Never does: ask the database.
+An execution whose claim is somebody else's by now is *astray*: it ends, or whoever has the claim, here too, would wait
+for it. All of it happens in the event loop, between two awaits: looking and marking are one. Never does: ask the
+database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 
 class GivenBack(Exception):
@@ -20,11 +22,18 @@ class Fenced(Exception):
     """Somebody else has the work by now, since this process was silent for too long: it must not act any more."""
 
 
+class _Execution:
+    """``over`` is set when it has ended."""
+
+    def __init__(self, claim: str | None) -> None:
+        self.claim, self.over, self.task = claim, asyncio.Event(), asyncio.current_task()
+
+
 class Claims:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._running: dict[str, asyncio.Event] = {}
+        self._running: dict[str, _Execution] = {}
         self._missing: Mapping[str, str | None] = {}
         self._given_back: set[tuple[str, str | None]] = set()
 
@@ -35,15 +44,40 @@ class Claims:
         The other one runs under a claim that is lost: it ends when it wants to keep something.
         """
         while (other := self._running.get(workflow_id)) is not None:
-            await other.wait()
+            await other.over.wait()
         if (workflow_id, claim) in self._given_back:
             raise GivenBack(workflow_id)
-        mine = self._running[workflow_id] = asyncio.Event()
+        mine = self._running[workflow_id] = _Execution(claim)
         try:
             yield
         finally:
             del self._running[workflow_id]
-            mine.set()
+            mine.over.set()
+
+    def running(self) -> dict[str, str | None]:
+        """What runs here now, each with the claim that it runs under."""
+        return {workflow_id: one.claim for workflow_id, one in self._running.items()}
+
+    def end_astray(
+        self, running: Mapping[str, str | None], claimed: Mapping[str, str | None], spares: Callable[[str], bool]
+    ) -> list[str]:
+        """End what ran here when it was ``running`` and is not ``claimed``, asked later, under that claim any more.
+
+        A claim is in the database before anything runs under it, so what is not there has been taken over. ``spares``:
+        what is not to be cut off in the middle; it ends by itself.
+        """
+        astray = [
+            workflow_id
+            for workflow_id, claim in running.items()
+            if (workflow_id, claim) not in claimed.items() and not spares(workflow_id)
+        ]
+        ended = []
+        for workflow_id in astray:
+            one = self._running.get(workflow_id)
+            if one is not None and one.claim == running[workflow_id] and one.task is not None:
+                one.task.cancel()
+                ended.append(workflow_id)
+        return ended
 
     def lost(self, claimed: Mapping[str, str | None], active: Collection[str]) -> dict[str, str | None]:
         """What nothing runs under, of what is ``claimed`` for this process: from now on nothing will.

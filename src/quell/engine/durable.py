@@ -78,6 +78,8 @@ class Durable:
         self._in_places: set[str] = set()
         self._turnstile = Turnstile(self.places, RUNS)
         self._client: DBOSClient | None = None
+        self.in_flight: Callable[[str], bool] = lambda workflow_id: False
+        """What is not cut off although somebody else has it by now, since it is in the middle of an effect."""
         self._closing = False
         self._claims = Claims()
         self._started = Started(executor_id)
@@ -235,14 +237,18 @@ class Durable:
         return len(DBOS._recover_pending_workflows([executor_id]))
 
     async def pick_up(self) -> list[str]:
-        """Put back in the queue what the database says runs here, and does not. Returns the workflows.
+        """Put back in the queue what the database says runs here, and does not; end what runs here and is somebody
+        else's by now. Returns the workflows that were put back.
 
         To be called at every beat: what ended without an outcome goes on after two. Harmless when done twice.
         """
         if self._closing or self._client is None:
             return []
         await self.kick()
+        running = self._claims.running()
         claimed = await asyncio.to_thread(self._claimed)
+        if astray := self._claims.end_astray(running, claimed, self.in_flight):
+            logging.getLogger("quell").warning("work was taken over while this process was silent: %s", astray)
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
         if again:

@@ -16,6 +16,9 @@ class InFlight:
         self._open.set()
         self._idle.set()
 
+    def has(self, key: str) -> bool:
+        return key in self._keys
+
     @contextlib.asynccontextmanager
     async def acting(self, key: str) -> AsyncIterator[None]:
         """Around one action. Waits, until this process ends, when it is closed."""
