@@ -19,10 +19,10 @@ from typing import TypeVar
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from quell.errands import Errands
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, Unavailable
 from quell.incident.access import LOCAL, SHARED, Caller, Role, Token, caller_of, same_person
 from quell.incident.event import EventKind, NewEvent, Stream
-from quell.life import Errands
 from quell.runbook.quantities import spoken
 from quell.runbook.vocabulary import nearest
 from quell.settings import Settings

@@ -21,6 +21,7 @@ from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.engine.workers import Kind, Worker, differ
+from quell.errands import Errands, Kick, again
 from quell.errors import NotFound
 from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
@@ -30,7 +31,7 @@ from quell.incident.keys import incidents_of
 from quell.incident.pause import Pause, Scope
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
-from quell.life import Errands, Kick, again, stay_alive, watch
+from quell.life import stay_alive, watch
 from quell.once import Once, asked
 from quell.probe import World, make_client, resolve_secret
 from quell.reception import Receipt, Reception

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from quell.life import Errands, again
+from quell.errands import Errands, again
 from quell.once import FORGET_EVERY_S
 from quell.retention import DAY_S, Pruning
 from quell.settings import Settings

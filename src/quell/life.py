@@ -1,4 +1,4 @@
-"""What a process does beside answering: keeps its lease, takes over from the dead, watches thresholds, runs errands.
+"""What a process does beside answering: keeps its lease, takes over from the dead, watches thresholds.
 
 Never does: end because one of these failed; what goes wrong is said, and tried again.
 """
@@ -6,9 +6,7 @@ Never does: end because one of these failed; what goes wrong is said, and tried 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import sqlalchemy as sa
 import structlog
@@ -20,48 +18,6 @@ from quell.respond.means import Means
 from quell.runbook.plan import Plan
 
 _log = structlog.get_logger("quell")
-
-
-class Errands:
-    """Tasks that nobody waits for; what goes wrong in one is at least said."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        # In a context of its own: what a workflow asks for on the way is no step of that workflow.
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background_failed", error=f"{type(error).__name__}: {error}")
-
-    async def stop(self) -> None:
-        """Cancel whatever still runs, and wait until it has ended."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class Kick:
-    """Starts what was enqueued at once, however many ask in the same moment."""
-
-    def __init__(self, errands: Errands, kick: Callable[[], Awaitable[None]]) -> None:
-        self._errands, self._kick = errands, kick
-        self._asked = False
-
-    def __call__(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._errands.start(self._soon())
-
-    async def _soon(self) -> None:
-        await asyncio.sleep(0)
-        self._asked = False
-        await self._kick()
 
 
 async def stay_alive(means: Means, executor: str, lease_us: int) -> None:
@@ -98,20 +54,6 @@ async def _take_over(means: Means, dead: str) -> None:
             _log.warning("executor_lost", executor=dead, recovered=found)
     except Exception as error:  # the others must not wait for this one
         _log.error("take_over_failed", executor=dead, error=str(error))
-
-
-async def again(
-    look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, first_s: float | None = None
-) -> None:
-    """Look, again and again, by default not before ``every_s``; ``failed`` is logged when that cannot be done."""
-    wait_s = every_s if first_s is None else first_s
-    while True:
-        await asyncio.sleep(wait_s)
-        wait_s = every_s
-        try:
-            await look()
-        except Exception as error:  # as above
-            _log.error(failed, error=str(error))
 
 
 async def watch(thresholds: Thresholds, plans: Callable[[], Iterable[Plan]], every_s: float) -> None:

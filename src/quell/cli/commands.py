@@ -26,7 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run", "quell.cli.run:run", "Run one runbook now, without a server."),
     Command("serve", "quell.cli.serve:serve", "Serve the API and the pages; handle incidents.", "Server"),
     Command("worker", "quell.cli.worker:worker", "Share the work of servers over one PostgreSQL.", "Server"),
-    Command("workers", "quell.cli.worker:workers", "Show the processes that share the work.", "Server"),
+    Command("workers", "quell.cli.workers:workers", "Show the processes that share the work.", "Server"),
     Command("doctor", "quell.cli.doctor:doctor", "Prove a configuration before the first incident.", "Server"),
     Command("trigger", "quell.cli.trigger:trigger", "Start a runbook on a running server.", "Server"),
     Command("reload", "quell.cli.loaded:reload", "Read the server's runbooks again.", "Server"),

@@ -72,3 +72,8 @@ def _actions(events: Sequence[Event]) -> list[dict[str, Any]]:
         elif event.kind is EventKind.ACTION_REFUSED:
             actions[event.node] = {**told, "key": event.node, "result": "refused", "ended_at": event.at.isoformat()}
     return list(actions.values())
+
+
+def exit_code(outcome: str | None) -> int:
+    """0 when it went well, 2 when a person is needed or it is not over."""
+    return 0 if outcome in ("healthy", "resolved", "dry_run") else 2

@@ -25,7 +25,7 @@ from quell.cli.follow import OUTCOME, Follower
 from quell.cli.lines import Row
 from quell.cli.output import print_json, print_problems
 from quell.cli.reading import read, shown
-from quell.cli.report import report
+from quell.cli.report import exit_code, report
 from quell.errors import InvalidInput, NotFound, Problem, QuellError
 from quell.incident.event import Event, EventKind
 from quell.runbook.compile import Compiled, compile_text
@@ -34,8 +34,6 @@ from quell.runbook.source import load
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
 
-EXIT_CODES = {"healthy": 0, "resolved": 0, "dry_run": 0}
-NOT_OVER = 2
 POLL_S = 0.2
 """Nobody else works on this database, so looking often costs nobody anything."""
 LAST_LOOK_S = 5.0
@@ -90,7 +88,7 @@ def run(
         print_json({**told, "outcome": outcome})
     else:
         follower.say(last_sentence(outcome, told))
-    raise typer.Exit(EXIT_CODES.get(outcome, NOT_OVER))
+    raise typer.Exit(exit_code(outcome))
 
 
 async def _carry_out(

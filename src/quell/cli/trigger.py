@@ -10,8 +10,7 @@ import typer
 from quell.cli.client import AsJson, By, Client, Server
 from quell.cli.follow import Follower
 from quell.cli.output import print_json
-from quell.cli.report import report
-from quell.cli.run import EXIT_CODES, NOT_OVER
+from quell.cli.report import exit_code, report
 from quell.errors import InvalidInput, Problem
 from quell.incident.event import Event, EventKind
 from quell.runbook.source import load
@@ -51,7 +50,7 @@ def trigger(
         print(f"Incident {incident}: {answer['message']}")
         print(f"quell incidents show {incident}")
     if wait:
-        raise typer.Exit(EXIT_CODES.get(report(events)["outcome"], NOT_OVER))
+        raise typer.Exit(exit_code(report(events)["outcome"]))
 
 
 def _followed(client: Client, incident: str, as_json: bool) -> list[Event]:
