@@ -379,6 +379,7 @@ def test_a_page_offers_what_one_may(house: Secured, texts: dict[Role, str], chro
             page.open(house.url + link)
             page.open(f"{house.url}/incidents/{incident}")
             assert page.eval(f"{seen}('#asks button')") == offers, role
+            assert bool(page.eval(f"{seen}('#asks .buttons')")) is bool(offers), "no bar without a button"
             assert page.eval(f"{seen}('.me span')") == [f"a {role} · {role}"]
             assert page.eval(f"{seen}('label.who')") == [], "the name is the token's"
     house.http.post(f"/api/v1/approvals/{incident}/deny", json={"by": "Ines"})
