@@ -26,8 +26,9 @@ from quell.incident.service import Service
 
 __all__ = [
     "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
-    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Radius",
-    "Reading", "Release", "Replica", "Right", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
+    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "OnCall", "Params", "Preview", "Probe",
+    "Radius", "Reading", "Release", "Replica", "Right", "Risk", "ScheduleType", "Service", "ServiceState", "SourceType",
+    "Url", "at_fault",
 ]  # fmt: skip
 
 
@@ -209,8 +210,8 @@ class DriverType:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person is asked to answer, all of it. ``asks``: approval (may it be done?) | step (do it by hand) |
-    happened (was it done?) | revert (take it back?). ``whom``: as the runbook names them. ``silence``: when it expires,
-    and what follows."""
+    happened (was it done?) | revert (take it back?). ``whom``: as the runbook names them. ``only``: whose yes counts,
+    where not everybody's does. ``silence``: when it expires, and what follows."""
 
     approval: str
     asks: str
@@ -227,6 +228,7 @@ class Asked:
     instructions: str = ""
     people: int = 1
     whom: str = ""
+    only: str = ""
     expires_at: str = ""
     silence: str = ""
     answer: tuple[str, ...] = ()
@@ -242,7 +244,8 @@ class Asked:
             ("Do", (self.instructions if self.asks in ("step", "revert") else "",)),
             ("Call", (self.call,)), ("Targets", self.targets), ("Changes", (change,)), ("Why", self.clauses),
             ("Users", (self.impact,)), ("Before this", (self.history,)), ("Undo", (undo,)),
-            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Answer", self.answer),
+            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Only", (self.only,)),
+            ("Answer", self.answer),
         )  # fmt: skip
         return tuple((title, told) for title, lines in rows if (told := tuple(line for line in lines if line)))
 
@@ -293,4 +296,31 @@ class SourceType:
     params: type[Params]
     verify: Callable[[Mapping[str, str], bytes, Any], str | None]
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnCall:
+    """Somebody who is on call. ``name``: as their token is called. ``also``: other names of the same person, such as an
+    e-mail address, a handle or an id. ``until``: when the shift ends, UTC; None when nobody says."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleType:
+    """``plugins/schedules/<name>.py``: ``Params``, ``on_call(params, probe, at) -> tuple[OnCall, ...]``.
+
+    ``at`` has its offset. An empty tuple says that nobody is on call then; what could not be found out is an error.
+    Optional: ``CONNECTIONS``: the types of connection that it asks through; ``PATHS``: parameters that are paths of
+    files (whoever reads the configuration joins a relative one to the configuration's folder).
+    """
+
+    name: str
+    params: type[Params]
+    on_call: Callable[[Any, Probe, datetime], Awaitable[tuple[OnCall, ...]]]
+    connections: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     doc: str = ""

@@ -25,6 +25,7 @@ from quell.respond.limits import (
     Rule,
     over,
 )  # fmt: skip
+from quell.runbook.plan import Mode
 from quell.runbook.vocabulary import nearest
 
 
@@ -47,6 +48,8 @@ class Override(Rule):
     """For these tenants."""
     environments: tuple[str, ...] = ()
     """In these environments."""
+    mode: Mode | None = None
+    """The most that runs there may do, such as ``shadow`` for a tenant that is new."""
     default_allow: bool | None = None
     """Whether an action that nothing names may run there."""
     approval_from_risk: Risk | None = None
@@ -77,6 +80,8 @@ class Override(Rule):
 class Guardrails(Rule):
     """The outer limits. ``default_allow`` False: only actions that are named may run."""
 
+    mode: Mode = "auto"
+    """The most that any run may do: ``dry_run``, ``shadow``, ``approve`` or ``auto``. A runbook may say less."""
     default_allow: bool = True
     approval_from_risk: Risk = Risk.IRREVERSIBLE
     """From this risk on somebody must agree."""
@@ -189,7 +194,9 @@ class Guardrails(Rule):
 
     def _overridden(self, by: Override) -> Guardrails:
         said: dict[str, Any] = {
-            name: getattr(by, name) for name in ("default_allow", "approval_from_risk") if name in by.model_fields_set
+            name: getattr(by, name)
+            for name in ("mode", "default_allow", "approval_from_risk")
+            if name in by.model_fields_set
         }
         said["risks"] = _merged(self.risks, by.risks)
         said["actions"] = _merged(self.actions, by.actions)
