@@ -26,8 +26,9 @@ from quell.incident.service import Service
 
 __all__ = [
     "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
-    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Radius",
-    "Reading", "Release", "Replica", "Right", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
+    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "OnCall", "Params", "Preview", "Probe",
+    "Radius", "Reading", "Release", "Replica", "Right", "Risk", "ScheduleType", "Service", "ServiceState", "SourceType",
+    "Url", "at_fault",
 ]  # fmt: skip
 
 
@@ -293,4 +294,31 @@ class SourceType:
     params: type[Params]
     verify: Callable[[Mapping[str, str], bytes, Any], str | None]
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnCall:
+    """Somebody who is on call. ``name``: as their token is called. ``also``: other names of the same person, such as an
+    e-mail address, a handle or an id. ``until``: when the shift ends, UTC; None when nobody says."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleType:
+    """``plugins/schedules/<name>.py``: ``Params``, ``on_call(params, probe, at) -> tuple[OnCall, ...]``.
+
+    ``at`` has its offset. An empty tuple says that nobody is on call then; what could not be found out is an error.
+    Optional: ``CONNECTIONS``: the types of connection that it asks through; ``PATHS``: parameters that are paths of
+    files (whoever reads the configuration joins a relative one to the configuration's folder).
+    """
+
+    name: str
+    params: type[Params]
+    on_call: Callable[[Any, Probe, datetime], Awaitable[tuple[OnCall, ...]]]
+    connections: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     doc: str = ""

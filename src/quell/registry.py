@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from quell import plugins
 from quell.errors import NotFound
 from quell.fleet import CAPABILITIES
-from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, Risk, SourceType
+from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, Risk, ScheduleType, SourceType
 
-T = TypeVar("T", CheckType, ActionType, DriverType, NotifierType, SourceType)
+T = TypeVar("T", CheckType, ActionType, DriverType, NotifierType, SourceType, ScheduleType)
 
 
 class BadPlugin(TypeError):
@@ -102,8 +102,17 @@ def _source(name: str, module: ModuleType) -> SourceType:
     )  # fmt: skip
 
 
+def _schedule(name: str, module: ModuleType) -> ScheduleType:
+    return ScheduleType(
+        name=name, params=_need(module, "Params"), on_call=_need(module, "on_call"),
+        connections=tuple(getattr(module, "CONNECTIONS", ())), paths=tuple(getattr(module, "PATHS", ())),
+        doc=_doc(module),
+    )  # fmt: skip
+
+
 _MAKERS: dict[str, Callable[[str, ModuleType], Any]] = {
     "checks": _check, "actions": _action, "drivers": _driver, "notifiers": _notifier, "sources": _source,
+    "schedules": _schedule,
 }  # fmt: skip
 
 
@@ -186,6 +195,10 @@ class Registry:
     def sources(self) -> Mapping[str, SourceType]:
         return Shelf("sources")
 
+    @property
+    def schedules(self) -> Mapping[str, ScheduleType]:
+        return Shelf("schedules")
+
     def check(self, name: str) -> CheckType:
         return _find("check type", self.checks, name)
 
@@ -200,6 +213,9 @@ class Registry:
 
     def source(self, name: str) -> SourceType:
         return _find("alert source", self.sources, name)
+
+    def schedule(self, name: str) -> ScheduleType:
+        return _find("schedule type", self.schedules, name)
 
 
 def _find(kind: str, table: Mapping[str, T], name: str) -> T:
