@@ -36,7 +36,8 @@ class Site:
     def known_types(self) -> frozenset[str]:
         """Of connections, that somebody here asks or sends through."""
         kinds = self.vocabulary.notifier_kinds
-        return known_types(kinds[name].connections for name in kinds)
+        notifiers = (kinds[name].connections for name in kinds)
+        return known_types((*notifiers, *(one.connections for one in self.registry.schedules.values())))
 
     @property
     def allowed(self) -> frozenset[str]:
