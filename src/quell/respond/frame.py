@@ -265,7 +265,7 @@ class Frame:
             undoing=request.undoes is not None, own_undo=request.is_own_undo,
             ended=incident.status in ENDED and not request.late, paused=around.pause, now=around.now,
             tenant=context.tenant, environment=prepared.environment, owner=prepared.owner, owned_by=prepared.owned_by,
-            radius=preview.radius, remedied=around.remedied,
+            radius=preview.radius, remedied=around.remedied, commands=prepared.commands,
         )  # fmt: skip
 
     async def _execute(
