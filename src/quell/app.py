@@ -79,8 +79,8 @@ class App:
         # Where no action is loaded, runbooks that name some are still read, diagnosed and recommended.
         words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
-            words, services=settings.services or None, connections=settings.connections,
-            notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
+            words, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
+            variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
         )  # fmt: skip
         self.library = Library()
         self.reception = Reception(settings, self.registry)

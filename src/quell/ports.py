@@ -7,7 +7,7 @@ Never does: hold a plug-in, open a connection.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Protocol
@@ -25,10 +25,10 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
-    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "OnCall", "Params", "Preview", "Probe",
-    "Radius", "Reading", "Release", "Replica", "Right", "Risk", "ScheduleType", "Service", "ServiceState", "SourceType",
-    "Url", "at_fault",
+    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Command", "Connection", "Connects", "Driver", "DriverType",
+    "Effect", "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "OnCall", "Params", "Preview",
+    "Probe", "Radius", "Reading", "Release", "Replica", "Right", "Risk", "ScheduleType", "Service", "ServiceState",
+    "SourceType", "Url", "at_fault",
 ]  # fmt: skip
 
 
@@ -80,6 +80,19 @@ class Connection:
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program that a call would start because its runbook says so: its words, or instead one ``line`` for a shell.
+
+    ``env`` and ``cwd``: what the runbook gives it beside them; secrets by their references.
+    """
+
+    argv: tuple[str, ...] = ()
+    line: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
 
 
 class Probe(Protocol):
@@ -145,7 +158,8 @@ class CheckType:
     ``hint(config)`` (what lint should warn about where ``value`` is read, a line each, or None), ``gate(config)`` (the
     same where ``verify.require`` takes a series for a yes), ``SIGNAL`` (False: it tells what was, not how
     things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
-    are one string). ``config`` is what was written, templates not filled.
+    are one string), ``commands_of(params)`` (each ``Command`` that it would start for its runbook: the guardrails are
+    asked about it first). ``config`` is what was written, templates not filled.
     """
 
     name: str
@@ -158,6 +172,7 @@ class CheckType:
     gate: Callable[[Mapping[str, Any]], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
+    commands_of: Callable[[Any], Iterable[Command]] = lambda params: ()
     doc: str = ""
 
 
@@ -171,7 +186,8 @@ class ActionType:
     runbook says its own), ``POSTCONDITION_WITHIN_S``, ``SETTLES`` (True: it can hold only if the action was done, so it
     may settle an action of which nobody knows), ``undo(params, effect, probe) -> Effect``,
     ``capture(params, queries, probe) -> dict`` (values to remember before acting), ``service_of(params) -> str | None``
-    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` as for checks.
+    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` and ``commands_of`` (with those
+    of its undo) as for checks.
     """
 
     name: str
@@ -192,6 +208,7 @@ class ActionType:
     service_of: Callable[[Any], str | None] = lambda params: getattr(params, "service", None)
     limits: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
+    commands_of: Callable[[Any], Iterable[Command]] = lambda params: ()
     doc: str = ""
 
 

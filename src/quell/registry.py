@@ -44,7 +44,7 @@ def _check(name: str, module: ModuleType) -> CheckType:
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
         (lambda config: constant) if constant is not None else _need(module, "facts")
     )
-    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate") if hasattr(module, key)}
+    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate", "commands_of") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
         aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),
@@ -54,7 +54,9 @@ def _check(name: str, module: ModuleType) -> CheckType:
 
 def _action(name: str, module: ModuleType) -> ActionType:
     optional = {
-        key: getattr(module, key) for key in ("observe", "undo", "capture", "service_of") if hasattr(module, key)
+        key: getattr(module, key)
+        for key in ("observe", "undo", "capture", "service_of", "commands_of")
+        if hasattr(module, key)
     }
     constants = {
         key: getattr(module, key.upper())

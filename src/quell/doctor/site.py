@@ -61,8 +61,8 @@ def site_of(settings: Settings, *, registry: Registry | None = None, timeout_s: 
             connections[name] = found
     own = _own(settings)
     vocabulary = vocabulary_of(
-        registry, services=settings.services or None, connections=settings.connections,
-        notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
+        registry, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
+        variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
     )  # fmt: skip
     world = World(
         registry, make_client(settings.network.allow), settings.catalogue,

@@ -294,7 +294,7 @@ class Frame:
             ended=incident.status in ENDED and not request.late, paused=around.pause, now=around.now,
             overridden=around.overridden,
             tenant=context.tenant, environment=prepared.environment, owner=prepared.owner, owned_by=prepared.owned_by,
-            radius=preview.radius, remedied=around.remedied,
+            radius=preview.radius, remedied=around.remedied, commands=prepared.commands,
         )  # fmt: skip
 
     async def _execute(

@@ -13,7 +13,9 @@ from typing import Any
 
 from quell.incident.action import Radius, Risk
 from quell.incident.pause import Pause
+from quell.ports import Command
 from quell.respond.calendar import Period
+from quell.respond.commands import refused
 from quell.respond.limits import ActionRule, BlastRadius
 from quell.respond.rails import Guardrails
 from quell.runbook.plan import HANDS_OFF, Guard, strictest
@@ -58,6 +60,7 @@ class Question:
     owned_by: str = ""
     radius: Radius | None = None
     remedied: int = 0
+    commands: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ def _refusals(question: Question, rule: ActionRule, rails: Guardrails) -> Iterat
     yield from _when(question, rails, asking=False)
     if not rule.allow:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
+    if (no := refused(question.commands, rails.commands)) is not None:
+        yield Ruling("command", str(no), no.value, no.limit)
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
     yield from _age(question, rule.max_release_age)

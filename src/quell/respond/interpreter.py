@@ -252,8 +252,8 @@ class Interpreter:
         baseline = await self._baseline(run)
         names = [name for name in verify.signals_of(run.plan, run.context) if name in run.findings]
         checks = [node for name in names if isinstance(node := run.plan.by_id[name], Check)]
-        env = run.environment()
-        now = await asyncio.gather(*(look(self.means.world, run.plan, one, env, f"{key}/{one.id}") for one in checks))
+        world, env, shapes = self.means.world, run.environment(), self.means.shapes(run.context)
+        now = await asyncio.gather(*(look(world, run.plan, one, env, f"{key}/{one.id}", shapes) for one in checks))
         signals = [
             Signal(one.id, baseline[one.id], finding, limits_of(run.plan, one))
             for one, finding in zip(checks, now, strict=True)

@@ -18,6 +18,7 @@ from quell.incident.event import Event, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.probe import World
 from quell.respond.rails import Guardrails
+from quell.respond.shapes import Shape
 from quell.runbook.plan import HANDS_OFF, Plan
 from quell.store import events, queries
 from quell.store.database import Database
@@ -126,6 +127,10 @@ class Means:
         limits of another environment may be wider."""
         known = self.world.services.get(service or "")
         return known.environment if known and known.environment else self.environment
+
+    def shapes(self, context: Context) -> Sequence[Shape] | None:
+        """What commands the checks of an incident may run; None: any."""
+        return self.rails.of(context.tenant, self.environment_of(context.service)).commands
 
     async def incident(self, context: Context) -> Incident:
         return await self.database.read(lambda connection: queries.incident(connection, context.incident))

@@ -19,7 +19,7 @@ from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
 from quell.incident.pause import Reach
-from quell.ports import ActionType, Probe, spellings
+from quell.ports import ActionType, Command, Probe, spellings
 from quell.respond.limits import ActionRule
 from quell.respond.look import bounded, params_of
 from quell.respond.means import Context, Means
@@ -74,6 +74,7 @@ class Prepared:
     rails: Guardrails
     environment: str
     intent: Intent | None = None
+    commands: tuple[Command, ...] = ()
 
     @property
     def acts_on(self) -> str | None:
@@ -254,6 +255,7 @@ async def prepare(means: Means, request: Request) -> Prepared:
         means.rails.of(request.context.tenant, where),
         where,
         intent,
+        tuple(kind.commands_of(params)),
     )
 
 

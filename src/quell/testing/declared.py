@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from quell.errors import InvalidInput
-from quell.ports import ActionType, CheckType, NotifierType, Params, Risk, ScheduleType
+from quell.ports import ActionType, CheckType, Command, NotifierType, Params, Risk, ScheduleType
 from quell.runbook.expr import ExprSyntaxError, Scope, check_condition, parse, parse_type
 from quell.settings import ConnectionSettings
 from quell.testing.examples import calls, examples
@@ -182,6 +182,18 @@ def shell_parameters_exist(kind: CheckType | ActionType) -> None:
     """What it calls a shell line is a parameter of it."""
     strange = set(kind.shell) - set(kind.params.model_fields)
     expect(not strange, f"SHELL names {sorted(strange)}, which are no parameters")
+
+
+def commands_are_told(name: str, module: ModuleType, kind: CheckType | ActionType) -> None:
+    """What it starts for a runbook is told to the guardrails: of its example, words or a line, never both."""
+    told = hasattr(module, "commands_of")
+    expect(told or not kind.shell, "SHELL without commands_of: the guardrails would not see what it runs")
+    for data in examples(module.__doc__ or "") if told else ():
+        for _, config in calls(data, name):
+            params = kind.params.model_validate(dict(config))
+            commands = list(_quiet("commands_of", config, kind.commands_of, params))
+            right = all(isinstance(one, Command) and bool(one.argv) is (one.line is None) for one in commands)
+            expect(right, f"commands_of({_short(config)}) is {_short(commands)}: no Commands with words or a line")
 
 
 def prefixes_are_prefixes(kind: NotifierType) -> None:

@@ -70,6 +70,7 @@ def _check(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "facts are typed, whatever is written", lambda: declared.facts_are_types(entry)
     yield "lag and hint never raise", lambda: declared.lag_and_hint_are_quiet(entry)
     yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+    yield "commands are told to the guardrails", lambda: declared.commands_are_told(entry.name, module, entry)
 
 
 def _action(module: ModuleType, entry: Any) -> Iterator[Row]:
@@ -77,6 +78,7 @@ def _action(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "risk and idempotency are declared", lambda: declared.declares_its_danger(module, entry)
     yield "its conditions read its facts", lambda: declared.conditions_hold_water(entry)
     yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+    yield "commands are told to the guardrails", lambda: declared.commands_are_told(entry.name, module, entry)
 
 
 def _driver(module: ModuleType, entry: Any) -> Iterator[Row]:
