@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.conditions import rate
 from quell.incident.action import Radius, Risk
-from quell.ports import Command
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.settings import parse_settings
 
@@ -38,7 +37,6 @@ def measure() -> dict[str, Any]:
         targets=("payment/payment-1", "payment/payment-2", "payment/payment-3"), magnitude=3, owner="payments",
         owned_by="payments", environment="production", now=datetime(2026, 11, 25, 12, tzinfo=UTC),
         radius=Radius(at_once=1, of=3, healthy=3, healthy_left=2),
-        commands=(Command(("kubectl", "rollout", "restart", "deployment/payment", "-v", "--namespace=shop")),),
     )  # fmt: skip
     assert rule_on(question, rails) == Ruling()
     return {"decision_us": round(1_000_000 / rate(lambda: rule_on(question, rails)), 2)}

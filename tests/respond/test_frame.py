@@ -17,7 +17,7 @@ from quell.respond.look import params_of
 from quell.respond.means import Context
 from quell.respond.prepared import Prepared, Request, tightened
 from quell.runbook.plan import Act, Call, Postcondition
-from tests.app import STATE, House, do, house, runbook
+from tests.app import STATE, VERIFY, House, do, house, runbook
 from tests.servers.process import RunServer
 from tests.servers.redis import Redis
 
@@ -117,6 +117,23 @@ async def test_a_check_by_a_command_of_no_shape_is_an_error_and_the_others_go_on
             assert found["evidence"]["rule"] == "command"
             assert found["evidence"]["value"] == value
             assert value in found["message"]
+
+
+@pytest.mark.parametrize("place", ["signal", "require", "batch"])
+async def test_a_verification_runs_no_other_commands_than_a_diagnosis(tmp_path: Path, place: str) -> None:
+    peek = "type: shell_command, config: {command: [@/do, peek, '0']}, interpret: {healthy: exit_code == 0}"
+    seen, verify, rest = f"- {STATE}\n", VERIFY, ""
+    if place == "require":
+        verify = VERIFY.replace("verify: {", f"verify: {{require: {{{peek}}}, ")
+    else:
+        seen += f"- {{id: peek, {peek}}}"
+        verify = VERIFY.replace("[state]", "[state, peek]")
+    if place == "batch":
+        rest = ", for_each: {one: [1, 2], stop_on: worse}"
+    more = NARROW.replace("@/", f"{tmp_path}/")
+    async with house(tmp_path, runbook(FIX, fix(rest=rest), diagnostics=seen, verify=verify), more=more) as home:
+        await home.over(await home.fire())
+        assert set(home.effects) == {"fix"}
 
 
 async def test_what_may_run_hangs_on_where_the_service_runs(tmp_path: Path) -> None:

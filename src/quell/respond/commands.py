@@ -143,13 +143,13 @@ class _Reader:
         return self._missing() or Read(tuple(self.arguments), tuple(self.flags))
 
     def _argument(self, word: str) -> Misfit | None:
-        place = f"argument {len(self.arguments) + 1}"
-        rule = self.shape.argument(len(self.arguments))
+        number = len(self.arguments)
+        rule = self.shape.argument(number)
         if rule is None:
-            return self._no(place, word, "is one too many", f"at most {len(self.arguments)}")
+            return self._no(f"argument {number + 1}", word, "is one too many", f"at most {number}")
         ends = not self.ended and word == END
         if wrong := rule.broken_by(word, apart=True) or ("ends the flags" if ends and rule.one_of != (END,) else None):
-            return self._no(place, word, wrong, rule.shown)
+            return self._no(f"argument {number + 1}", word, wrong, rule.shown)
         self.ended = self.ended or ends
         self.arguments.append(word)
         self.at += 1

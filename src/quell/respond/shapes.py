@@ -29,8 +29,10 @@ def mark_in(text: str) -> str | None:
     character, and whatever is not ASCII, since it may look like any of these."""
     if found := _MARK.search(text):
         return ascii(found[0])
-    odd = next((char for char in text if not char.isascii()), None)
-    return None if odd is None else f"U+{ord(odd):04X} ({unicodedata.name(odd, 'which has no name')})"
+    if text.isascii():
+        return None
+    odd = next(char for char in text if not char.isascii())
+    return f"U+{ord(odd):04X} ({unicodedata.name(odd, 'which has no name')})"
 
 
 def _word(value: Any) -> Any:

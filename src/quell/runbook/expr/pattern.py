@@ -273,10 +273,10 @@ class Pattern:
 
     def whole(self, text: str) -> bool:
         """Whether the pattern matches all of ``text``."""
-        states = self._closed(frozenset((self._start,)), "", text[:1])
+        states, memory, edged = self._closed(frozenset((self._start,)), "", text[:1]), self._memory, self._edged
         for at, char in enumerate(text, 1):
-            key = (states, char, text[at : at + 1] if self._edged else "")
-            known = self._memory.get(key)
+            key = (states, char, text[at : at + 1] if edged else "")
+            known = memory.get(key)
             states = self._remember(key, partial(self._after, *key)) if known is None else known
         return self._accept in states
 
