@@ -97,8 +97,8 @@ class Ledger(RuleBasedStateMachine):
         try:
             return self.databases[process].write_now(work)
         except Refused as refused:
-            assert refused.limit is None or str(refused.limit) in str(refused), "what stands in the way is said"
-            return No(refused.rule, refused.value, refused.limit)
+            said = refused.limit is None or str(refused.limit) in str(refused)
+            return No(refused.rule, refused.value, refused.limit if said else f"not said: {refused}")
         except Died:
             return Died
 
@@ -116,7 +116,9 @@ class Ledger(RuleBasedStateMachine):
 
     def stored(self) -> dict[str, Any]:
         def look(c: sa.Connection) -> dict[str, Any]:
-            rows = {table.name: c.execute(sa.select(table)).mappings().all() for table in (intents, permits, leases, resets)}
+            rows = {
+                table.name: c.execute(sa.select(table)).mappings().all() for table in (intents, permits, leases, resets)
+            }
             return {
                 "intents": {row["key"]: Known(row["state"], orjson.loads(row["outcome"] or "null"), row["action"], row["executor"], row["intended_at"])
                             for row in rows["quell_intents"]},

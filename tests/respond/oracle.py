@@ -134,7 +134,9 @@ class Oracle:
             yield "the runbook is in approve mode"
         if self.limit(deed, "requires_approval"):
             yield "the guardrails ask"
-        if RISK_ORDER.index(RISKS[deed.action]) >= RISK_ORDER.index(self.rails.get("approval_from_risk", "irreversible")):
+        if RISK_ORDER.index(RISKS[deed.action]) >= RISK_ORDER.index(
+            self.rails.get("approval_from_risk", "irreversible")
+        ):
             yield "its risk asks"
         if freeze and freeze["on"] and freeze["ask"] and self.applies(freeze, deed):
             yield "a freeze asks"
@@ -214,7 +216,10 @@ def _within(oracle: Oracle, deed: Deed) -> Iterator[str]:
     most = [limit for limit in (oracle.limit(deed, "max_magnitude"), own.get("max_magnitude")) if limit is not None]
     if most and (deed.magnitude is None or deed.magnitude > min(most)):
         yield f"it did {deed.magnitude}, at most {min(most)}"
-    levels = [own.get("level", ["low", "high"]), (oracle.limit(deed, "parameters") or {}).get("level", {}).get("one_of", ["low", "high"])]
+    levels = [
+        own.get("level", ["low", "high"]),
+        (oracle.limit(deed, "parameters") or {}).get("level", {}).get("one_of", ["low", "high"]),
+    ]
     if any(deed.params["level"] not in level for level in levels):
         yield f"level {deed.params['level']}"
     at_once = len(deed.intended.payload["targets"])

@@ -28,7 +28,7 @@ from tests.app import EVERY_S, House, alert, settings_of
 from tests.fakes.counting import Lives
 from tests.fakes.effects import EffectLog
 from tests.respond.lives import Life, mourn
-from tests.respond.stories import ALERTS, CATALOGUE, Step, Story
+from tests.respond.stories import ALERTS, CATALOGUE, Story
 
 REST_S = 1.5
 """How long a story waits for rest before it goes on anyway."""

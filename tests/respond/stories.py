@@ -114,7 +114,9 @@ class Story:
     def __str__(self) -> str:
         lines = [f"guardrails {json.dumps(self.rails)}", f"freeze {self.freeze}, hours {self.hours}"]
         for alert, book in zip(ALERTS, self.books, strict=True):
-            lines.append(f"on {alert}: mode {book.mode}, owner {book.owner!r}, {'together' if book.together else 'in turn'}")
+            lines.append(
+                f"on {alert}: mode {book.mode}, owner {book.owner!r}, {'together' if book.together else 'in turn'}"
+            )
             lines += [f"  {act}" for act in book.acts]
         return "\n".join([*lines, *(f"{number}. {step}" for number, step in enumerate(self.steps, 1))])
 
@@ -177,7 +179,9 @@ YES = st.sampled_from([True, True, True, False])
 
 
 def _step(what: str, *about: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
-    return st.builds(lambda about, soon: Step(what, about, soon), st.tuples(*about), st.sampled_from([False, False, True]))
+    return st.builds(
+        lambda about, soon: Step(what, about, soon), st.tuples(*about), st.sampled_from([False, False, True])
+    )
 
 
 FIRE = st.builds(lambda about, soon: Step("fire", about, soon), ABOUT, st.booleans())

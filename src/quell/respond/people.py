@@ -73,6 +73,7 @@ def give_back(change: Change, incident: str, by: str, reason: str) -> str:
     named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
+    known = change.incident(known.id)  # as it is now that nobody else writes to it
     if known.outcome is not None:
         alert = queries.alert_of(change.connection, known.firing[0]) if known.firing else None
         change.told += next_run(change.means, change.connection, known, alert, f"given back by {by}")
