@@ -43,8 +43,8 @@ from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
-from quell.respond.means import TELL, Context, Means, NotifierChoice, ScheduleChoice
-from quell.respond.naming import named
+from quell.respond.means import TELL, Context, Means, NotifierChoice
+from quell.respond.naming import named, schedules
 from quell.respond.permit import Repaired
 from quell.respond.windows import longest_s
 from quell.retention import Pruning, Retention
@@ -80,6 +80,7 @@ class App:
         words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
             words, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
+            circles=settings.circles,
             variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
         )  # fmt: skip
         self.library = Library()
@@ -98,6 +99,7 @@ class App:
         # Where no action is loaded, the rules are still held against those that there are.
         words = Registry() if self.registry.observe_only else self.registry
         rails = named(settings.guardrails, words, settings.services or None)
+        shifts = schedules(settings.schedules, self.registry, settings.folder)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.access = Access(self.database, settings.tenant, self._errands)
@@ -111,8 +113,7 @@ class App:
         self.means = Means(
             self.database, self.durable, self.world, rails=rails, environment=settings.environment,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
-            schedules={name: ScheduleChoice(one.type, one.params) for name, one in settings.schedules.items()},
-            groups=settings.groups,
+            schedules=shifts, groups=settings.groups,
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)

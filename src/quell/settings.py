@@ -296,6 +296,11 @@ class Settings(Section):
     def catalogue(self) -> dict[str, Service]:
         return {name: service.named(name) for name, service in self.services.items()}
 
+    @property
+    def circles(self) -> tuple[str, ...]:
+        """Names that stand for people: groups and schedules."""
+        return (*self.groups, *self.schedules)
+
     def resolved_connections(self) -> dict[str, Connection]:
         """Raises ``InvalidInput`` naming every reference that leads nowhere and every address that cannot be read."""
         found, problems = {}, []

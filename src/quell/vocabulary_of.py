@@ -60,6 +60,7 @@ def vocabulary_of(
     services: Iterable[str] | None = None,
     connections: Mapping[str, Way] | None = None,
     notifiers: Mapping[str, Sender] | None = None,
+    circles: Iterable[str] | None = None,
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
     misfit: Fits = lambda command: None,
@@ -74,6 +75,7 @@ def vocabulary_of(
         checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
         connections=connections, notifiers=notifiers,
+        circles=frozenset(circles) if circles is not None else None,
         notifier_kinds=Words(registry.notifiers, registry.notifier, _notifier),
     )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""The ledger against a model: intents are recorded once, permits are never overspent, the first outcome stays."""
+"""The ledger: intents are recorded once, permits are never overspent, the first outcome stays.
+
+Whatever else may happen to it is in ``test_ledger_model``.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from quell.engine import leases, ledger
-from quell.engine.ledger import DONE, FAILED, INTENDED, TRANSITIONS, UNKNOWN, Ask, Rate
+from quell.engine.ledger import DONE, FAILED, INTENDED, UNKNOWN, Ask, Rate
 from quell.engine.tables import intents, metadata, permits
 from quell.errors import Refused
 from quell.store.database import Database
@@ -107,68 +107,6 @@ def test_what_is_unknown_may_be_settled_later(connection: sa.Connection) -> None
     ledger.intend(connection, ask("k"), 1)
     assert ledger.settle(connection, "k", UNKNOWN, {}, 2)
     assert ledger.settle(connection, "k", FAILED, {"by": "anna"}, 3)
-
-
-class Ledger(RuleBasedStateMachine):
-    """Random intents, outcomes and times, next to a model in plain Python."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.engine = sa.create_engine("sqlite://")
-        metadata.create_all(self.engine, [intents, permits])
-        self.connection = self.engine.connect()
-        self.now = 0
-        self.states: dict[str, str] = {}
-        self.spent: list[tuple[str, str, int]] = []
-
-    def teardown(self) -> None:
-        self.connection.close()
-        self.engine.dispose()
-
-    @rule(seconds=st.integers(0, 40))
-    def time_passes(self, seconds: int) -> None:
-        self.now += seconds * S
-
-    @rule(
-        key=st.sampled_from("klmnopqr"), action=st.sampled_from(["restart", "scale"]),
-        names=st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
-        count=st.integers(1, 3), per_s=st.sampled_from([10, 30, 100]),
-    )  # fmt: skip
-    def intend(self, key: str, action: str, names: list[str], count: int, per_s: int) -> None:
-        since = self.now - per_s * S
-        used = {t: sum(a == action and one == t and at > since for a, one, at in self.spent) for t in names}
-        wanted = ask(key, *names, action=action, rates=(Rate(count, per_s),))
-        if key in self.states:
-            known = ledger.intend(self.connection, wanted, self.now)
-            assert known is not None
-            assert known.state == self.states[key]
-        elif any(number >= count for number in used.values()):
-            with pytest.raises(Refused):
-                ledger.intend(self.connection, wanted, self.now)
-        else:
-            assert ledger.intend(self.connection, wanted, self.now) is None
-            self.states[key] = INTENDED
-            self.spent += [(action, target, self.now) for target in set(names)]
-
-    @precondition(lambda self: self.states)
-    @rule(data=st.data(), state=st.sampled_from([DONE, FAILED, UNKNOWN]))
-    def settle(self, data: st.DataObject, state: str) -> None:
-        key = data.draw(st.sampled_from(sorted(self.states)))
-        allowed = state in TRANSITIONS[self.states[key]]
-        assert ledger.settle(self.connection, key, state, {"state": state}, self.now) == allowed
-        if allowed:
-            self.states[key] = state
-
-    @invariant()
-    def the_same_is_stored(self) -> None:
-        stored = {row.key: (row.state, row.outcome) for row in self.connection.execute(sa.select(intents))}
-        assert {key: state for key, (state, _) in stored.items()} == self.states
-        assert all((outcome is None) == (state == INTENDED) for state, outcome in stored.values())
-        assert self.connection.execute(sa.select(sa.func.count()).select_from(permits)).scalar() == len(self.spent)
-
-
-TestLedger = Ledger.TestCase
-TestLedger.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

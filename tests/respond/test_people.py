@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from quell.errors import Conflict, InvalidInput, NotFound
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
 from quell.incident.pause import Scope
+from quell.respond import permit
+from quell.respond.interpreter import Interpreter
 from tests.app import do, eventually, house, runbook
 from tests.respond.test_approve import FIX, asking
 from tests.respond.test_oblige import BOTH, FLAG, flags
@@ -35,6 +38,29 @@ async def test_without_a_name_nothing_happens(tmp_path: Path, name: str) -> None
         told = await home.app.timeline(incident, seq)
         assert {event.kind.value for event in told} <= {"notified"}
         assert home.effects == []
+
+
+async def test_given_back_before_its_run_has_stopped_somebody_is_paged(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run ends since somebody had it, and by then nobody has: it must not be lost between the two."""
+    intend, refused = permit.intend, Interpreter._refused
+    one = f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+    async with house(tmp_path, runbook(FIX, one), database=database) as home:
+
+        async def taken_first(means: Any, request: Any, *more: Any, **named: Any) -> Any:
+            await home.app.take(request.context.incident, "anna")
+            return await intend(means, request, *more, **named)
+
+        async def given_back(self: Interpreter, run: Any, said: Any) -> Any:
+            await home.app.give_back(run.context.incident, "anna")
+            return await refused(self, run, said)
+
+        monkeypatch.setattr(permit, "intend", taken_first)
+        monkeypatch.setattr(Interpreter, "_refused", given_back)
+        now = await home.escalated(await home.fire())
+        assert (now.assignee, now.outcome, home.effects) == (None, "escalated", [])
+        assert "then it was given back" in now.reason
 
 
 # By hand.

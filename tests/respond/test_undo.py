@@ -65,3 +65,16 @@ async def test_what_was_done_once_per_target_is_undone_once_per_target(tmp_path:
         now = await home.escalated(await home.fire())
         assert (now.verdict, now.refusals) == ("worse", ())
         assert json.loads((tmp_path / "flags.json").read_text()) == {"a": 0, "b": 0}
+
+
+async def test_what_was_within_a_limit_is_taken_back_within_it(tmp_path: Path) -> None:
+    """As much back as there was forth: not knowing how much would be over the limit, and left in place."""
+    prepare(tmp_path)
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+    flag = "- {id: flag, type: automated, action: {type: set_flag, config: {flag: a, value: 1, file: @/flags.json}}}\n"
+    book = runbook("- {condition: state.critical, then: [flag, bad]}", flag + step("bad", 500))
+    more = "guardrails: {actions: {set_flag: {max_magnitude: 1}}}\n"
+    async with house(tmp_path, book, more=more) as home:
+        now = await home.escalated(await home.fire())
+        assert (now.verdict, now.refusals) == ("worse", ())
+        assert json.loads((tmp_path / "flags.json").read_text()) == {"a": 0}

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from quell.engine.patience import patiently
 from quell.incident.action import ActionOutcome, Result
-from quell.incident.event import Event, EventKind, NewEvent
+from quell.incident.event import Event, EventKind, NewEvent, Stream
 from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
 from quell.respond import escalate, shadow, verify
@@ -28,11 +28,13 @@ from quell.respond.state import Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
 from quell.runbook.plan import DECIDE, Act, Approve, Check
-from quell.store import queries
+from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.schema import runs
 
 WORKFLOW = "run"
+_MEANWHILE = {"resolved": "an alert fired", "stopped": "it was given back"}
+"""Why it is not over after all: what happened between the last look and the record."""
 
 
 class Interpreter:
@@ -50,8 +52,7 @@ class Interpreter:
         except Exception as error:  # our own fault: a person must hear of it, not a log
             ended = await self._escalated(run, f"the run itself failed: {type(error).__name__}: {error}")
         if not await self.means.durable.step("end", self._end, run, ended):
-            # An alert fired between the verdict and its record: it is not over.
-            ended = await self._escalated(run, f"{ended['reason']}; then an alert fired")
+            ended = await self._escalated(run, f"{ended['reason']}; then {_MEANWHILE[ended['outcome']]}")
             await self.means.durable.step("end", self._end, run, ended)
         return ended
 
@@ -312,7 +313,7 @@ class Interpreter:
         await self.means.durable.child(escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
 
     async def _end(self, run: Run, ended: Mapping[str, str]) -> bool:
-        """Record the end. False: it cannot be resolved, for an alert that is one of its signals fires now."""
+        """Record the end. False: it is none, for an alert among its signals fires, or who had it has it no more."""
         context, outcome, reason = run.context, ended["outcome"], ended["reason"]
         key = context.run_id
         payload = {"number": context.run, "outcome": outcome, "reason": reason}
@@ -320,8 +321,12 @@ class Interpreter:
         watched = verify.TRIGGER in verify.signals_of(run.plan, context)
 
         def close(connection: Connection) -> list[Event]:
+            events.hold(connection, context.tenant, Stream.INCIDENT, context.incident)
             incident = queries.incident(connection, context.incident)
-            if outcome == "resolved" and watched and incident.firing and incident.status not in ENDED:
+            gone = (outcome == "resolved" and watched and incident.firing) or (
+                outcome == "stopped" and incident.assignee is None
+            )
+            if gone and incident.status not in ENDED:
                 return []
             mine = (runs.c.incident == context.incident, runs.c.number == context.run)
             connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=outcome))
@@ -330,7 +335,7 @@ class Interpreter:
 
         told = await self.means.database.write(close)
         self.means.on_events(told)
-        return bool(told) or outcome != "resolved" or (await self.means.incident(context)).status in ENDED
+        return bool(told) or outcome not in _MEANWHILE or (await self.means.incident(context)).status in ENDED
 
 
 def _how_it_ends(ended: Mapping[str, str], key: str) -> Iterator[NewEvent]:

@@ -89,6 +89,7 @@ def give_back(change: Change, incident: str, by: str, reason: str) -> str:
     named(by)
     known = _open(change, incident)
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
+    known = change.incident(known.id)  # as it is now that nobody else writes to it
     if known.outcome is not None:
         change.told += _again(change, known, f"given back by {by}")
     return known.id

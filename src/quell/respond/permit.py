@@ -17,13 +17,13 @@ from quell.engine import breaker, leases, ledger
 from quell.engine.claims import Fenced
 from quell.errors import Refused
 from quell.incident.action import Preview, Risk
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import ENDED, Incident
 from quell.incident.pause import Pause, covering
 from quell.respond import guard
 from quell.respond.means import Means
 from quell.respond.prepared import Prepared, Request
-from quell.store import pauses, queries
+from quell.store import events, pauses, queries
 from quell.store.events import when
 
 POSTCONDITION_S = 60.0
@@ -131,7 +131,8 @@ async def intend(
     """The intent, its permits and its event in one transaction; what was there already is returned.
 
     The lease is prolonged with it: looking before acting took its time. Raises ``Refused`` when a rate is used up, the
-    lease was lost, or somebody pulled the kill switch meanwhile; ``CancelledError`` when somebody else has the work.
+    lease was lost, or somebody took or ended the incident or pulled the kill switch meanwhile; ``CancelledError`` when
+    somebody else has the work.
     """
     ask = _ask(means, request, prepared, preview, captured)
     event = NewEvent(
@@ -145,17 +146,15 @@ async def intend(
 
     def write(connection: sa.Connection) -> None:
         fence(connection)
-        # Somebody may have ended it since the guard looked.
-        incident = queries.incident(connection, request.context.incident)
-        if not request.late and incident.status in ENDED:
-            raise Refused("incident_ended", "the incident has ended")
         pauses.hold(connection)
         clock = means.database.now_us(connection)
-        if not overridden(incident, clock) and (pause := _paused(connection, prepared, clock)):
+        pause = _paused(connection, prepared, clock)
+        if pause and not overridden(queries.incident(connection, request.context.incident), clock):
             no = guard.paused(pause)
             raise Refused(no.rule or "", no.reason, value=no.value, limit=no.limit)
         if busy := _lease(connection, request, prepared, preview, clock):
             raise Refused("target_busy", f"the target was leased meanwhile: {busy}")
+        _is_ours_still(connection, request)
         if not approved and request.undoes is None:
             _not_too_often(means, connection, request, prepared, clock)
         found.append(ledger.intend(connection, ask, clock))
@@ -165,6 +164,19 @@ async def intend(
     except Fenced:  # it ends here, without an outcome: whoever has the work now goes on
         raise asyncio.CancelledError from None
     return found[-1]
+
+
+def _is_ours_still(connection: sa.Connection, request: Request) -> None:
+    """Raises ``Refused`` when somebody has ended or taken the incident since the guard looked."""
+    if request.late:
+        return
+    # Whoever does either from now on comes after this intent. Leases come first, as where they are given back.
+    events.hold(connection, request.context.tenant, Stream.INCIDENT, request.context.incident)
+    known = queries.incident(connection, request.context.incident)
+    if known.status in ENDED:
+        raise Refused("incident_ended", "the incident has ended")
+    if known.assignee:
+        raise Refused("taken", f"{known.assignee} has taken the incident")
 
 
 def _not_too_often(
@@ -190,7 +202,8 @@ def _ask(
         idempotent=prepared.kind.idempotent, magnitude=preview.magnitude, rates=_rates(request, prepared),
         executor=means.durable.executor_id,
         request={"call": preview.call, "targets": list(preview.targets), "captured": dict(captured),
-                 "risk": prepared.kind.risk.value, "params": prepared.params.model_dump(mode="json")},
+                 "risk": prepared.kind.risk.value, "params": prepared.params.model_dump(mode="json"),
+                 "magnitude": preview.magnitude},
     )  # fmt: skip
 
 

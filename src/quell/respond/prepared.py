@@ -103,11 +103,13 @@ class Prepared:
     async def preview(self) -> Preview:
         """The dry run, with the undo that the runbook says. Raises ``Transient`` or ``Permanent``.
 
-        Of an action's own undo the intent is the preview: its forward dry run would look at the wrong direction.
+        Of an action's own undo the intent is the preview, as much back as there was forth: its forward dry run would
+        look at the wrong direction.
         """
         if self.request.is_own_undo and self.intent is not None:
             done = self.intent.request
-            return Preview(call=f"undo: {done['call']}", targets=tuple(done.get("targets", ())))
+            targets, magnitude = tuple(done.get("targets", ())), done.get("magnitude")
+            return Preview(call=f"undo: {done['call']}", targets=targets, magnitude=magnitude)
         seen = await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
         undo = self.request.act.undo
         if undo.never:

@@ -117,7 +117,8 @@ class ActionWord:
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
-    ``connections`` and ``notifiers``: those configured, None when there is no configuration.
+    ``connections``, ``notifiers`` and ``circles`` (groups and schedules of people): those configured, None when there
+    is no configuration.
 
     ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is
     in a sample (scrape + evaluation), seconds.
@@ -128,6 +129,7 @@ class Vocabulary:
     services: frozenset[str] | None = None
     connections: Mapping[str, Way] | None = None
     notifiers: Mapping[str, Sender] | None = None
+    circles: frozenset[str] | None = None
     notifier_kinds: Mapping[str, NotifierWord] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     scrape_s: float = 15.0

@@ -229,6 +229,11 @@ def _fold_into_row(connection: sa.Connection, to: _Log, links: list[_Link], fold
     connection.execute(_INSERT_INCIDENT, {**begun, **values})
 
 
+def hold(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> None:
+    """Until this transaction ends nobody else appends to it: what is read of it now stays true."""
+    _head(connection, tenant, stream, stream_id)
+
+
 def read(
     connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, after: int = 0, limit: int = 10_000
 ) -> list[Event]:
