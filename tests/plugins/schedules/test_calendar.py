@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quell.plugins.schedules._calendar import MOST_EVENTS, Unreadable, covering
-from quell.zones import zone
+from quell.zones import moment, zone
 from tests.plugins.schedules.calendars import calendar, event, zoned
 
 ZURICH = "DTSTART;TZID=Europe/Zurich:", "DTEND;TZID=Europe/Zurich:"
@@ -240,18 +239,29 @@ def test_who_waits_no_more_is_not_kept() -> None:
         covering(calendar(ANNA), utc("2026-11-01T12:00"), None, lambda: True)
 
 
-LINES = calendar(SERIES, moved("Ben", "20261102T080000Z", *DAILY), zoned("Z", "+0100"), ANNA).split("\r\n")
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=150)
 @given(
-    st.lists(st.tuples(st.integers(0, len(LINES) - 1), st.text(st.characters(codec="utf-8"), max_size=12)), max_size=4),
-    st.sets(st.integers(0, len(LINES) - 1), max_size=2),
+    start=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)).map(lambda at: at.replace(microsecond=0)),
+    days=st.integers(1, 20),
+    hours=st.integers(1, 500),
+    left_out=st.sets(st.integers(0, 40), max_size=10),
+    later=st.timedeltas(timedelta(days=-1), timedelta(days=500)),
+    name=st.sampled_from(["UTC", "Europe/Zurich", "America/St_Johns", "Australia/Lord_Howe"]),
 )
-def test_whatever_is_written_is_read_or_told(added: list[tuple[int, str]], dropped: set[int]) -> None:
-    lines = list(LINES)
-    for place, text in added:
-        lines[place] += text
-    text = "\r\n".join(line for number, line in enumerate(lines) if number not in dropped)
-    with contextlib.suppress(Unreadable):
-        covering(text, utc("2026-11-02T12:00"), None, lambda: False)
+def test_what_is_repeated_is_what_one_would_count(
+    start: datetime, days: int, hours: int, left_out: set[int], later: timedelta, name: str
+) -> None:
+    where, step, length = zone(name), timedelta(days=days), timedelta(hours=hours)
+    starts, at = [start + number * step for number in range(520)], moment(start, where) + later
+
+    def written(wall: datetime) -> str:
+        return f"{wall:%Y%m%dT%H%M%S}"
+
+    lines = [f"DTSTART;TZID={name}:{written(start)}", f"DTEND;TZID={name}:{written(start + length)}"]
+    lines += [f"RRULE:FREQ=DAILY;INTERVAL={days}"]
+    lines += [f"EXDATE;TZID={name}:{written(starts[number])}" for number in left_out]
+    expected = sorted(
+        moment(wall + length, where)
+        for number, wall in enumerate(starts)
+        if number not in left_out and moment(wall, where) <= at < moment(wall + length, where)
+    )
+    assert sorted(one.ends for one in covering(calendar(event("Anna", *lines)), at, None, lambda: False)) == expected
