@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from quell.cli.follow import Known, rows_of
-from quell.cli.lines import clean
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import fold
+from quell.telling.lines import clean
+from quell.telling.rows import Known, rows_of
 
 _BEGINS = {
     EventKind.ACTION_FINISHED: EventKind.ACTION_INTENDED,
