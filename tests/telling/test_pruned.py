@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from quell.telling.pruned import kept, listed, sentence
+from quell.store.sweeps import PLANS, SWEEPS
+from quell.telling.pruned import WORDS, kept, listed, sentence
 
 AT = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
@@ -24,3 +25,7 @@ def test_the_sentence_says_whether_it_is_done() -> None:
 def test_what_stays_is_told_with_its_reason() -> None:
     told = kept({"an action has no outcome": 2, "a change is kept for now": 1})
     assert told == ["1 old incident, since a change is kept for now", "2 old incidents, since an action has no outcome"]
+
+
+def test_whatever_is_erased_has_words() -> None:
+    assert {sweep.what for sweep in (*SWEEPS, PLANS)} | {"incidents", "workflows"} == set(WORDS)

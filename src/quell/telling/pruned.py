@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-_WORDS = {
+WORDS = {
     "incidents": "incident", "payloads": "payload of an event", "alerts": "alert", "quarantined": "quarantined alert",
     "pauses": "pause", "resets": "reset", "leases": "lease", "intents": "intent", "permits": "permit", "plans": "plan",
     "workflows": "workflow",
 }  # fmt: skip
+"""Each kind of what goes, by the name that it has in an answer."""
 _MANY = {"payloads": "payloads of events"}
 
 
@@ -28,9 +29,7 @@ def kept(counts: Mapping[str, int]) -> list[str]:
 
 def listed(erased: Mapping[str, int]) -> str:
     """``3 incidents, 41 payloads of events``."""
-    return ", ".join(
-        _counted(count, _WORDS.get(what, what), _MANY.get(what)) for what, count in erased.items() if count
-    )
+    return ", ".join(_counted(count, WORDS.get(what, what), _MANY.get(what)) for what, count in erased.items() if count)
 
 
 def _counted(count: int, one: str, many: str | None = None) -> str:
