@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.conditions import rate
 from quell.incident.action import Radius, Risk
+from quell.ports import Command
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.settings import parse_settings
 
@@ -23,6 +24,9 @@ guardrails:
   hours:
   - {name: office, from: 2020-01-06T08:00, for: 10h, repeat: 'FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR'}
   ownership: {also: {platform: ['*']}}
+  commands:
+  - {run: /usr/bin/true, args: [now]}
+  - {run: kubectl, args: [rollout, restart, '/[a-z]+/[a-z0-9-]+/'], flags: {-n|--namespace: '/[a-z0-9-]{1,63}/', -v: }}
   overrides: [{environments: [staging], actions: {restart_service: {rate: 50/1h}}}]
 """
 
@@ -34,6 +38,7 @@ def measure() -> dict[str, Any]:
         targets=("payment/payment-1", "payment/payment-2", "payment/payment-3"), magnitude=3, owner="payments",
         owned_by="payments", environment="production", now=datetime(2026, 11, 25, 12, tzinfo=UTC),
         radius=Radius(at_once=1, of=3, healthy=3, healthy_left=2),
+        commands=(Command(("kubectl", "rollout", "restart", "deployment/payment", "-v", "--namespace=shop")),),
     )  # fmt: skip
     assert rule_on(question, rails) == Ruling()
     return {"decision_us": round(1_000_000 / rate(lambda: rule_on(question, rails)), 2)}

@@ -22,7 +22,10 @@ _BEGINS = {
     EventKind.RUN_ENDED: EventKind.RUN_STARTED,
 }
 """What an event ends, where it does not say itself how long it took."""
-_BY_PEOPLE = frozenset({EventKind.APPROVAL_ANSWERED, EventKind.TAKEN, EventKind.RETURNED})
+_BY_PEOPLE = frozenset({
+    EventKind.APPROVAL_ANSWERED, EventKind.TAKEN, EventKind.RETURNED, EventKind.HANDED_OVER, EventKind.STEP_RECORDED,
+    EventKind.OVERRIDDEN,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
