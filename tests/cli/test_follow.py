@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quell.cli.card import card
-from quell.cli.follow import Follower, Known, rows_of
-from quell.cli.lines import NARROWEST, Row, clean, layout, write
+from quell.cli.follower import Follower
 from quell.incident.event import Event, EventKind, Stream
+from quell.telling.card import card
+from quell.telling.lines import NARROWEST, Row, clean, layout, write
+from quell.telling.rows import Known, rows_of
 
 BEGAN = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 RUN = "run:01abc.1"

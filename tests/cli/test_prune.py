@@ -14,7 +14,6 @@ from quell.incident.event import EventKind, NewEvent, Stream
 from quell.store import events
 from quell.store.database import Database, now_us
 from quell.store.migrate import migrate
-from quell.store.sweeps import PLANS, SWEEPS
 from tests.cli.command import QUELL, Served, environment, run_quell, told
 
 DAY_US = 86_400 * 1_000_000
@@ -141,9 +140,3 @@ def test_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     for count in (1, 2, 3, 4):
         progress({"incidents": count})
     assert capsys.readouterr().err.splitlines() == ["so far: 2 incidents", "so far: 4 incidents"]
-
-
-def test_whatever_is_erased_has_words() -> None:
-    from quell.cli import prune
-
-    assert {sweep.what for sweep in (*SWEEPS, PLANS)} | {"incidents", "workflows"} == set(prune._WORDS)

@@ -369,19 +369,28 @@ def test_no_token_is_anywhere(house: Secured, texts: dict[Role, str], capfd: pyt
 def test_a_page_offers_what_one_may(house: Secured, texts: dict[Role, str], chromium: Chromium) -> None:
     incident = ask(house, "Shown")
     seen = "(q => [...document.querySelectorAll(q)].filter(e => e.offsetParent).map(e => e.textContent.trim()))"
-    for role, offers in (
-        (Role.VIEWER, []),
-        (Role.RESPONDER, ["Take over"]),
-        (Role.APPROVER, ["Approve", "Deny", "Take over"]),
+    others, you = "Waiting for an approver: approve “Roll back", "Waiting for you: approve “Roll back"
+    for role, says, offers in (
+        (Role.VIEWER, others, []),
+        (Role.RESPONDER, others, ["Take over"]),
+        (Role.APPROVER, you, ["Approve", "Deny", "Take over"]),
     ):
         with chromium.page() as page:
             link = house.as_(texts[role]).post("/api/v1/sign-in-links").json()["path"]
             page.open(house.url + link)
+            page.open(house.url)
+            assert page.text(f"#list a[href='/incidents/{incident}'] .says").startswith(says), role
             page.open(f"{house.url}/incidents/{incident}")
+            assert page.text("h1").startswith(says), role
+            assert page.title.startswith(says), role
             assert page.eval(f"{seen}('#asks button')") == offers, role
             assert bool(page.eval(f"{seen}('#asks .buttons')")) is bool(offers), "no bar without a button"
             assert page.eval(f"{seen}('.me span')") == [f"a {role} · {role}"]
             assert page.eval(f"{seen}('label.who')") == [], "the name is the token's"
+            assert house.alert("Shown", pod=role.value) == incident
+            page.wait_for(f"document.querySelector('#timeline').textContent.includes('pod={role}')")
+            assert page.text("h1").startswith(says), "also what arrives later"
+            assert page.eval("document.querySelector('[role=status]').textContent").startswith(says)
     house.http.post(f"/api/v1/approvals/{incident}/deny", json={"by": "Ines"})
 
 

@@ -70,6 +70,14 @@ def test_an_open_question_counts_down() -> None:
     assert state_of(fold(events), events).until == AT + timedelta(minutes=10)
 
 
+def test_whoever_cannot_answer_is_not_told_to() -> None:
+    events = log(OPENED, RUN, ASKED)
+    state = state_of(fold(events), events)
+    assert state.read_by(True) == state.text
+    assert state.read_by(False) == "Waiting for an approver: approve “rollback shop”"
+    assert state_of(fold(events[:2]), events[:2]).read_by(False) == "Diagnosing"
+
+
 @pytest.mark.parametrize("kind", sorted(SHAPES))
 def test_every_kind_of_event_has_a_line_and_a_tone(kind: EventKind) -> None:
     finding = {"check": "c", "name": "C", "status": "critical", "message": "12"}

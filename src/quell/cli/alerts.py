@@ -9,9 +9,9 @@ import typer
 
 from quell.cli.client import AsJson, Client, Server
 from quell.cli.group import new_app
-from quell.cli.lines import clean
 from quell.cli.output import print_json, print_table
 from quell.cli.page import ago
+from quell.telling.lines import clean
 
 alerts = new_app(no_args_is_help=True)
 

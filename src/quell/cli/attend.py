@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from quell.app import App, Context
 from quell.cli.answer import HOUSE, Answer, Answerer, asks_of
-from quell.cli.follow import Follower
+from quell.cli.follower import Follower
 from quell.errors import Conflict, QuellError, Refused
 from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind

@@ -16,12 +16,12 @@ import typer
 
 from quell.audit import Audit, Fault, Report, verify_bundle
 from quell.cli.config import find_settings, overridden
-from quell.cli.execution import execution
 from quell.cli.group import new_app
-from quell.cli.lines import clean
 from quell.cli.output import counted, paint, print_error, print_json, print_table
 from quell.errors import QuellError
 from quell.runbook.quantities import seconds, spoken
+from quell.telling.execution import execution
+from quell.telling.lines import clean
 
 audit = new_app(no_args_is_help=True)
 

@@ -19,8 +19,7 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from quell.cli.follow import Follower
-from quell.cli.lines import Row
+from quell.cli.follower import Follower
 from quell.cli.output import paint, print_json, print_table
 from quell.demo.director import PACES, Director, faults
 from quell.demo.score import RIGHT, Score
@@ -28,6 +27,7 @@ from quell.demo.site import RUNBOOKS
 from quell.demo.world.faults import FAULTS
 from quell.incident.event import Event
 from quell.incident.incident import Approval
+from quell.telling.lines import Row
 
 INTERRUPTED = 130
 ANSWER_WITHIN_S = 45.0

@@ -17,13 +17,13 @@ import typer
 
 from quell.cli.config import configure_logs, find_settings, overridden
 from quell.cli.ending import leave
-from quell.cli.lines import Row, layout, write
 from quell.cli.output import counted, paint, print_json
 from quell.doctor.examine import examine
 from quell.doctor.judgement import Judgement, Level, Report
 from quell.doctor.site import site_of
 from quell.runbook.quantities import seconds
 from quell.settings import Settings
+from quell.telling.lines import Row, layout, write
 
 _MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.ERROR: ("✗", "red")}
 LONGEST_S = 300.0

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from quell.cli.client import AsJson, Client, Server
-from quell.cli.follow import Follower, terminal_width, written
+from quell.cli.follower import Follower, terminal_width, written
 from quell.cli.group import new_app
-from quell.cli.lines import clean
 from quell.cli.output import paint, print_json, print_table
 from quell.cli.page import ago, page
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Incident, Status, fold
+from quell.telling.lines import clean
 
 incidents = new_app(no_args_is_help=True)
 

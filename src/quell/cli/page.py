@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from quell.cli.card import card, change, clock, time_left
-from quell.cli.follow import decision_row, finding_row, result_row, verdict_row
-from quell.cli.lines import Row, under
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident, Status, fold
+from quell.telling.card import card, change, clock, time_left
+from quell.telling.lines import Row, under
+from quell.telling.rows import decision_row, finding_row, result_row, verdict_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,11 @@ from quell.app import App
 from quell.cli.answer import user_name
 from quell.cli.client import AsJson, By
 from quell.cli.config import configure_logs, find_settings, overridden
-from quell.cli.output import counted, paint, print_json
+from quell.cli.output import paint, print_json
 from quell.retention import Pruning
 from quell.runbook.quantities import seconds
+from quell.telling.pruned import kept, listed, sentence
 
-_WORDS = {
-    "incidents": "incident", "payloads": "payload of an event", "alerts": "alert", "quarantined": "quarantined alert",
-    "pauses": "pause", "resets": "reset", "leases": "lease", "intents": "intent", "permits": "permit", "plans": "plan",
-    "workflows": "workflow",
-}  # fmt: skip
-_MANY = {"payloads": "payloads of events"}
 SILENT_S = 1.0
 """So long nothing is said of how far it is, and so often it is then."""
 
@@ -70,7 +65,7 @@ def prune(
         if dry_run or not told.erased:
             _print(told, as_json)
             return
-        print(_sentence(told), file=sys.stderr)
+        print(_said(told), file=sys.stderr)
         if not typer.confirm("Erase it? This cannot be undone.", err=True):
             raise typer.Exit(1)
     _print(asyncio.run(app.prune(older_s, name, tenant=tenant, told=_Progress())), as_json)
@@ -85,32 +80,21 @@ class _Progress:
     def __call__(self, erased: Mapping[str, int]) -> None:
         if (now := time.monotonic()) - self._said >= SILENT_S:
             self._said = now
-            print(f"so far: {_listed(erased)}", file=sys.stderr, flush=True)
+            print(f"so far: {listed(erased)}", file=sys.stderr, flush=True)
 
 
 def _print(told: Pruning, as_json: bool) -> None:
     if as_json:
         print_json(told.told)
         return
-    print(paint(_sentence(told), "bold", stream=sys.stdout))
+    print(paint(_said(told), "bold", stream=sys.stdout))
     if told.oldest and told.newest:
         print(f"The oldest incident ended {told.oldest:%Y-%m-%d %H:%M}, the newest {told.newest:%Y-%m-%d %H:%M} UTC.")
-    for why, count in sorted(told.kept.items()):
-        print(f"Kept: {counted(count, 'old incident')}, since {why}.")
+    for stays in kept(told.kept):
+        print(f"Kept: {stays}.")
     if told.checkpoint:
         print(f"What was erased is attested by {told.checkpoint}")
 
 
-def _sentence(told: Pruning) -> str:
-    before = f"{told.before:%Y-%m-%d %H:%M} UTC"
-    if not told.erased:
-        return f"Nothing is left to erase from before {before}."
-    return f"{'Would erase' if told.dry_run else 'Erased'} from before {before}: {_listed(told.erased)}."
-
-
-def _listed(erased: Mapping[str, int]) -> str:
-    return ", ".join(
-        f"{count} {_MANY[what]}" if what in _MANY and count != 1 else counted(count, _WORDS.get(what, what))
-        for what, count in erased.items()
-        if count
-    )
+def _said(told: Pruning) -> str:
+    return sentence(told.erased, told.before, dry_run=told.dry_run)

@@ -21,8 +21,7 @@ from quell.app import App, Context
 from quell.cli.answer import Agreed, Answerer, Nobody, Terminal, user_name
 from quell.cli.attend import Attendant
 from quell.cli.config import configure_logs, find_settings
-from quell.cli.follow import OUTCOME, Follower
-from quell.cli.lines import Row
+from quell.cli.follower import Follower
 from quell.cli.output import print_json, print_problems
 from quell.cli.reading import read, shown
 from quell.cli.report import exit_code, report
@@ -33,6 +32,8 @@ from quell.runbook.plan import Plan
 from quell.runbook.source import load
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
+from quell.telling.lines import Row
+from quell.telling.rows import OUTCOME
 
 POLL_S = 0.2
 """Nobody else works on this database, so looking often costs nobody anything."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from quell.cli.client import AsJson, By, Client, Server
-from quell.cli.follow import Follower
+from quell.cli.follower import Follower
 from quell.cli.output import print_json
 from quell.cli.report import exit_code, report
 from quell.errors import InvalidInput, Problem

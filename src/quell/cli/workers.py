@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from quell.cli.client import AsJson, Client, Server
-from quell.cli.lines import clean
 from quell.cli.output import counted, paint, print_json, print_table
 from quell.cli.page import ago
+from quell.telling.lines import clean
 
 
 def workers(

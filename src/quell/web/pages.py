@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quell.app import App, differ
 from quell.errors import InvalidInput, NotFound, Problem, Refused
+from quell.incident.access import Role
 from quell.incident.incident import Incident
 from quell.library import State
 from quell.runbook.outline import outline
@@ -96,8 +97,8 @@ def _plan(app: App, known: Incident) -> Any:
 @router.get("/")
 async def incidents(request: Request, all: bool = False) -> Response:
     seq, regions = await list_regions(app_of(request), caller_of(request).tenant, str(request.base_url), everything=all)
-    live = {} if all else {"live": "/live", "seq": seq}
-    return _page(request, "list.html", regions=_safe(regions), **live)
+    live: dict[str, Any] = {} if all else {"live": "/live", "seq": seq}
+    return page_of(request, "list.html", regions=_safe(regions), **live)
 
 
 @router.get("/incidents/{incident}")
@@ -105,14 +106,17 @@ async def incident(request: Request, incident: Name, all: bool = False) -> Respo
     view = await look(app_of(request), incident, everything=all)
     regions = incident_regions(view, _token(request), _name(request))
     live = f"/incidents/{view.incident.id}/live"
-    return _page(request, "incident.html", view=view, regions=_safe(regions), seq=view.incident.seq, live=live)
+    says = view.state.read_by(caller_of(request).may(Role.APPROVER))
+    return page_of(
+        request, "incident.html", view=view, says=says, regions=_safe(regions), seq=view.incident.seq, live=live
+    )
 
 
 @router.get("/runbooks")
 async def runbooks(request: Request) -> Response:
     worst = list(State)[::-1]
     entries = sorted(app_of(request).library.entries, key=lambda entry: worst.index(entry.state))
-    return _page(request, "runbooks.html", entries=entries)
+    return page_of(request, "runbooks.html", entries=entries)
 
 
 @router.get("/runbooks/{runbook}")
@@ -120,20 +124,20 @@ async def runbook(request: Request, runbook: Name) -> Response:
     """One that does not run has a page too: its problems are what somebody looks for."""
     entry = app_of(request).library.entry(runbook)
     text = outline(entry.plan) if entry.plan else ""
-    return _page(request, "runbook.html", entry=entry, plan=entry.plan, outline=text)
+    return page_of(request, "runbook.html", entry=entry, plan=entry.plan, outline=text)
 
 
 @router.get("/alerts")
 async def alerts(request: Request) -> Response:
     app, tenant = app_of(request), caller_of(request).tenant
     told, aside = await app.alerts(100, tenant), await app.quarantine(100, tenant)
-    return _page(request, "alerts.html", alerts=told, aside=aside)
+    return page_of(request, "alerts.html", alerts=told, aside=aside)
 
 
 @router.get("/workers")
 async def workers(request: Request) -> Response:
     found = await app_of(request).workers(caller_of(request).tenant)
-    return _page(request, "workers.html", workers=found, differ=differ(found))
+    return page_of(request, "workers.html", workers=found, differ=differ(found))
 
 
 def _safe(regions: Regions) -> dict[str, Markup]:
@@ -153,11 +157,13 @@ def _token(request: Request) -> str:
     return token
 
 
-def _page(request: Request, template: str, **values: Any) -> Response:
+def page_of(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+    """A template as whoever asks sees it."""
     token = _token(request)
     paused = app_of(request).paused
     me = caller_of(request)
-    response = HTMLResponse(render(template, token=token, by=_name(request), me=me, pauses=paused, **values))
+    html = render(template, token=token, by=_name(request), me=me, pauses=paused, **values)
+    response = HTMLResponse(html, status)
     if request.cookies.get(CSRF) != token:
         keep(request, response, CSRF, token)
     return response

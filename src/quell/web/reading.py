@@ -45,6 +45,11 @@ async def json_body(request: Request, model: type[B]) -> B:
     data = parse_json(await request.body())
     if not isinstance(data, dict):
         raise InvalidInput([Problem("the body is not an object", "type", expected="object")])
+    return held(data, model)
+
+
+def held(data: dict[str, Any], model: type[B]) -> B:
+    """What a body or a form says, as ``model``. Raises ``InvalidInput`` with every problem."""
     try:
         return model.model_validate(data)
     except ValidationError as error:

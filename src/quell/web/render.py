@@ -6,6 +6,7 @@ Never does: ask the App, decide what is shown.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import jinja2
 
 from quell import __version__
+from quell.runbook.quantities import spoken
+from quell.telling.pruned import kept, sentence
 from quell.web import words
 
 HERE = Path(__file__).parent
@@ -26,10 +29,11 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.globals |= {"version": __version__, "static": static}
+    environment.globals |= {"version": __version__, "static": static, "you": words.YOU, "others": words.OTHERS}
     environment.filters |= {
         "span": words.span, "clock": words.clock, "tone": words.tone, "listed": words.listed,
         "labels": words.labels_of, "receivers": words.receivers, "iso": iso, "utc": utc, "shown": shown,
+        "spoken": spoken, "pruned": pruned, "kept": kept,
     }  # fmt: skip
     return environment
 
@@ -65,3 +69,7 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return words.listed(str(one) for one in value[:5]) + (f" and {len(value) - 5} more" if len(value) > 5 else "")
     return str(value)
+
+
+def pruned(erased: Mapping[str, int], before: datetime, dry_run: bool) -> str:
+    return sentence(erased, before, dry_run=dry_run)

@@ -23,10 +23,11 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, duty, ingest, pages, past, reference, sign, switches, tokens
+from quell.web import api, duty, execution, ingest, pages, past, reference, sign, switches, tokens
 from quell.web.answers import Json, answer_to
 from quell.web.described import Described
 from quell.web.desk import Desk
+from quell.web.forms import Sent
 from quell.web.gate import Gate
 from quell.web.live import Live
 from quell.web.needs import Needs
@@ -48,9 +49,10 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     )  # fmt: skip
     server.state.app = app
     server.state.live = Live(app, pages.Renderer(app))
+    server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, reference, api, duty, switches, past, tokens, sign, pages)
+    parts = (ingest, reference, api, execution, duty, switches, past, tokens, sign, pages)
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")

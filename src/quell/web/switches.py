@@ -1,6 +1,6 @@
-"""``/api/v1/pauses`` and ``/api/v1/breakers``: what stops actions, and lets them go on.
+"""What stops actions, and lets them go on: ``/api/v1/pauses``, ``/api/v1/breakers``, and the page for both.
 
-Never does: hold a rule; each route is one call of the App.
+Never does: hold a rule; each route, and each form of the page, is one call of the App.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
+from starlette.responses import Response
 
+from quell.errors import NotFound
 from quell.incident.pause import Pause, Scope
 from quell.runbook.quantities import seconds
 from quell.web.answers import Json
-from quell.web.api import Hub, Name
-from quell.web.reading import MAX_NAME, Body, Word, json_body, spoken_by, takes
+from quell.web.api import Hub, Name, app_of
+from quell.web.forms import Form, Wrong, carried_out, done, form_page, sent_form
+from quell.web.reading import MAX_NAME, Body, Word, held, json_body, spoken_by, takes
 
 router = APIRouter()
+PAGE = "/guardrails"
+SCOPES = {
+    Scope.ALL: "Everything, of every tenant", Scope.SERVICE: "On a service", Scope.RUNBOOK: "By a runbook",
+    Scope.ACTION: "An action, by its type", Scope.TENANT: "For a tenant",
+}  # fmt: skip
 
 
 class Pull(Body):
@@ -98,3 +106,45 @@ def header(pause: Pause) -> str:
         .encode("ascii", "backslashreplace")
         .decode()
     )
+
+
+# The page.
+
+
+@router.get(PAGE, include_in_schema=False)
+async def guardrails(request: Request) -> Response:
+    return await _page(request)
+
+
+async def _page(request: Request, wrong: Wrong | None = None) -> Response:
+    app = app_of(request)
+    on, repaired = await app.pauses(), await app.breakers()
+    return form_page(
+        request, "guardrails.html", wrong, on=on, breakers=repaired, scopes=list(SCOPES.items()),
+        house=app.settings.tenant,
+    )  # fmt: skip
+
+
+@router.post(PAGE, include_in_schema=False)
+async def guardrails_form(request: Request, app: Hub) -> Response:
+    """Pause, resume or reset from the page."""
+    form = await sent_form(request)
+
+    async def act() -> None:
+        match form.do:
+            case "pause":
+                pull = held({name: form.text(name) for name in ("scope", "name", "for", "reason")}, Pull)
+                await app.pause(pull.scope, pull.name, for_s=pull.lasts, by=form.by, reason=pull.reason)
+            case "resume":
+                await app.resume(form.of, None, "", by=form.by, reason=_why(form))
+            case "reset":
+                await app.reset(form.of, form.by, _why(form))
+            case _:
+                raise NotFound("form", form.do)
+
+    wrong = await carried_out(request, form, act)
+    return await _page(request, wrong) if isinstance(wrong, Wrong) else done(request, form, PAGE)
+
+
+def _why(form: Form) -> str:
+    return held({"reason": form.text("reason")}, Word).reason

@@ -1,4 +1,8 @@
-"""``/api/v1/tokens``: made, listed, revoked. Never does: hold a rule; each route is one call of the App."""
+"""Tokens, made, listed and revoked: ``/api/v1/tokens``, and the page for it.
+
+Never does: hold a rule; each route, and each form of the page, is one call of the App. Shows no token's text twice, but
+to whoever clicked twice.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,24 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
+from starlette.responses import Response
 
 from quell.access import DEFAULT_S
+from quell.errors import NotFound
 from quell.incident.access import Role, Token
-from quell.runbook.quantities import seconds
+from quell.runbook.quantities import seconds, spoken
 from quell.web.answers import Json
-from quell.web.api import Hub, Name
-from quell.web.reading import MAX_NAME, Body, Word, json_body, spoken_by, takes
+from quell.web.api import Hub, Name, app_of
+from quell.web.forms import Form, Wrong, carried_out, done, form_page, named, sent_form
+from quell.web.reading import MAX_NAME, Body, Word, held, json_body, spoken_by, takes
 from quell.web.sign import desk_of
 
 router = APIRouter()
+PAGE = "/tokens"
+MAY = {
+    Role.VIEWER: "look", Role.RESPONDER: "look and work on incidents", Role.APPROVER: "also say yes or no to actions",
+    Role.ADMIN: "do everything",
+}  # fmt: skip
 
 
 class Wanted(Body):
@@ -59,3 +71,48 @@ async def revoke(request: Request, app: Hub, token: Name) -> Json:
     gone = await app.access.revoke(token, spoken_by(request, word.by), word.reason)
     desk_of(request).forget()
     return Json(gone.told("revoked") if gone else {"name": token, "state": "revoked"})
+
+
+# The page.
+
+
+@router.get(PAGE, include_in_schema=False)
+async def tokens_page(request: Request) -> Response:
+    return await _page(request)
+
+
+async def _page(request: Request, wrong: Wrong | None = None, made: Token | None = None, text: str = "") -> Response:
+    roles = [(role, f"{role}: may {may}") for role, may in MAY.items()]
+    return form_page(
+        request, "tokens.html", wrong, tokens=await app_of(request).access.every(), made=made, text=text, roles=roles,
+        may=MAY, lasts=spoken(DEFAULT_S),
+    )  # fmt: skip
+
+
+@router.post(PAGE, include_in_schema=False)
+async def tokens_form(request: Request, app: Hub) -> Response:
+    """Make or revoke one from the page. What is made is shown in the answer, and nowhere else."""
+    form = await sent_form(request)
+
+    async def act() -> tuple[Token, str] | None:
+        match form.do:
+            case "create":
+                wanted = held(_wanted(form), Wanted)
+                return await app.access.create(
+                    wanted.name, wanted.role, form.by, tenant=wanted.tenant, lasts_s=wanted.lasts, proxy=wanted.proxy
+                )
+            case "revoke":
+                await app.access.revoke(form.of, form.by, held({"reason": form.text("reason")}, Word).reason)
+                desk_of(request).forget()
+                return None
+        raise NotFound("form", form.do)
+
+    made = await carried_out(request, form, act)
+    if isinstance(made, Wrong):
+        return await _page(request, made)
+    return named(request, form, await _page(request, None, *made)) if made else done(request, form, PAGE)
+
+
+def _wanted(form: Form) -> dict[str, object]:
+    texts = {name: form.text(name) for name in ("name", "role", "for")}
+    return {**texts, "tenant": form.text("tenant") or None, "proxy": "proxy" in form.typed}

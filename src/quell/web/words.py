@@ -16,6 +16,8 @@ from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
 from quell.runbook.plan import Plan
 
+YOU, OTHERS = "Waiting for you", "Waiting for an approver"
+"""How what is asked is told to whoever may answer, and to whoever may only look on."""
 SHORT = 48
 """Signs that one deed may take in the sentence."""
 _K = EventKind
@@ -197,6 +199,7 @@ _STATUS_TONES = {
     "warning": "warn", "improved": "warn", "no_data": "warn", "unknown": "warn", "mitigated": "warn",
     "critical": "bad", "error": "bad", "failed": "bad", "worse": "bad", "denied": "bad", "escalated": "bad",
     "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad", "alive": "good", "silent": "warn",
+    "valid": "good", "expired": "warn", "paused": "bad", "asks a person": "warn", "acts by itself": "good",
     "refused": "bad", "unchanged": "warn", "cannot_tell": "warn", "waiting_approval": "warn", "waiting": "warn",
     "firing": "bad", "diagnosing": "busy", "acting": "busy", "verifying": "busy", "open": "busy", "running": "busy",
 }  # fmt: skip
@@ -221,11 +224,16 @@ def event_tone(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The sentence, its tone, and until when it holds: shown counting down."""
+    """The sentence, its tone, and until when it holds: shown counting down. ``asked``: what somebody has to answer."""
 
     text: str
     tone: str
     until: datetime | None = None
+    asked: str = ""
+
+    def read_by(self, answers: bool) -> str:
+        """The sentence for whoever may answer, or for whoever may not."""
+        return self.text if answers or not self.asked else f"{OTHERS}: {self.asked}"
 
 
 def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None = None) -> State:
@@ -271,7 +279,8 @@ def _waiting(waiting: Sequence[Approval], plan: Plan | None) -> State:
     more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
     where = f" on {listed(first.targets[:3])}" if first.targets and what != first.call else ""
     until = datetime.fromisoformat(first.expires_at) if first.expires_at else None
-    return State(f"Waiting for you: {verb} “{what}”{where}{more}", "warn", until)
+    asked = f"{verb} “{what}”{where}{more}"
+    return State(f"{YOU}: {asked}", "warn", until, asked)
 
 
 def _diagnosing(incident: Incident, plan: Plan | None) -> str:

@@ -29,8 +29,8 @@
 			const region = document.getElementById(name);
 			if (region) replace(region, html);
 		}
-		const status = $("main > [role=status]")[0], says = $("h1 .says")[0];
-		if (status && says && status.textContent !== says.textContent) status.textContent = says.textContent;
+		const status = $("main > [role=status]")[0], says = $("h1 .says")[0]?.innerText;
+		if (status && says && status.textContent !== says) status.textContent = says;
 		tick();
 	}
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from quell.cli.lines import Row
 from quell.incident.action import Asks, whose_yes
 from quell.runbook.quantities import spoken
+from quell.telling.lines import Row
 
 _SILENCE = {"page": "then a person is paged", "deny": "then it is denied"}
 SHOWN_HASH = 8

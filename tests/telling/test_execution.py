@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from quell.cli.execution import execution
 from quell.incident.event import Event, EventKind, Stream
+from quell.telling.execution import execution
 
 K = EventKind
 FINDING = {"check": "level", "status": "critical", "duration_ms": 12.3456}

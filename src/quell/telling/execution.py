@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from quell.cli.follow import Known, rows_of
-from quell.cli.lines import clean
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import fold
+from quell.telling.lines import clean
+from quell.telling.rows import Known, rows_of
 
 _BEGINS = {
     EventKind.ACTION_FINISHED: EventKind.ACTION_INTENDED,
@@ -22,7 +22,10 @@ _BEGINS = {
     EventKind.RUN_ENDED: EventKind.RUN_STARTED,
 }
 """What an event ends, where it does not say itself how long it took."""
-_BY_PEOPLE = frozenset({EventKind.APPROVAL_ANSWERED, EventKind.TAKEN, EventKind.RETURNED})
+_BY_PEOPLE = frozenset({
+    EventKind.APPROVAL_ANSWERED, EventKind.TAKEN, EventKind.RETURNED, EventKind.HANDED_OVER, EventKind.STEP_RECORDED,
+    EventKind.OVERRIDDEN,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What happened, in words for every face: rows of an incident's events, its execution, what was pruned. Pure."""
