@@ -23,6 +23,9 @@ guardrails:
   hours:
   - {name: office, from: 2020-01-06T08:00, for: 10h, repeat: 'FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR'}
   ownership: {also: {platform: ['*']}}
+  commands:
+  - {run: /usr/bin/true, args: [now]}
+  - {run: kubectl, args: [rollout, restart, '/[a-z]+/[a-z0-9-]+/'], flags: {-n|--namespace: '/[a-z0-9-]{1,63}/', -v: }}
   overrides: [{environments: [staging], actions: {restart_service: {rate: 50/1h}}}]
 """
 

@@ -28,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "drivers.md": plugins.drivers,
     "notifiers.md": plugins.notifiers,
     "sources.md": plugins.sources,
+    "schedules.md": plugins.schedules,
     "configuration.md": words.configuration,
     "cli.md": cli,
     "events.md": words.events,

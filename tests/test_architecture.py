@@ -53,6 +53,7 @@ def test_no_circle_is_hidden(file: Path) -> None:
 
 LATE_IMPORTS: dict[str, str] = {
     "housekeeping.py": "the audit: what signs takes 8 MB, which a server need not hold before its first checkpoint",
+    "plugins/schedules/ical.py": "icalendar: what a server need not hold before somebody asks who is on call",
     "retention.py": "as housekeeping",
     "store/migrate.py": "Alembic: most starts find nothing to migrate, and need not wait for it",
     "web/run.py": "uvloop, an optional extra",

@@ -64,7 +64,7 @@ def test_stale_pages_are_noticed(tmp_path: Path) -> None:
 
 def _models() -> Iterator[type[BaseModel]]:
     registry = Registry()
-    kinds = (registry.checks, registry.actions, registry.notifiers, registry.sources)
+    kinds = (registry.checks, registry.actions, registry.notifiers, registry.sources, registry.schedules)
     roots = [kind.params for shelf in kinds for kind in shelf.values()]
     roots += [kind.config for kind in registry.drivers.values()]
     for root in (*roots, Settings, RunbookText):

@@ -12,7 +12,7 @@ from quell.registry import BadPlugin, Registry, _action, _check, _driver
 ALL = Registry()
 
 
-@pytest.mark.parametrize("kind", ["checks", "actions", "drivers", "notifiers", "sources"])
+@pytest.mark.parametrize("kind", ["checks", "actions", "drivers", "notifiers", "sources", "schedules"])
 def test_every_plugin_is_found_under_its_names_and_no_name_means_two(kind: str) -> None:
     table = getattr(ALL, kind)
     assert table

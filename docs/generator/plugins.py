@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from docs.generator.models import fields_table, nested, title
 from docs.generator.prose import code, markdown, one_line, page, quoted, table
-from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, SourceType
+from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, ScheduleType, SourceType
 from quell.registry import Registry
 
 _SPELLING = (
@@ -165,6 +165,32 @@ def sources() -> str:
 
 
 def _source(kind: SourceType) -> Iterable[str]:
+    yield f"## {kind.name}"
+    yield markdown(kind.doc)
+    yield from _parameters(kind.params)
+
+
+def schedules() -> str:
+    """``schedules.md``."""
+    kinds = sorted(Registry().schedules.values(), key=lambda kind: kind.name)
+    return page(
+        "# Schedules",
+        "A schedule says who is on call at a moment, with every name that the person goes by and the end of the shift. "
+        "`schedules` in [quell.yaml](configuration.md) gives each one a name and a `type`; the other keys are its "
+        "parameters. That nobody is on call is an answer; a schedule that cannot be asked or understood is an error, "
+        "and never nobody. Keys may be written in snake_case or camelCase; an unknown key is an error.",
+        table(
+            ("type", "asks through", "who is on call"),
+            (
+                (f"[{kind.name}](#{kind.name})", quoted(kind.connections) or "—", one_line(kind.doc))
+                for kind in kinds
+            ),
+        ),
+        *(part for kind in kinds for part in _schedule(kind)),
+    )  # fmt: skip
+
+
+def _schedule(kind: ScheduleType) -> Iterable[str]:
     yield f"## {kind.name}"
     yield markdown(kind.doc)
     yield from _parameters(kind.params)

@@ -1,5 +1,7 @@
 """The hub: wires the house together and offers one short method per use case. Faces call it; nobody else does.
 
+Longer than most files: there are many use cases, and one place to find them all.
+
 Never does: hold a rule. Rules live in intake, respond and runbook.
 """
 
@@ -28,7 +30,9 @@ from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
 from quell.incident.incident import Incident
 from quell.incident.keys import incidents_of
+from quell.incident.obligation import Obligation
 from quell.incident.pause import Pause, Scope
+from quell.incident.shadow import Record, records
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
@@ -36,10 +40,10 @@ from quell.once import Once, asked
 from quell.probe import World, learn_references, make_client, resolve_secret
 from quell.reception import Receipt, Reception
 from quell.registry import Registry
-from quell.respond import brake, escalate, frame, interpreter, oblige, people, permit
+from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
-from quell.respond.means import TELL, Context, Means, NotifierChoice
+from quell.respond.means import TELL, Context, Means, NotifierChoice, ScheduleChoice
 from quell.respond.naming import named
 from quell.respond.permit import Repaired
 from quell.respond.windows import longest_s
@@ -75,8 +79,8 @@ class App:
         # Where no action is loaded, runbooks that name some are still read, diagnosed and recommended.
         words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
-            words, services=settings.services or None, connections=settings.connections,
-            notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
+            words, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
+            variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
         )  # fmt: skip
         self.library = Library()
         self.reception = Reception(settings, self.registry)
@@ -107,6 +111,8 @@ class App:
         self.means = Means(
             self.database, self.durable, self.world, rails=rails, environment=settings.environment,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
+            schedules={name: ScheduleChoice(one.type, one.params) for name, one in settings.schedules.items()},
+            groups=settings.groups,
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)
@@ -114,6 +120,7 @@ class App:
         self.durable.in_flight = self._frame.in_flight.has
         self.durable.workflow(frame.WORKFLOW, self._frame.run, in_place=True)
         self.durable.workflow(oblige.WORKFLOW, oblige.Reverter(self.means).run)
+        self.durable.workflow(shadow.WORKFLOW, shadow.Comparer(self.means).run)
         pager = escalate.Pager(self.means)
         self.durable.workflow(escalate.WORKFLOW, pager.run)
         self.durable.workflow(TELL, pager.tell)
@@ -281,8 +288,12 @@ class App:
     async def answer(self, approval: str, answer: str, by: str, reason: str = "") -> dict[str, Any]:
         """Approve or deny; ``approval`` is its id, its hash, or the incident when only one waits.
 
-        Raises ``NotFound``, and ``Conflict`` with the winner when somebody was faster.
+        Raises ``NotFound``, ``Conflict`` with the winner when somebody was faster, and ``Refused`` when their yes does
+        not count.
         """
+        if answer in approvers.YES:
+            row = await self.database.read(lambda c: queries.approval(c, people.waiting(c, approval)))
+            await approvers.allow(self.means, row, by)
         return await self._commit(lambda change: people.answer(change, approval, answer, by, reason))
 
     async def take(self, incident: str, by: str, reason: str = "") -> Incident:
@@ -299,6 +310,40 @@ class App:
     async def resolve(self, incident: str, by: str, reason: str = "") -> Incident:
         """By hand."""
         return await self.incident(await self._commit(lambda change: people.resolve(change, incident, by, reason)))
+
+    async def close(self, incident: str, by: str, reason: str = "") -> Incident:
+        """For good. Raises ``Conflict`` while something is still kept for now."""
+        return await self.incident(await self._commit(lambda change: people.close(change, incident, by, reason)))
+
+    async def hand_over(self, incident: str, by: str, to: str, note: str = "") -> Incident:
+        """At a shift's end. ``to`` accepts by taking it."""
+        return await self.incident(await self._commit(lambda change: people.hand_over(change, incident, by, to, note)))
+
+    async def step(self, incident: str, by: str, what: str, result: str, note: str = "") -> Incident:
+        """What a person did by hand: ``done`` or ``failed``."""
+        return await self.incident(
+            await self._commit(lambda change: people.step(change, incident, by, what, result, note))
+        )
+
+    async def break_glass(self, incident: str, by: str, reason: str, for_s: float) -> Incident:
+        """For this incident no pause, freeze or window of hours counts until the time is over."""
+        known = await self._commit(lambda change: people.break_glass(change, incident, by, reason, for_s))
+        _log.warning("glass_broken", incident=known, by=by, reason=reason)
+        return await self.incident(known)
+
+    async def obligations(self, tenant: str | None = None) -> list[Obligation]:
+        """What is kept for now, what is due first coming first."""
+        return await self.database.read(lambda c: queries.open_obligations(c, tenant=tenant))
+
+    async def settle_obligation(self, obligation: str, how: str, by: str, tenant: str | None = None) -> Incident:
+        """``kept`` for good, or ``reverted`` by hand. Raises ``NotFound``, also for another tenant's."""
+        return await self.incident(
+            await self._commit(lambda change: people.settle_obligation(change, obligation, how, by, tenant))
+        )
+
+    async def shadows(self, tenant: str | None = None) -> list[Record]:
+        """How the runbooks that ran in shadow mode compare with what people did."""
+        return list(records(await self.database.read(lambda c: queries.shadow_runs(c, tenant or self.settings.tenant))))
 
     # Guardrails.
 

@@ -7,7 +7,7 @@ Never does: hold a plug-in, open a connection.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Protocol
@@ -25,9 +25,10 @@ from quell.incident.finding import Missing, Observation, Reading
 from quell.incident.service import Service
 
 __all__ = [
-    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Connection", "Connects", "Driver", "DriverType", "Effect",
-    "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "Params", "Preview", "Probe", "Radius",
-    "Reading", "Release", "Replica", "Right", "Risk", "Service", "ServiceState", "SourceType", "Url", "at_fault",
+    "IS_URL", "ActionType", "Alert", "Asked", "CheckType", "Command", "Connection", "Connects", "Driver", "DriverType",
+    "Effect", "FactSpec", "Fleet", "Message", "Missing", "NotifierType", "Observation", "OnCall", "Params", "Preview",
+    "Probe", "Radius", "Reading", "Release", "Replica", "Right", "Risk", "ScheduleType", "Service", "ServiceState",
+    "SourceType", "Url", "at_fault",
 ]  # fmt: skip
 
 
@@ -79,6 +80,19 @@ class Connection:
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program that a call would start because its runbook says so: its words, or instead one ``line`` for a shell.
+
+    ``env`` and ``cwd``: what the runbook gives it beside them; secrets by their references.
+    """
+
+    argv: tuple[str, ...] = ()
+    line: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
 
 
 class Probe(Protocol):
@@ -144,7 +158,8 @@ class CheckType:
     ``hint(config)`` (what lint should warn about where ``value`` is read, a line each, or None), ``gate(config)`` (the
     same where ``verify.require`` takes a series for a yes), ``SIGNAL`` (False: it tells what was, not how
     things are now, so verification does not ask it unless told to), ``SHELL`` (parameters that a shell reads when they
-    are one string). ``config`` is what was written, templates not filled.
+    are one string), ``commands_of(params)`` (each ``Command`` that it would start for its runbook: the guardrails are
+    asked about it first). ``config`` is what was written, templates not filled.
     """
 
     name: str
@@ -157,6 +172,7 @@ class CheckType:
     gate: Callable[[Mapping[str, Any]], str | None] = lambda config: None
     signal: bool = True
     shell: tuple[str, ...] = ()
+    commands_of: Callable[[Any], Iterable[Command]] = lambda params: ()
     doc: str = ""
 
 
@@ -170,7 +186,8 @@ class ActionType:
     runbook says its own), ``POSTCONDITION_WITHIN_S``, ``SETTLES`` (True: it can hold only if the action was done, so it
     may settle an action of which nobody knows), ``undo(params, effect, probe) -> Effect``,
     ``capture(params, queries, probe) -> dict`` (values to remember before acting), ``service_of(params) -> str | None``
-    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` as for checks.
+    (the catalogue's service it acts on), ``LIMITS`` (guard keys of its own), ``SHELL`` and ``commands_of`` (with those
+    of its undo) as for checks.
     """
 
     name: str
@@ -191,6 +208,7 @@ class ActionType:
     service_of: Callable[[Any], str | None] = lambda params: getattr(params, "service", None)
     limits: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
+    commands_of: Callable[[Any], Iterable[Command]] = lambda params: ()
     doc: str = ""
 
 
@@ -209,8 +227,8 @@ class DriverType:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person is asked to answer, all of it. ``asks``: approval (may it be done?) | step (do it by hand) |
-    happened (was it done?) | revert (take it back?). ``whom``: as the runbook names them. ``silence``: when it expires,
-    and what follows."""
+    happened (was it done?) | revert (take it back?). ``whom``: as the runbook names them. ``only``: whose yes counts,
+    where not everybody's does. ``silence``: when it expires, and what follows."""
 
     approval: str
     asks: str
@@ -227,6 +245,7 @@ class Asked:
     instructions: str = ""
     people: int = 1
     whom: str = ""
+    only: str = ""
     expires_at: str = ""
     silence: str = ""
     answer: tuple[str, ...] = ()
@@ -242,7 +261,8 @@ class Asked:
             ("Do", (self.instructions if self.asks in ("step", "revert") else "",)),
             ("Call", (self.call,)), ("Targets", self.targets), ("Changes", (change,)), ("Why", self.clauses),
             ("Users", (self.impact,)), ("Before this", (self.history,)), ("Undo", (undo,)),
-            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Answer", self.answer),
+            ("Silence", (self.silence,)), ("For", (self.whom,)), ("Only", (self.only,)),
+            ("Answer", self.answer),
         )  # fmt: skip
         return tuple((title, told) for title, lines in rows if (told := tuple(line for line in lines if line)))
 
@@ -293,4 +313,31 @@ class SourceType:
     params: type[Params]
     verify: Callable[[Mapping[str, str], bytes, Any], str | None]
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnCall:
+    """Somebody who is on call. ``name``: as their token is called. ``also``: other names of the same person, such as an
+    e-mail address, a handle or an id. ``until``: when the shift ends, UTC; None when nobody says."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleType:
+    """``plugins/schedules/<name>.py``: ``Params``, ``on_call(params, probe, at) -> tuple[OnCall, ...]``.
+
+    ``at`` has its offset. An empty tuple says that nobody is on call then; what could not be found out is an error.
+    Optional: ``CONNECTIONS``: the types of connection that it asks through; ``PATHS``: parameters that are paths of
+    files (whoever reads the configuration joins a relative one to the configuration's folder).
+    """
+
+    name: str
+    params: type[Params]
+    on_call: Callable[[Any, Probe, datetime], Awaitable[tuple[OnCall, ...]]]
+    connections: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     doc: str = ""

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from quell import plugins
 from quell.errors import NotFound
 from quell.fleet import CAPABILITIES
-from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, Risk, SourceType
+from quell.ports import ActionType, CheckType, DriverType, NotifierType, Params, Risk, ScheduleType, SourceType
 
-T = TypeVar("T", CheckType, ActionType, DriverType, NotifierType, SourceType)
+T = TypeVar("T", CheckType, ActionType, DriverType, NotifierType, SourceType, ScheduleType)
 
 
 class BadPlugin(TypeError):
@@ -44,7 +44,7 @@ def _check(name: str, module: ModuleType) -> CheckType:
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
         (lambda config: constant) if constant is not None else _need(module, "facts")
     )
-    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate") if hasattr(module, key)}
+    optional = {key: getattr(module, key) for key in ("lag", "hint", "gate", "commands_of") if hasattr(module, key)}
     return CheckType(
         name=name, params=_need(module, "Params"), facts=facts, run=_need(module, "run"),
         aliases=tuple(getattr(module, "ALIASES", ())), signal=getattr(module, "SIGNAL", True),
@@ -54,7 +54,9 @@ def _check(name: str, module: ModuleType) -> CheckType:
 
 def _action(name: str, module: ModuleType) -> ActionType:
     optional = {
-        key: getattr(module, key) for key in ("observe", "undo", "capture", "service_of") if hasattr(module, key)
+        key: getattr(module, key)
+        for key in ("observe", "undo", "capture", "service_of", "commands_of")
+        if hasattr(module, key)
     }
     constants = {
         key: getattr(module, key.upper())
@@ -102,8 +104,17 @@ def _source(name: str, module: ModuleType) -> SourceType:
     )  # fmt: skip
 
 
+def _schedule(name: str, module: ModuleType) -> ScheduleType:
+    return ScheduleType(
+        name=name, params=_need(module, "Params"), on_call=_need(module, "on_call"),
+        connections=tuple(getattr(module, "CONNECTIONS", ())), paths=tuple(getattr(module, "PATHS", ())),
+        doc=_doc(module),
+    )  # fmt: skip
+
+
 _MAKERS: dict[str, Callable[[str, ModuleType], Any]] = {
     "checks": _check, "actions": _action, "drivers": _driver, "notifiers": _notifier, "sources": _source,
+    "schedules": _schedule,
 }  # fmt: skip
 
 
@@ -186,6 +197,10 @@ class Registry:
     def sources(self) -> Mapping[str, SourceType]:
         return Shelf("sources")
 
+    @property
+    def schedules(self) -> Mapping[str, ScheduleType]:
+        return Shelf("schedules")
+
     def check(self, name: str) -> CheckType:
         return _find("check type", self.checks, name)
 
@@ -200,6 +215,9 @@ class Registry:
 
     def source(self, name: str) -> SourceType:
         return _find("alert source", self.sources, name)
+
+    def schedule(self, name: str) -> ScheduleType:
+        return _find("schedule type", self.schedules, name)
 
 
 def _find(kind: str, table: Mapping[str, T], name: str) -> T:

@@ -111,6 +111,17 @@ class NotifierSettings(Section):
         return dict(self.model_extra or {})
 
 
+class ScheduleSettings(Section):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    """Which [schedule](schedules.md); the other keys are its parameters."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class SourceSettings(Section):
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -138,9 +149,9 @@ class ServiceSettings(Section):
     tier: Annotated[int, Field(ge=0, le=9)] = 1
     """0 is what users touch first."""
     owner: str = ""
-    """The team that may act on it."""
+    """The team that may act on it; a group of that name is its people."""
     oncall: str = ""
-    """Whom to ask when it hurts."""
+    """Whom to ask when it hurts: a schedule, a group, or an address."""
     depends_on: tuple[str, ...] = ()
     """Services that it needs."""
     match: tuple[dict[str, str], ...] = ()
@@ -233,6 +244,10 @@ class Settings(Section):
     """Ways to systems, by name."""
     notifiers: dict[str, NotifierSettings] = Field(default_factory=dict)
     """Ways to people, by name."""
+    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """People by group: names as their tokens have them, other groups, or schedules."""
+    schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
+    """Who is on call, by the name of the schedule."""
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     """Where alerts come from, by the name in ``/webhooks/NAME``."""
     guardrails: Guardrails = Guardrails()
@@ -250,6 +265,14 @@ class Settings(Section):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _people_have_one_name(self) -> Self:
+        if both := sorted(self.groups.keys() & self.schedules.keys()):
+            raise ValueError(f"groups and schedules share a name: {', '.join(both)}")
+        if reserved := sorted({"oncall", "owner"} & {*self.groups, *self.schedules}):
+            raise ValueError(f"{', '.join(reserved)}: it means what the catalogue says of a service; use another name")
+        return self
 
     @property
     def digest(self) -> str:

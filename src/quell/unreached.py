@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -47,3 +49,16 @@ def why(error: Exception, where: str) -> QuellError:
     if isinstance(error, httpx.DecodingError):
         return Permanent(f"{where}: the body is not what its content-encoding says", "invalid")
     return Transient(f"{where}: the connection failed ({type(error).__name__})", "unreachable")
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, section 10.2.3); None when it says neither."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from quell.errors import NotFound
-from quell.ports import ActionType, CheckType, Connects, NotifierType
+from quell.ports import ActionType, CheckType, Command, Connects, NotifierType
 from quell.registry import Registry
 from quell.runbook.invalid import plainly
 from quell.runbook.template import has_template
@@ -29,6 +29,27 @@ from quell.runbook.vocabulary import (
     nearest,
 )
 
+
+class Unfit(Protocol):
+    """Why a command may not run; ``at``: which word is to blame, the number of words when none is."""
+
+    @property
+    def at(self) -> int: ...
+
+    @property
+    def found(self) -> str: ...
+
+    @property
+    def expected(self) -> str: ...
+
+    @property
+    def nearest(self) -> str | None: ...
+
+    @property
+    def says(self) -> str: ...
+
+
+Fits = Callable[[Command], Unfit | None]
 K = TypeVar("K")
 W = TypeVar("W")
 
@@ -41,10 +62,14 @@ def vocabulary_of(
     notifiers: Mapping[str, Sender] | None = None,
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
+    misfit: Fits = lambda command: None,
 ) -> Vocabulary:
-    """Every check and action under its name and its aliases; a plug-in is loaded when a runbook names it."""
-    checks = Words(registry.checks, registry.check, lambda kind: _check(kind, scrape_s))
-    actions = Words(registry.actions, registry.action, _action)
+    """Every check and action under its name and its aliases; a plug-in is loaded when a runbook names it.
+
+    ``misfit``: what the site's guardrails say of a command.
+    """
+    checks = Words(registry.checks, registry.check, lambda kind: _check(kind, scrape_s, misfit))
+    actions = Words(registry.actions, registry.action, lambda kind: _action(kind, misfit))
     return Vocabulary(
         checks=checks, actions=actions, scrape_s=scrape_s, variables=variables or {},
         services=frozenset(services) if services is not None else None,
@@ -75,11 +100,12 @@ class Words(Mapping[str, W], Generic[K, W]):
         return len(self._kinds)
 
 
-def _check(kind: CheckType, scrape_s: float) -> CheckWord:
+def _check(kind: CheckType, scrape_s: float, misfit: Fits) -> CheckWord:
     return CheckWord(
         name=kind.name, facts=kind.facts, faults=lambda config: faults_of(kind.params, config),
         lag_s=lambda config: kind.lag(config, scrape_s), hint=kind.hint, gate=kind.gate, signal=kind.signal,
         shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
+        misfits=lambda config: misfits_of(kind, config, misfit),
     )  # fmt: skip
 
 
@@ -87,13 +113,14 @@ def _notifier(kind: NotifierType) -> NotifierWord:
     return NotifierWord(kind.name, kind.prefixes, kind.connections)
 
 
-def _action(kind: ActionType) -> ActionWord:
+def _action(kind: ActionType, misfit: Fits) -> ActionWord:
     return ActionWord(
         name=kind.name, faults=lambda config: faults_of(kind.params, config), facts=kind.facts,
         precondition=kind.precondition, postcondition=kind.postcondition,
         postcondition_within_s=kind.postcondition_within_s, has_undo=kind.undo is not None,
         can_capture=kind.capture is not None, risk=kind.risk.value,
         limits=kind.limits, shell=kind.shell, uses=lambda config: uses_of(kind.params, config),
+        misfits=lambda config: misfits_of(kind, config, misfit),
     )  # fmt: skip
 
 
@@ -142,6 +169,37 @@ def _at(config: Any, place: tuple[str | int, ...]) -> Any:
         elif isinstance(config, list) and isinstance(part, int) and part < len(config):
             config = config[part]
     return config
+
+
+def misfits_of(kind: CheckType | ActionType, config: Config, misfit: Fits) -> list[Fault]:
+    """What the guardrails would refuse of its commands. Nobody knows what a template gives: from there on, nothing."""
+    try:
+        commands = list(kind.commands_of(kind.params.model_validate(dict(config))))
+    except Exception:  # not filled yet, or wrong, which faults tell
+        return []
+    found = []
+    for command in commands:
+        wrong = misfit(command)
+        if wrong is not None and wrong.at < _literal(command):
+            word = command.line if wrong.at >= len(command.argv) else command.argv[wrong.at]
+            message = f"the guardrails let it run nowhere: {wrong.says}"
+            found.append(Fault(_written(config, word), message, wrong.found, wrong.expected, wrong.nearest))
+    return found
+
+
+def _literal(command: Command) -> int:
+    """How many words stand as they are written; one more than there are when the rest does so too."""
+    words = [*command.argv, [command.line or "", *command.env.values(), command.cwd or ""]]
+    return next((number for number, word in enumerate(words) if has_template(word)), len(words))
+
+
+def _written(config: Config, word: str | None) -> tuple[str | int, ...]:
+    """Where a word of a command stands in a config; the config itself when that cannot be told."""
+    for key, value in config.items():
+        texts = [str(one) for one in value] if isinstance(value, list | tuple) else []
+        if word is not None and (value == word or word in texts):
+            return (key,) if value == word else (key, texts.index(word))
+    return ()
 
 
 def uses_of(params: type[BaseModel], config: Config) -> list[Use]:

@@ -176,6 +176,23 @@ def test_connections_are_held_against_the_configuration_that_is_named(tmp_path):
     assert (problem["found"], problem["nearest"], problem["severity"]) == ("cahce", "cache", "error")
 
 
+def test_commands_are_held_against_the_shapes_of_the_configuration(tmp_path):
+    checks = "type: shell_command\n  config: {command: [kubectl, get, pods, --kubeconfig=/evil]}"
+    (tmp_path / "a.yaml").write_text(
+        GOOD.replace("type: http_check\n  config: {url: 'http://127.0.0.1:8080/health'}", checks).replace(
+            "any_unreachable, warning: any_slow > 1s, healthy: all_healthy", "exit_code > 0, healthy: exit_code == 0"
+        )
+    )
+    assert quell("lint", "a.yaml", cwd=tmp_path).code == 0
+    shape = "{run: kubectl, args: [get, pods], flags: {-n: shop, '--context': test}}"
+    (tmp_path / "site.yaml").write_text(f"guardrails: {{commands: [{shape}]}}\n")
+    said = quell("lint", "--config", "site.yaml", "--json", "a.yaml", cwd=tmp_path)
+    assert said.code == 1
+    (problem,) = said.json["problems"]
+    assert (problem["rule"], problem["path"]) == ("command", "diagnostics[0].config.command[3]")
+    assert (problem["found"], problem["expected"]) == ("'--kubeconfig=/evil'", "one of -n, --context")
+
+
 def test_an_address_that_nobody_serves_is_an_error_with_a_configuration(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD.replace("primary: log", "primary: '#incidents-paymnt'"))
     (tmp_path / "site.yaml").write_text(

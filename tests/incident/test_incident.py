@@ -44,6 +44,12 @@ PAYLOADS: dict[EventKind, dict[str, Any]] = {
     K.NOTIFIED: {"to": "log:", "kind": "page"},
     K.ESCALATED: {"reason": "nothing holds", "to": ["log:"]},
     K.ACKNOWLEDGED: {"by": "anna"},
+    K.UNACKNOWLEDGED: {"by": "anna", "reason": "nothing was heard"},
+    K.HANDED_OVER: {"by": "anna", "to": "ben"},
+    K.OVERRIDDEN: {"by": "anna", "reason": "now", "until": "2026-01-01T01:00:00+00:00"},
+    K.STEP_RECORDED: {"step": "restart", "result": "done", "by": "anna"},
+    K.ACTION_SHADOWED: {"action": "restart", "call": "restart shop", "targets": ["shop"], "node": "n"},
+    K.SHADOW_COMPARED: {"number": 1, "verdict": "same", "would": [], "did": []},
     K.TAKEN: {"by": "anna"},
     K.RETURNED: {"by": "anna"},
     K.MITIGATED: {"reason": "for now"},
@@ -108,7 +114,7 @@ def test_an_incident_is_the_same_after_being_written_down_in_between(kinds: list
 
 def test_a_closed_incident_takes_only_notes_and_its_end() -> None:
     assert TRANSITIONS[S.CLOSED] == {}
-    assert STAYS[S.CLOSED] == {K.NOTED, K.NOTIFIED, K.PRUNED}
+    assert STAYS[S.CLOSED] == {K.NOTED, K.NOTIFIED, K.STEP_RECORDED, K.SHADOW_COMPARED, K.PRUNED}
 
 
 def test_no_action_begins_in_an_incident_that_is_closed() -> None:

@@ -83,6 +83,10 @@ def _pagerduty(scene: Scene) -> Stage:
     return Stage({"target": "pagerduty:there"}, [there])
 
 
+def _calendar(scene: Scene) -> Stage:
+    return Stage({"url": f"http://{scene.address}/private-{scene.canary}/basic.ics?key={scene.canary}"})
+
+
 _POSTGRES = "postgresql://reader@{address}/payments"
 _QUERY = {"database": "there", "query": "select 1"}
 
@@ -113,6 +117,11 @@ PLAYS: dict[tuple[str, str], Callable[[Scene], Stage]] = {
     ("notifiers", "webhook"): _connected(
         "webhook", "http://{address}/hook?token={canary}", {"target": "webhook:there"}, headers=True
     ),
+    ("schedules", "ical"): _connected(
+        "ical", "http://{address}/{canary}/rota.ics", {"connection": "there"}, headers=True, user="quell"
+    ),
+    ("schedules", "pagerduty"): _connected("pagerduty_api", "http://{address}", {"schedule": "PI7DH85"}, headers=True),
+    ("schedules", "slack"): _connected("slack_api", "http://{address}/api", {"group": "S0614TZR7"}, headers=True),
 }
 
 MORE_PLAYS: dict[tuple[str, str, str], Callable[[Scene], Stage]] = {
@@ -127,14 +136,17 @@ MORE_PLAYS: dict[tuple[str, str, str], Callable[[Scene], Stage]] = {
     ("actions", "terminate_sessions", "mysql"): _connected(
         "mysql", "mysql://admin@{address}/payments", {"database": "there", "role": "app"}
     ),
+    ("schedules", "ical", "url"): _calendar,
+    ("schedules", "ical", "token"): _connected("ical", "http://{address}/rota.ics", {"connection": "there"}),
 }
-"""Plug-ins that reach several kinds of systems."""
+"""Plug-ins that reach several kinds of systems, or in several ways."""
 
 LOCAL = {
     ("checks", "disk"): "file systems of this host",
     ("checks", "process"): "processes of this host",
     ("checks", "shell_command"): "programs of this host",
     ("notifiers", "log"): "the log",
+    ("schedules", "rotation"): "nothing; it is counted",
 }
 
 

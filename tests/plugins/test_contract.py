@@ -23,7 +23,7 @@ def _shipped() -> Iterator[tuple[str, str]]:
 
 
 SHIPPED = list(_shipped())
-PLAYED = [(kind, name) for kind, name in SHIPPED if kind in ("checks", "actions", "notifiers")]
+PLAYED = [(kind, name) for kind, name in SHIPPED if kind in ("checks", "actions", "notifiers", "schedules")]
 
 
 def _promises() -> Iterator[Promise]:

@@ -71,7 +71,7 @@ async def test_a_dry_run_tells_nobody_and_asks_nobody(tmp_path: Path) -> None:
         "- {condition: state.critical, then: [by_hand, fix, say]}", manual + step("fix", 0) + SAY, more="mode: dry_run"
     )
     async with house(tmp_path, book) as home:
-        incident = await home.fire()
+        incident = (await home.app.trigger("down")).incident
         assert (await home.over(incident)).outcome == "dry_run"
         assert home.effects == []
         kinds = {event.kind for event in await home.events(incident)}

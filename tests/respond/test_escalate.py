@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
-from tests.app import PAGES, do, eventually, house, runbook
+from tests.app import PAGES, House, do, eventually, house, runbook
 from tests.fakes.serving import Fault
 from tests.fakes.sink import FakeSink
 
@@ -41,15 +42,76 @@ async def test_whoever_acknowledges_keeps_the_secondary_asleep(tmp_path: Path) -
         await home.escalated(incident)
         now = await home.app.acknowledge(incident, "anna")
         assert now.acknowledged_by == "anna"
-        other = await home.fire("Unknown")
-        await home.until(other, lambda now: now.escalated_to)
-        page = f"page:{incident}.1"
-
-        async def ended() -> bool:
-            return await home.app.durable.status(page) == "SUCCESS"
-
-        await eventually(ended, "the end of the page")
+        await home.app.take(incident, "anna")  # from now on nobody forgets it
+        await ended(home, incident)
         assert (await home.app.incident(incident)).escalated_to == ("log:first",)
+
+
+async def ended(home: House, incident: str) -> None:
+    async def over() -> bool:
+        return await home.app.durable.status(f"page:{incident}.1") == "SUCCESS"
+
+    await eventually(over, "the end of the page")
+
+
+FORGETFUL = BOTH.replace("0.01", "5").replace("}", ", repage_after_minutes: 0.01}")
+
+
+async def test_an_acknowledgement_that_is_forgotten_pages_everybody_again(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, book(FORGETFUL), database=database) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.acknowledge(incident, "anna")
+        now = await home.until(incident, lambda now: len(now.escalated_to) == 2, "the second page")
+        assert (now.escalated_to, now.acknowledged_by) == (("log:first", "log:first"), None)
+        (told,) = await home.told_of(incident, EventKind.UNACKNOWLEDGED)
+        assert (told["by"], told["reason"]) == ("anna", "nothing was heard for 600ms")
+        await home.app.acknowledge(incident, "ben")  # which counts again, and is forgotten again
+        await home.until(incident, lambda now: len(now.escalated_to) == 3, "the third page")
+
+
+async def test_it_is_paged_again_after_a_restart(tmp_path: Path) -> None:
+    async with house(tmp_path, book(FORGETFUL.replace("minutes: 5", "minutes: 0.03"))) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.acknowledge(incident, "anna")
+    async with house(tmp_path, []) as home:
+        await home.until(incident, lambda now: len(now.escalated_to) == 2, "the second page")
+
+
+@pytest.mark.parametrize("deed", ["take", "resolve"])
+async def test_what_somebody_has_in_hand_is_not_paged_again(tmp_path: Path, deed: str) -> None:
+    async with house(tmp_path, book(FORGETFUL)) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.acknowledge(incident, "anna")
+        await getattr(home.app, deed)(incident, "anna")
+        await ended(home, incident)
+        now = await home.app.incident(incident)
+        assert (now.escalated_to, now.acknowledged_by) == (("log:first",), "anna")
+
+
+async def test_an_acknowledgement_after_everybody_was_paged_may_be_forgotten_too(tmp_path: Path) -> None:
+    late = BOTH.replace("}", ", repage_after_minutes: 0.01}")
+    async with house(tmp_path, book(late)) as home:
+        incident = await home.fire()
+        await home.until(incident, lambda now: len(now.escalated_to) == 2, "everybody")
+        last = (await home.events(incident, EventKind.ESCALATED))[-1].at
+
+        async def late() -> bool:
+            return home.app.world.clock() - last > timedelta(seconds=0.8)
+
+        await eventually(late, "the end of the last wait")
+        await home.app.acknowledge(incident, "anna")
+        await home.until(incident, lambda now: len(now.escalated_to) > 2, "the page after it")
+
+
+async def test_several_are_paged_one_after_the_other(tmp_path: Path) -> None:
+    chain = "{primary: 'log:first', secondary: ['log:second', 'log:third'], escalate_after_minutes: 0.01}"
+    async with house(tmp_path, book(chain)) as home:
+        incident = await home.fire()
+        now = await home.until(incident, lambda now: len(now.escalated_to) == 3, "the third")
+        assert now.escalated_to == ("log:first", "log:second", "log:third")
 
 
 async def test_an_incident_that_ended_pages_nobody_more(tmp_path: Path) -> None:
@@ -57,11 +119,7 @@ async def test_an_incident_that_ended_pages_nobody_more(tmp_path: Path) -> None:
         incident = await home.fire()
         await home.escalated(incident)
         await home.calm()
-
-        async def ended() -> bool:
-            return await home.app.durable.status(f"page:{incident}.1") == "SUCCESS"
-
-        await eventually(ended, "the end of the page")
+        await ended(home, incident)
         now = await home.app.incident(incident)
         assert (now.status, now.escalated_to) == (Status.RESOLVED, ("log:first",))
 

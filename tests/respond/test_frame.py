@@ -17,7 +17,7 @@ from quell.respond.look import params_of
 from quell.respond.means import Context
 from quell.respond.prepared import Prepared, Request, tightened
 from quell.runbook.plan import Act, Call, Postcondition
-from tests.app import House, do, house, runbook
+from tests.app import STATE, VERIFY, House, do, house, runbook
 from tests.servers.process import RunServer
 from tests.servers.redis import Redis
 
@@ -62,6 +62,89 @@ async def test_a_refusal_is_recorded_with_its_rule_value_and_limit(
         expected = json.loads(json.dumps(value).replace("@/", f"{tmp_path}/"))
         assert (told["rule"], told["value"], told["limit"]) == (rule, expected, limit)
         assert home.effects == []
+
+
+SEES = "{run: cat, args: [@/state]}"
+NARROW = f"guardrails: {{commands: [{SEES}, {{run: @/do, args: [fix, '/[0-9]+/']}}]}}\n"
+
+
+async def test_a_command_of_a_shape_runs(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, fix()), more=NARROW.replace("@/", f"{tmp_path}/")) as home:
+        assert (await home.over(await home.fire())).outcome == "resolved"
+        assert home.effects == ["fix"]
+
+
+@pytest.mark.parametrize(
+    ("act", "value", "limit"),
+    [
+        (do("other", 0), "'other'", "fix"),
+        (do("fix", 0, "1; rm -r /"), "'1; rm -r /'", "at most 2"),
+        ("{type: run_script, config: {command: [@/do, fix], args: ['${state.stdout}x']}}", "'50x'", "/[0-9]+/"),
+        ("{type: run_script, config: {command: [@/do, fix, '0'], env: {PATH: /evil}}}", "'PATH'", "none"),
+        ("{type: run_script, config: {command: [sh, -c, @/do]}}", "'sh'", "one of @/do, cat"),
+    ],
+)
+async def test_a_command_of_no_shape_is_refused_with_its_rule_value_and_limit(
+    tmp_path: Path, act: str, value: str, limit: str
+) -> None:
+    book = runbook(FIX, f"- {{id: fix, type: automated, action: {act}}}\n")
+    async with house(tmp_path, book, more=NARROW.replace("@/", f"{tmp_path}/")) as home:
+        told = await refusal(home, await home.fire())
+        assert (told["rule"], told["value"], told["limit"]) == ("command", value, limit.replace("@/", f"{tmp_path}/"))
+        assert home.effects == []
+
+
+async def test_an_undo_by_a_command_of_no_shape_is_refused_as_well(tmp_path: Path) -> None:
+    back = ", undo: {command: [@/do, back, '0'], on: worse}"
+    tree = "- {condition: state.critical, then: [fix]}"
+    async with house(tmp_path, runbook(tree, fix(500, back)), more=NARROW.replace("@/", f"{tmp_path}/")) as home:
+        told = await refusal(home, await home.fire())
+        assert (told["rule"], told["value"], home.effects) == ("command", "'back'", ["fix"])
+
+
+async def test_a_check_by_a_command_of_no_shape_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
+    more = NARROW.replace("@/", f"{tmp_path}/")
+    evil = "{id: evil, type: shell_command, config: {command: [cat, @/state, @/secret]}, interpret: {healthy: exit_code == 0}}"
+    line = "{id: line, type: shell_command, config: {command: cat @/state}, interpret: {healthy: exit_code == 0}}"
+    seen = f"- {STATE}\n- {evil}\n- {line}"
+    async with house(tmp_path, runbook(FIX, fix(), diagnostics=seen), more=more) as home:
+        incident = await home.fire()
+        now = await home.over(incident)
+        assert (now.outcome, now.findings["state"]["status"]) == ("resolved", "critical")
+        for name, value in (("evil", f"'{tmp_path}/secret'"), ("line", f"'cat {tmp_path}/state'")):
+            found = now.findings[name]
+            assert (found["status"], found["error_class"]) == ("error", "denied")
+            assert found["evidence"]["rule"] == "command"
+            assert found["evidence"]["value"] == value
+            assert value in found["message"]
+
+
+@pytest.mark.parametrize("place", ["signal", "require", "batch"])
+async def test_a_verification_runs_no_other_commands_than_a_diagnosis(tmp_path: Path, place: str) -> None:
+    peek = "type: shell_command, config: {command: [@/do, peek, '0']}, interpret: {healthy: exit_code == 0}"
+    seen, verify, rest = f"- {STATE}\n", VERIFY, ""
+    if place == "require":
+        verify = VERIFY.replace("verify: {", f"verify: {{require: {{{peek}}}, ")
+    else:
+        seen += f"- {{id: peek, {peek}}}"
+        verify = VERIFY.replace("[state]", "[state, peek]")
+    if place == "batch":
+        rest = ", for_each: {one: [1, 2], stop_on: worse}"
+    more = NARROW.replace("@/", f"{tmp_path}/")
+    async with house(tmp_path, runbook(FIX, fix(rest=rest), diagnostics=seen, verify=verify), more=more) as home:
+        await home.over(await home.fire())
+        assert set(home.effects) == {"fix"}
+
+
+async def test_what_may_run_hangs_on_where_the_service_runs(tmp_path: Path) -> None:
+    more = f"environment: staging\nguardrails: {{overrides: [{{environments: [production], commands: [{SEES}]}}]}}\n"
+    for number, (where, outcome) in enumerate((("staging", "resolved"), ("production", "escalated"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        services = f"{{shop: {{environment: {where}}}}}"
+        async with house(folder, runbook(FIX, fix()), services=services, more=more.replace("@/", f"{folder}/")) as home:
+            assert (await home.over(await home.fire())).outcome == outcome, where
+            assert home.effects == (["fix"] if outcome == "resolved" else [])
 
 
 async def test_default_deny(tmp_path: Path) -> None:

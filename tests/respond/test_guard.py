@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from quell.incident.action import Radius, Risk
 from quell.incident.pause import Pause, Scope
+from quell.ports import Command
 from quell.respond.guard import RISKS, Question, Ruling, rule_on
 from quell.respond.limits import (
     DEFAULT_ACTIONS,
@@ -25,6 +26,7 @@ from quell.respond.limits import (
     ParameterRule,
 )  # fmt: skip
 from quell.respond.rails import Guardrails
+from quell.respond.shapes import Shape
 from quell.runbook.plan import Guard
 
 ASK = Question(action="restart_service", risk=Risk.MEDIUM, params={}, targets=("shop",), service="shop")
@@ -90,6 +92,24 @@ def test_paused_nothing_acts_not_even_an_undo() -> None:
     assert (ruling.rule, ruling.value, ruling.limit) == ("paused", "p1", PAUSE.until.isoformat())
     assert "we move the network" in ruling.reason
     assert rule_on(asked(paused=PAUSE, undoing=True, own_undo=True), OPEN).rule == "paused"
+
+
+# What commands it would run.
+
+
+def test_a_command_fits_a_shape_or_is_refused_an_undo_too() -> None:
+    narrow = Guardrails(commands=(Shape.model_validate({"run": "df", "flags": {"-P": None}}),))
+    fits, not_ = (Command(("df", "-P")),), (Command(("df", "-P")), Command(("df", "-P", "--evil")))
+    assert rule_on(asked(commands=not_), OPEN) == Ruling()
+    assert rule_on(asked(commands=fits), narrow) == Ruling()
+    assert rule_on(asked(), narrow) == Ruling()
+    for question in (asked(commands=not_), asked(commands=not_, approved=True), asked(commands=not_, undoing=True),
+                     asked(commands=not_, undoing=True, own_undo=True)):  # fmt: skip
+        ruling = rule_on(question, narrow)
+        assert (ruling.rule, ruling.value, ruling.limit) == ("command", "'--evil'", "one of -P")
+        assert "the flag '--evil' is unknown" in ruling.reason
+    closed = Guardrails(default_allow=False, commands=narrow.commands)
+    assert rule_on(asked(commands=not_), closed).rule == "not_allowed"
 
 
 # Whose it is.

@@ -9,6 +9,7 @@ import pytest
 
 from quell.errors import InvalidInput
 from quell.incident.action import Risk
+from quell.ports import Command
 from quell.respond.rails import ActionWords, Guardrails
 from quell.settings import parse_settings
 
@@ -155,3 +156,32 @@ def test_whoever_is_asked_for_no_more_is_kept_than_there_are_overrides() -> None
     for number in range(100):
         found.of(f"tenant {number}", "staging")
     assert len(found._places) == 1
+
+
+def test_commands_of_a_place_stand_instead_of_those_elsewhere() -> None:
+    found = rails("""
+      commands: [{run: kubectl}, {run: df}]
+      overrides:
+      - {environments: [staging], commands: [{run: rm}]}
+      - {tenants: [acme], commands: []}
+      - {tenants: [other], default_allow: false}
+    """)
+
+    def programs(tenant: str, environment: str) -> list[str | None]:
+        return [shape.run for shape in found.of(tenant, environment).commands or ()]
+
+    assert programs("default", "production") == ["kubectl", "df"]
+    assert programs("default", "staging") == ["rm"]
+    assert programs("acme", "staging") == []
+    assert programs("other", "production") == ["kubectl", "df"]
+    assert found.of("acme", "production").commands == ()
+    assert rails("{}").commands is None
+    assert rails("{overrides: [{tenants: [acme], commands: []}]}").of("acme", "").commands == ()
+
+
+def test_a_command_fits_nowhere_only_when_no_place_has_it() -> None:
+    found = rails("{commands: [{run: df}], overrides: [{environments: [staging], commands: [{run: rm}]}]}")
+    assert found.misfit(Command(("df",))) is None
+    assert found.misfit(Command(("rm",))) is None
+    assert found.misfit(Command(("dd",))) is not None
+    assert rails("{overrides: [{tenants: [a], commands: []}]}").misfit(Command(("dd",))) is None

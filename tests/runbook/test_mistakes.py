@@ -96,7 +96,8 @@ GUARD: list[Row] = [
 
 APPROVAL: list[Row] = [
     ("approval: {form: ¦oncall}", "unknown-key", "unknown key 'form'", "from"),
-    ("approval: {approvers: ¦2}", "unknown-key", "unknown key 'approvers'", "people"),
+    ("approval: {peple: ¦2}", "unknown-key", "unknown key 'peple'", "people"),
+    ("approval: {aprovers: ¦[dba]}", "unknown-key", "unknown key 'aprovers'", "approvers"),
     ("approval: ¦oncall", "wrong-value", "a mapping is expected here", ""),
     ("approval: {from: ¦''}", "wrong-value", "must not be empty", ""),
     ("approval: {from: ¦[a, b]}", "wrong-value", "a text is expected here", ""),

@@ -113,6 +113,10 @@ LEAVES_A_TASK = (
         ),
         ("lag and hint never raise", [("FACTS =", 'def lag(config, scrape_s):\n    return float(config.get("max_items", 1))\n\n\nFACTS =')]),
         ("shell parameters exist", [("FACTS =", 'SHELL = ("command",)\nFACTS =')]),
+        ("commands are told to the guardrails", [("FACTS =", 'SHELL = ("command",)\nFACTS =')]),
+        ("commands are told to the guardrails", [("FACTS =", 'def commands_of(params):\n    return [["ls"]]\n\n\nFACTS =')]),
+        ("commands are told to the guardrails", [("FACTS =", 'def commands_of(params):\n    return [ports.Command(("ls",), line="ls")]\n\n\nFACTS =')]),
+        ("commands are told to the guardrails", [("FACTS =", "def commands_of(params):\n    return params.command\n\n\nFACTS =")]),
         ("run: a refused connection is told", [('"refused") from None', '"denied") from None')]),
         ("run: a refused connection is told", [("except ConnectionRefusedError:", "except TimeoutError:")]),
         ("run: silence is a timeout", [LEAVES_A_TASK]),
@@ -131,3 +135,87 @@ def test_a_broken_promise_is_seen(promise: str, changes: list[tuple[str, str]]) 
 def test_what_the_registry_would_not_take_has_no_promises() -> None:
     with pytest.raises(Broken, match="run"):
         made(("async def run(", "async def walk("))
+
+
+SCHEDULE = '''
+"""Whoever a board names.
+
+    schedules: {shop: {type: board, connection: there}}
+
+Never does: write on it.
+"""
+import asyncio
+from typing import Annotated
+from quell import ports
+from quell.errors import Permanent, Transient
+from quell.ports import Connects, OnCall
+
+CONNECTIONS = ("board",)
+PATHS = ()
+
+
+class Params(ports.Params):
+    connection: Annotated[str, Connects(CONNECTIONS)] = "there"
+
+
+async def on_call(params, probe, at):
+    there = probe.connection(params.connection, *CONNECTIONS)
+    host, port = there.url.rsplit(":", 1)
+    try:
+        reader, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        raise Transient(f"{there.name}: connection refused", "refused") from None
+    try:
+        writer.write(f"GET /?key={there.password} HTTP/1.1\\r\\n\\r\\n".encode())
+        answer = await reader.read(1000)
+        if not answer.startswith(b"on call: "):
+            raise Permanent(f"{there.name}: not a board", "invalid")
+        return (OnCall(answer.decode()),)
+    finally:
+        writer.close()
+'''
+
+
+def broken_schedule(*changes: tuple[str, str]) -> set[str]:
+    """The texts of the promises that the schedule does not keep after these changes to its text."""
+    text = SCHEDULE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    module = ModuleType("board")
+    exec(compile(text.lstrip(), "board.py", "exec", dont_inherit=True), module.__dict__)
+    sys.modules["board"] = module
+
+    def lead(scene: Scene) -> Stage:
+        return Stage({}, [Connection("there", "board", scene.address, password=scene.canary)])
+
+    found = set()
+    for promise in promises("schedules", module, play=lead):
+        try:
+            promise.keep()
+        except Broken:
+            found.add(promise.text)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("promise", "changes"),
+    [
+        (None, []),
+        ("the example is right", [("connection: there}}", "conection: there}}")]),
+        ("the example is right", [("    schedules: {shop", "    rotas: {shop")]),
+        ("its socket is filled", [("PATHS = ()", 'PATHS = ("file",)')]),
+        ("its socket is filled", [('("board",)', '("board", "")')]),
+        ("its socket is filled", [("params, probe, at)", "params, probe, at, more=0)")]),
+        ("its connection is declared", [("Annotated[str, Connects(CONNECTIONS)]", "str")]),
+        ("on_call: a refused connection is told", [('raise Transient(f"{there.name}: connection refused", "refused") from None', "return ()")]),
+        ("on_call: silence is a timeout", [("        answer = await", "        return ()\n        answer = await")]),
+        ("on_call: secrets stay secret", [('not a board"', 'not a board: {answer}"')]),
+        ("on_call: nonsense is not nobody", [('raise Permanent(f"{there.name}: not a board", "invalid")', "return ()")]),
+        ("on_call: nonsense is not nobody", [('raise Permanent(f"{there.name}: not a board", "invalid")', "return (OnCall('?'),) if b'500' in answer else ()")]),
+        ("on_call: an unknown connection is missing", [("probe.connection(params.connection, *CONNECTIONS)", 'ports.Connection("x", "board", "127.0.0.1:1")')]),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_breaks_a_promise_is_seen(promise: str | None, changes: list[tuple[str, str]]) -> None:
+    found = broken_schedule(*changes)
+    assert found == set() if promise is None else promise in found

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 from quell.app import App, Context
-from quell.cli.answer import Answerer, asks_of
+from quell.cli.answer import HOUSE, Answer, Answerer, asks_of
 from quell.cli.follow import Follower
-from quell.errors import Conflict, QuellError
+from quell.errors import Conflict, QuellError, Refused
 from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 
@@ -79,7 +79,14 @@ class Attendant:
             if answer.answer == "taken":
                 await self.app.take(context.incident, self.by, answer.reason)
             else:
-                await self.app.answer(asked.payload["approval"], answer.answer, answer.by or self.by, answer.reason)
+                await self._say(asked.payload["approval"], answer)
+
+    async def _say(self, approval: str, answer: Answer) -> None:
+        """A yes that does not count is a no: in a run nobody else is there to give one."""
+        try:
+            await self.app.answer(approval, answer.answer, answer.by or self.by, answer.reason)
+        except Refused as error:
+            await self.app.answer(approval, "denied", HOUSE, str(error))
 
     def _withdraw(self, event: Event) -> None:
         """Nobody needs to answer any more."""

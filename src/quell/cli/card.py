@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from quell.cli.lines import Row
-from quell.incident.action import Asks
+from quell.incident.action import Asks, whose_yes
 from quell.runbook.quantities import spoken
 
 _SILENCE = {"page": "then a person is paged", "deny": "then it is denied"}
@@ -80,7 +80,8 @@ def _age(clause: str, findings: Mapping[str, Mapping[str, Any]], now: datetime) 
 def _who(request: Mapping[str, Any]) -> str:
     people = int(request.get("people") or 1)
     who = str(request.get("from") or "")
-    return f"{people} people of {who}" if people > 1 else who
+    who = f"{people} people of {who}" if people > 1 else who
+    return f"{who}; only {only}" if (only := whose_yes(request)) else who
 
 
 def _id(request: Mapping[str, Any]) -> str:

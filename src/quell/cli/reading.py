@@ -49,7 +49,8 @@ class Sheet:
 
 
 def vocabulary(config: Path | None = None) -> Vocabulary:
-    """The words of every installed plug-in, and of the site: services, connections, variables, scrape interval.
+    """The words of every installed plug-in, and of the site: services, connections, variables, scrape interval, and
+    what commands its guardrails allow.
 
     The site is what ``config`` says, else ``$QUELL_CONFIG`` or ``./quell.yaml``; without any there is none to hold
     runbooks against. Raises ``InvalidInput``.
@@ -61,7 +62,7 @@ def vocabulary(config: Path | None = None) -> Vocabulary:
     site = find_settings(config)
     return vocabulary_of(
         Registry(), services=site.services or None, connections=site.connections, notifiers=site.notifiers,
-        variables=site.variables, scrape_s=site.scrape_interval,
+        variables=site.variables, scrape_s=site.scrape_interval, misfit=site.guardrails.misfit,
     )  # fmt: skip
 
 

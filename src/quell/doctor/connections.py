@@ -17,7 +17,7 @@ SLOW_S = 1.0
 DATABASES = frozenset({"postgresql", "postgres", "mysql", "mariadb", "sqlite"})
 WEB = frozenset({"prometheus", "loki", "http"})
 ASKED = DATABASES | WEB | {"redis"}
-"""Types that are asked something; those of notifiers are only reached."""
+"""Types that are asked something; those of notifiers and schedules are only reached."""
 _EXPECTED = "it can be reached, and takes the login"
 _ADVICE = {
     "refused": "nothing listens there: start it, or correct {place}.url",
@@ -66,10 +66,10 @@ def unknown(name: str, kind: str, known: Iterable[str]) -> Judgement:
     types = sorted(known)
     near = nearest(kind, types)
     advice = f"did you mean {near!r}?" if near else "correct its type, or install the plug-in that uses it"
-    found = f"no check, action or notifier that ships uses the type {kind!r}"
+    found = f"no check, action, notifier or schedule that ships uses the type {kind!r}"
     return warning("reach", f"connection {name}", found, "one of " + ", ".join(types), advice)
 
 
-def known_types(notifiers: Iterable[Collection[str]]) -> frozenset[str]:
-    """``notifiers``: the types of connection that each kind of notifier sends through."""
-    return ASKED.union(*notifiers)
+def known_types(others: Iterable[Collection[str]]) -> frozenset[str]:
+    """``others``: the types of connection that each kind of notifier sends through, and each kind of schedule asks."""
+    return ASKED.union(*others)

@@ -20,7 +20,7 @@ from quell.doctor.people import Way
 from quell.doctor.site import Site
 from quell.incident.service import Service
 from quell.library import Library, load_library
-from quell.ports import Connection
+from quell.ports import Connection, NotifierType, ScheduleType
 from quell.store.database import normalise_url
 
 _SHORTEST_S = 0.05
@@ -92,11 +92,11 @@ async def _look(site: Site, connection: Connection) -> Seen:
 
 
 def _usual(site: Site, kind: str) -> str:
-    """Where notifiers go whose connection names no address: to the service that they are made for."""
-    for name in site.registry.notifiers:
-        notifier = site.registry.notifiers[name]
-        field = notifier.params.model_fields.get("url")
-        if kind in notifier.connections and field is not None and isinstance(field.default, str):
+    """Where notifiers and schedules go whose connection names no address: to the service that they are made for."""
+    kinds: list[NotifierType | ScheduleType] = [*site.registry.notifiers.values(), *site.registry.schedules.values()]
+    for one in kinds:
+        field = one.params.model_fields.get("url")
+        if kind in one.connections and field is not None and isinstance(field.default, str):
             return field.default
     return ""
 

@@ -36,7 +36,7 @@ def addressed(default: str, plans: Iterable[Plan]) -> dict[str, tuple[str, ...]]
     """Address → who escalates or tells something there: runbooks, and the site itself."""
     found: dict[str, dict[str, None]] = {default: {"escalation": None}} if default else {}
     for plan in plans:
-        told = [plan.escalation.primary, plan.escalation.secondary]
+        told = [plan.escalation.primary, plan.escalation.secondary, *plan.escalation.further]
         told += [node.to for node in plan.nodes if isinstance(node, Notify)]
         for to in told:
             if to and not has_template(to):

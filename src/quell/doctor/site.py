@@ -36,7 +36,8 @@ class Site:
     def known_types(self) -> frozenset[str]:
         """Of connections, that somebody here asks or sends through."""
         kinds = self.vocabulary.notifier_kinds
-        return known_types(kinds[name].connections for name in kinds)
+        notifiers = (kinds[name].connections for name in kinds)
+        return known_types((*notifiers, *(one.connections for one in self.registry.schedules.values())))
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -60,8 +61,8 @@ def site_of(settings: Settings, *, registry: Registry | None = None, timeout_s: 
             connections[name] = found
     own = _own(settings)
     vocabulary = vocabulary_of(
-        registry, services=settings.services or None, connections=settings.connections,
-        notifiers=settings.notifiers, variables=settings.variables, scrape_s=settings.scrape_interval,
+        registry, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
+        variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
     )  # fmt: skip
     world = World(
         registry, make_client(settings.network.allow), settings.catalogue,

@@ -5,6 +5,7 @@ Never does: act. The frame acts, the ledger remembers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -53,6 +54,14 @@ class Asks(StrEnum):
 
 class _Word(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def whose_yes(request: Mapping[str, Any]) -> str:
+    """Whose yes to ``approval.requested`` counts, in words; empty where it is everybody's."""
+    said = ", and ".join(" or ".join(names) for names in request.get("approvers") or ())
+    if request.get("not_requester"):
+        said += (", " if said else "") + "not whoever asked for it"
+    return said
 
 
 class Radius(_Word):

@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     DECIDED = "decision.made"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_ANSWERED = "approval.answered"
+    ACTION_SHADOWED = "action.shadowed"
     ACTION_REFUSED = "action.refused"
     ACTION_INTENDED = "action.intended"
     ACTION_FINISHED = "action.finished"
@@ -42,8 +43,13 @@ class EventKind(StrEnum):
     NOTIFIED = "notified"
     ESCALATED = "incident.escalated"
     ACKNOWLEDGED = "incident.acknowledged"
+    UNACKNOWLEDGED = "incident.unacknowledged"
     TAKEN = "incident.taken"
+    HANDED_OVER = "incident.handed_over"
     RETURNED = "incident.returned"
+    OVERRIDDEN = "guardrails.overridden"
+    STEP_RECORDED = "step.recorded"
+    SHADOW_COMPARED = "shadow.compared"
     MITIGATED = "incident.mitigated"
     RESOLVED = "incident.resolved"
     REOPENED = "incident.reopened"
@@ -87,8 +93,9 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.CHECK_FINISHED: _shape("finding", "visit"),
     EventKind.DECIDED: _shape("recommended chosen", "tried explanations reason visit"),
     EventKind.APPROVAL_REQUESTED: _shape("approval node call targets", "action hash before after why undo expires_at "
-        "on_no_answer asks people from target risk instructions history impact"),
+        "on_no_answer asks people from target risk instructions history impact approvers not_requester"),
     EventKind.APPROVAL_ANSWERED: _shape("approval answer", "by reason node"),
+    EventKind.ACTION_SHADOWED: _shape("action call targets", "before after magnitude node target rule reason ask"),
     EventKind.ACTION_REFUSED: _shape("action rule reason", "value limit target call node"),
     EventKind.ACTION_INTENDED: _shape("action call key", "targets before after magnitude permit node undo"),
     EventKind.ACTION_FINISHED: _shape("action result summary", "key target output undo duration_ms error_class call "
@@ -98,8 +105,13 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.NOTIFIED: _shape("to kind", "delivered detail level"),
     EventKind.ESCALATED: _shape("reason", "to level"),
     EventKind.ACKNOWLEDGED: _shape("by"),
+    EventKind.UNACKNOWLEDGED: _shape("by reason"),
     EventKind.TAKEN: _shape("by", "reason"),
+    EventKind.HANDED_OVER: _shape("by to", "note tried pending left"),
     EventKind.RETURNED: _shape("by", "reason"),
+    EventKind.OVERRIDDEN: _shape("by reason until"),
+    EventKind.STEP_RECORDED: _shape("step result by", "note name"),
+    EventKind.SHADOW_COMPARED: _shape("number verdict would did", "reason after_s"),
     EventKind.MITIGATED: _shape("reason"),
     EventKind.RESOLVED: _shape("reason", "by verdict"),
     EventKind.REOPENED: _shape("reason", "by alert"),

@@ -60,8 +60,9 @@ TRANSITIONS: dict[Status, dict[EventKind, Status]] = {
 _RECORDS = frozenset(
     {
         _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.CHECK_FINISHED, _K.DECIDED, _K.APPROVAL_ANSWERED,
-        _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.NOTIFIED, _K.ACKNOWLEDGED, _K.TAKEN,
-        _K.RETURNED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
+        _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.NOTIFIED, _K.ACKNOWLEDGED,
+        _K.UNACKNOWLEDGED, _K.TAKEN, _K.HANDED_OVER, _K.RETURNED, _K.OVERRIDDEN, _K.STEP_RECORDED,
+        _K.ACTION_SHADOWED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
     }
 )  # fmt: skip
 
@@ -72,14 +73,14 @@ STAYS: dict[Status, frozenset[EventKind]] = {
     _S.RESOLVED: frozenset(
         {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.NOTIFIED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED,
          _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED,
-         _K.ACKNOWLEDGED, _K.ACTION_REFUSED,
+         _K.ACKNOWLEDGED, _K.ACTION_REFUSED, _K.ACTION_SHADOWED, _K.STEP_RECORDED, _K.SHADOW_COMPARED,
          # What was kept for now is taken back some day; no other intent gets past the frame.
          _K.ACTION_INTENDED,
          # Somebody ended it while a step of its run was on the way.
          _K.DECIDED, _K.APPROVAL_REQUESTED, _K.VERIFICATION_STARTED, _K.ESCALATED, _K.RESOLVED, _K.MITIGATED,
          _K.PRUNED}
     ),
-    _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED, _K.PRUNED}),
+    _S.CLOSED: frozenset({_K.NOTED, _K.NOTIFIED, _K.STEP_RECORDED, _K.SHADOW_COMPARED, _K.PRUNED}),
 }  # fmt: skip
 """Events that are recorded and leave the status where it is."""
 
@@ -138,6 +139,43 @@ class Deed(BaseModel):
     at: datetime | None = None
 
 
+class Override(BaseModel):
+    """Break-glass: until then no pause, freeze or window of hours holds this incident's actions up."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    by: str
+    reason: str
+    until: datetime
+
+
+class Step(BaseModel):
+    """What a person did by hand. ``step``: the runbook's own name of it, or what they call it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    step: str
+    result: str
+    by: str
+    name: str = ""
+    note: str = ""
+    at: datetime | None = None
+
+
+class Shadowed(BaseModel):
+    """What would have been done, had its mode let it. ``rule``: the guard that would have refused it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    node: str
+    action: str
+    call: str
+    targets: tuple[str, ...] = ()
+    rule: str | None = None
+    ask: bool = False
+    at: datetime | None = None
+
+
 class Incident(BaseModel):
     """The state of an incident after its events so far. All times UTC."""
 
@@ -170,6 +208,10 @@ class Incident(BaseModel):
     acknowledged_by: str | None = None
     escalated_to: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
+    handed_to: str | None = None
+    override: Override | None = None
+    steps: tuple[Step, ...] = ()
+    shadowed: tuple[Shadowed, ...] = ()
 
     @property
     def waiting(self) -> tuple[Approval, ...]:
@@ -292,6 +334,17 @@ def _intended(incident: Incident, event: Event) -> dict[str, Any]:
     return {"deeds": {**incident.deeds, deed.key: deed}}
 
 
+def _taken(incident: Incident, event: Event) -> dict[str, Any]:
+    """Whoever has it answers for the page too: of a shift's end nothing stays with the one who went home."""
+    by = event.payload["by"]
+    return {"assignee": by, "handed_to": None, "acknowledged_by": by}
+
+
+def _acknowledged(incident: Incident, event: Event) -> dict[str, Any]:
+    by = event.payload["by"]
+    return {"acknowledged_by": by, "handed_to": None if by == incident.handed_to else incident.handed_to}
+
+
 def _finished(incident: Incident, event: Event) -> dict[str, Any]:
     key = event.payload.get("key") or event.node
     known = incident.deeds.get(key) or Deed(key=key, action=event.payload["action"], at=event.at)
@@ -316,9 +369,18 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.ESCALATED: lambda incident, event: {
         "reason": event.payload["reason"], "escalated_to": (*incident.escalated_to, *event.payload.get("to", ()))
     },
-    _K.ACKNOWLEDGED: lambda incident, event: {"acknowledged_by": event.payload["by"]},
-    _K.TAKEN: lambda incident, event: {"assignee": event.payload["by"]},
-    _K.RETURNED: lambda incident, event: {"assignee": None},
+    _K.ACKNOWLEDGED: _acknowledged,
+    _K.UNACKNOWLEDGED: lambda incident, event: {"acknowledged_by": None},
+    _K.TAKEN: _taken,
+    _K.HANDED_OVER: lambda incident, event: {"handed_to": event.payload["to"]},
+    _K.RETURNED: lambda incident, event: {"assignee": None, "handed_to": None},
+    _K.OVERRIDDEN: lambda incident, event: {"override": Override.model_validate(event.payload)},
+    _K.STEP_RECORDED: lambda incident, event: {
+        "steps": (*incident.steps, Step.model_validate({**event.payload, "at": event.at}))
+    },
+    _K.ACTION_SHADOWED: lambda incident, event: {
+        "shadowed": (*incident.shadowed, Shadowed.model_validate({**event.payload, "at": event.at}))
+    },
     _K.MITIGATED: lambda incident, event: {"reason": event.payload["reason"]},
     _K.RESOLVED: lambda incident, event: {"reason": event.payload["reason"]},
     _K.REOPENED: lambda incident, event: {"reason": event.payload["reason"], "ended_at": None},

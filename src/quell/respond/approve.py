@@ -19,6 +19,7 @@ from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.access import same_person
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent
+from quell.respond.approvers import NO_DEMANDS, Demands
 from quell.respond.means import Context, Means
 from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
@@ -50,10 +51,12 @@ def topic_of(approval: str) -> str:
 async def ask(
     means: Means, context: Context, node: Act | Approve, key: str, *, preview: Preview, digest: str, why: str,
     risk: Risk, clauses: Sequence[str] = (), instructions: str = "", workflow: str = "", asks: Asks = Asks.APPROVAL,
+    demands: Demands = NO_DEMANDS,
 ) -> dict[str, Any]:  # fmt: skip
     """Put the question to people; returns what is needed to wait for the answer. Asking again asks once.
 
-    ``workflow``: who waits for the answer; the execution ``key`` is its own workflow unless said.
+    ``workflow``: who waits for the answer; the execution ``key`` is its own workflow unless said. ``demands``: whose
+    yes counts, and how many.
     """
     name, asked_at = approval_id(key), now_us()
     expires_at = asked_at + int(node.approval.expires_s * 1_000_000)
@@ -62,8 +65,9 @@ async def ask(
         "hash": digest, "call": preview.call, "targets": list(preview.targets), "before": preview.before,
         "after": preview.after, "why": "; ".join([why, *clauses]), "undo": preview.undo,
         "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
-        "people": node.approval.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
-        "asks": asks.value, **await stakes(means, context, node, asks),
+        "people": demands.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
+        "asks": asks.value, **demands.model_dump(mode="json", include={"approvers", "not_requester"}),
+        **await stakes(means, context, node, asks),
     }  # fmt: skip
 
     def store(connection: sa.Connection) -> None:
@@ -73,7 +77,7 @@ async def ask(
             sa.insert(approvals).values(
                 id=name, tenant=context.tenant, environment=context.environment, region=context.region,
                 incident=context.incident, workflow=workflow or key, hash=digest, request=dumps(request),
-                state="waiting", people=node.approval.people, requested_at=asked_at, expires_at=expires_at,
+                state="waiting", people=demands.people, requested_at=asked_at, expires_at=expires_at,
             )
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from quell.incident.action import Asks
+from quell.incident.action import Asks, whose_yes
 from quell.ports import Asked
 from quell.runbook.quantities import spoken
 
@@ -36,7 +36,8 @@ def asked_of(request: Mapping[str, Any], requested_at: datetime, page: str) -> A
         impact=_text(request, "impact"), history=_text(request, "history"),
         undo=_text(request, "undo") or _UNDO.get(asks, ""), risk=str(request.get("risk") or ""),
         instructions=_text(request, "instructions"), people=int(request.get("people") or 1),
-        whom=str(request.get("from") or ""), expires_at=str(request.get("expires_at") or ""),
+        whom=str(request.get("from") or ""), only=_cut(whose_yes(request), TEXT_CHARS),
+        expires_at=str(request.get("expires_at") or ""),
         silence=_silence(request, asks, requested_at), answer=tuple(_answers(request, asks, page)),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from quell.incident.event import Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.respond import escalate, interpreter
 from quell.respond.means import Context, Means
-from quell.runbook.plan import Escalation, Plan
+from quell.runbook.plan import Escalation, Plan, strictest
 from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.schema import plans, runs
@@ -63,7 +63,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
     plan = beginning.plan
     context = Context(
         incident=new_incident_id(), tenant=beginning.tenant, environment=beginning.environment, region=beginning.region,
-        plan=plan.hash if plan else "", mode=beginning.mode or (plan.mode if plan else "auto"), title=beginning.title,
+        plan=plan.hash if plan else "", mode=_mode(means, beginning), title=beginning.title,
         severity=beginning.severity, service=beginning.service, alert=beginning.alert,
         variables=beginning.variables or {},
     )  # fmt: skip
@@ -84,6 +84,12 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
         page = escalate.Page(context=context, escalation=Escalation(), reason=beginning.why)
         means.durable.start_in(connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
     return context, told
+
+
+def _mode(means: Means, beginning: Beginning) -> str:
+    """What it may do: the least that anybody says. An alert that nothing handles only pages."""
+    rails = means.rails.of(beginning.tenant, means.environment_of(beginning.service))
+    return strictest(beginning.mode, beginning.plan.mode if beginning.plan else None, rails.mode)
 
 
 def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str) -> NewEvent:

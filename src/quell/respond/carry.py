@@ -12,6 +12,7 @@ from typing import Any
 from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, Risk, Verdict
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame, oblige
+from quell.respond.approvers import demanded
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
@@ -83,7 +84,7 @@ class Carrier:
 
     async def _waited(self, run: Run, node: Wait) -> bool:
         """Wait, if it must. False: the window is open, or the time has passed."""
-        if run.context.mode == "dry_run" or (node.id in run.waited and not node.window):
+        if run.context.hands_off or (node.id in run.waited and not node.window):
             return False
         left = await self.means.durable.step("until", self._until, run, node)
         if left <= 0:
@@ -109,14 +110,14 @@ class Carrier:
         text = str(filled.value if not filled.problems else node.message)
         noted = NewEvent(kind=EventKind.NOTED, payload={"text": text}, node=key, key=f"{key}/noted")
         await self.means.record(run.context, noted)
-        if node.to and not node.escalate and run.context.mode != "dry_run":
+        if node.to and not node.escalate and not run.context.hands_off:
             await self._tell(run, node.to, text, key)
 
     async def _manual(self, run: Run, node: Approve) -> ActionOutcome:
         """A step for a person: they say that it is done, that it failed, or that it must not be done."""
         key = run.key(node.id)
         step = ActionOutcome(node=node.id, action=node.name or node.id, result=Result.DRY_RUN, key=key)
-        if run.context.mode == "dry_run":
+        if run.context.hands_off:
             return step.model_copy(update={"summary": f"would ask somebody to do: {node.name or node.id}"})
         asked = await self.means.durable.step("ask", self._ask, run, node, key)
         telling = {"context": run.context.model_dump(mode="json"), "text": f"To do by hand: {node.name or node.id}",
@@ -132,6 +133,7 @@ class Carrier:
         return await approve.ask(
             self.means, run.context, node, key, preview=preview, digest=approve.approval_id(key), why="a manual step",
             risk=Risk.NONE, instructions=node.instructions, workflow=run.context.run_id, asks=Asks.STEP,
+            demands=demanded(node.approval),
         )  # fmt: skip
 
     # Actions.
@@ -172,6 +174,8 @@ class Carrier:
         )  # fmt: skip
         raw = await self.means.durable.call(frame.WORKFLOW, key, request.model_dump(mode="json"))
         outcome = ActionOutcome.model_validate(raw)
+        if outcome.result is Result.DRY_RUN and run.context.mode == "shadow":
+            run.would.append((request, dict(outcome.output.get("facts", {}))))
         can_be_undone = outcome.undo is not None or node.undo.call is not None
         if outcome.result is Result.DONE or (outcome.result is Result.FAILED and can_be_undone):
             run.done.append(Done(request, outcome))

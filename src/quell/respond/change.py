@@ -16,7 +16,7 @@ from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.incident import Incident
 from quell.respond import approve, escalate
-from quell.respond.means import Context, Means
+from quell.respond.means import TELL, Context, Means
 from quell.store import queries
 
 After = Callable[[], Coroutine[Any, Any, Any]]
@@ -70,7 +70,15 @@ class Change:
             row, state = approve.settle(self.connection, waiting["id"], "withdrawn", "quell", reason)
             self.answered(row, state, "quell", reason)
 
+    def message(self, known: Incident, text: str, *, whom: str = "", kind: str = "update") -> None:
+        """Tell whoever is paged first and, where that leads somewhere, ``whom``; once it is on disk."""
+        key = f"tell:{known.id}.{known.seq}"
+        run = queries.run_of(self.connection, known.id, known.run)
+        context = Context(incident=known.id, tenant=known.tenant, run=known.run, plan=run["plan"] if run else "")
+        telling = escalate.Telling(context=context, text=text, kind=kind, key=key, whom=whom)
+        self.means.durable.start_in(self.connection, TELL, key, telling.model_dump(mode="json"))
+
     def seen_by(self, known: Incident, by: str) -> None:
         """Whoever is being paged about it need not page the next one."""
         for name in escalate.pages_of(known.id, known.run):
-            self.after.append(partial(escalate.acknowledge, self.means, name, by))
+            self.after.append(partial(escalate.acknowledge, self.means, name, by, known.seq))

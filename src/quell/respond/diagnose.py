@@ -82,7 +82,8 @@ class Diagnosis:
     async def _look(self, check: Check) -> Finding:
         run = self.run
         seen = Run(run.context, run.plan, findings={**run.findings, **self.found}, outcomes=run.outcomes)
-        return await look(self.means.world, run.plan, check, seen.environment(), self._key(check.id))
+        shapes = self.means.shapes(run.context)
+        return await look(self.means.world, run.plan, check, seen.environment(), self._key(check.id), shapes)
 
     def _key(self, check: str) -> str:
         return f"{self.run.context.run_id}/{check}/{self.run.visit}/"

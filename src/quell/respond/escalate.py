@@ -13,23 +13,30 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import Permanent, Transient
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
+from quell.respond.approvers import meant
 from quell.respond.asked import asked_of
 from quell.respond.destination import destination
 from quell.respond.look import answer
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation
+from quell.runbook.quantities import spoken
 from quell.store import queries
 from quell.store.events import when
 
 WORKFLOW = "page"
 TOPIC = "acknowledged"
 ATTEMPTS = 4
+LATE_S = 7 * 86_400.0
+"""How long an acknowledgement is waited for after everybody was paged."""
+TIMES = 50
+"""How often everybody is paged at most, however often an acknowledgement is forgotten."""
 SEND_TIMEOUT_S = 15.0
 LONGEST_PAUSE_S = 10.0
 """Whatever the other side asks for: somebody is waiting to be paged."""
@@ -58,17 +65,23 @@ def pages_of(incident: str, run: int) -> tuple[str, ...]:
     return tuple(Page(context=context, escalation=Escalation(), reason="", again=again).key for again in (False, True))
 
 
-async def acknowledge(means: Means, workflow: str, by: str) -> None:
-    """Tell a page that waits that somebody is on it."""
+async def acknowledge(means: Means, workflow: str, by: str, seq: int) -> None:
+    """Tell a page that waits that somebody is on it. ``seq``: of the incident then, for it may be said again."""
     if await means.durable.status(workflow) in ("PENDING", "ENQUEUED"):
-        await means.durable.send(workflow, {"by": by}, topic=TOPIC, key=f"{workflow}/acknowledged")
+        await means.durable.send(workflow, {"by": by}, topic=TOPIC, key=f"{workflow}/acknowledged/{seq}")
+
+
+def _unseen_since(incident: Incident, page: Page) -> bool:
+    """Whether it still hangs on this page that anybody looks: no person has it, and no later run, which pages anew."""
+    later = incident.run > page.context.run
+    return incident.status not in ENDED and incident.assignee is None and not later
 
 
 def levels(page: Page, default: str) -> list[tuple[str, ...]]:
     """Who is told first, and who next."""
     first = tuple(dict.fromkeys(to for to in (*page.extra, page.escalation.primary or default) if to))
-    second = (page.escalation.secondary,) if page.escalation.secondary else ()
-    return [level for level in (first or ("log:",), second) if level]
+    others = (page.escalation.secondary, *page.escalation.further)
+    return [first or ("log:",), *((to,) for to in others if to)]
 
 
 class Telling(BaseModel):
@@ -95,9 +108,18 @@ class Pager:
 
     async def run(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         page = Page.model_validate(raw)
+        for time in range(1, TIMES + 1):
+            ended = await self._once(page, time)
+            seen = ended.get("acknowledged") or ended.get("stopped")
+            if not seen or not await self._forgotten(page, time):
+                return ended
+        return ended
+
+    async def _once(self, page: Page, time: int) -> dict[str, Any]:
+        """Everybody in turn, until somebody has acknowledged it."""
         durable = self.means.durable
         for number, level in enumerate(levels(page, self.means.default_escalation), start=1):
-            told = await durable.step("tell", self._tell, page, number, level)
+            told = await durable.step("tell", self._tell, page, number, level, time)
             if told["stopped"]:
                 return {"level": number, "stopped": told["stopped"]}
             if not told["reached"]:
@@ -105,7 +127,37 @@ class Pager:
             answer = await durable.receive(TOPIC, page.escalation.after_s)
             if answer is not None:
                 return {"level": number, "acknowledged": answer.get("by")}
-        return {"level": 0, "acknowledged": None}
+        # Whoever comes late may forget it just as well.
+        late = await durable.receive(TOPIC, LATE_S) if page.escalation.repage_s else None
+        return {"level": 0, "acknowledged": late.get("by") if late else None}
+
+    async def _forgotten(self, page: Page, time: int) -> bool:
+        """Wait as long as an acknowledgement counts, anew whenever something is heard. Whether to page again."""
+        durable = self.means.durable
+        while page.escalation.repage_s and await durable.step("pending", self._pending, page):
+            if await durable.receive(TOPIC, page.escalation.repage_s) is None:
+                return bool(await durable.step("forget", self._forget, page, time))
+        return False
+
+    async def _pending(self, page: Page) -> bool:
+        incident = await self.means.incident(page.context)
+        return _unseen_since(incident, page)
+
+    async def _forget(self, page: Page, time: int) -> bool:
+        """The acknowledgement counts no more, unless somebody has taken the incident, or it has ended, meanwhile."""
+
+        def look(connection: sa.Connection) -> list[Event] | None:
+            incident = queries.incident(connection, page.context.incident)
+            if not _unseen_since(incident, page):
+                return None
+            why = f"nothing was heard for {spoken(page.escalation.repage_s)}"
+            key, payload = f"{page.key}/{time}/forgotten", {"by": incident.acknowledged_by or "", "reason": why}
+            told = NewEvent(kind=EventKind.UNACKNOWLEDGED, payload=payload, node=page.key, key=key)
+            return self.means.append(connection, page.context, [told])
+
+        told = await self.means.database.write(look)
+        self.means.on_events(told or [])
+        return told is not None
 
     async def tell(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """A message to the primary, beside the run that it is about: who cannot be reached delays nothing."""
@@ -115,28 +167,28 @@ class Pager:
     async def _send(self, telling: Telling) -> bool:
         """To the primary, and to whom it is for where they can be told. Whether the primary heard of it."""
         context, whom = telling.context, telling.whom
-        plan = await self.means.plan(context.plan)
-        primary = plan.escalation.primary or self.means.default_escalation or "log:"
+        escalation = (await self.means.plan(context.plan)).escalation if context.plan else Escalation()
+        primary = escalation.primary or self.means.default_escalation or "log:"
         incident = await self.means.incident(context)
         message = evidence(incident, telling.text, self.means.base_url, telling.kind, but=telling.approval)
         if telling.approval:
             row = await self.means.database.read(lambda connection: queries.approval(connection, telling.approval))
             asked = asked_of(orjson.loads(row["request"]), when(row["requested_at"]), message.url)
-            message, whom = replace(message, asked=asked), asked.whom
+            message, whom = replace(message, asked=asked), meant(self.means, asked.whom, incident.service)
         sending = [deliver(self.means, context, primary, message, telling.key)]
         if whom != primary and leads_somewhere(self.means, whom):
             sending.append(deliver(self.means, context, whom, message, f"{telling.key}/{whom}"))
         return (await asyncio.gather(*sending))[0]
 
-    async def _tell(self, page: Page, number: int, level: tuple[str, ...]) -> dict[str, Any]:
+    async def _tell(self, page: Page, number: int, level: tuple[str, ...], time: int) -> dict[str, Any]:
         """Tell everybody of a level. Returns why it is not needed any more, if so, and whether anybody was reached."""
         context = page.context
         incident = await self.means.incident(context)
         if incident.status in ENDED:
             return {"stopped": incident.status.value, "reached": 0}
-        if number > 1 and (incident.acknowledged_by or incident.assignee):
+        if (number > 1 or time > 1) and (incident.acknowledged_by or incident.assignee):
             return {"stopped": incident.acknowledged_by or incident.assignee, "reached": 0}
-        key = f"{page.key}/{number}"
+        key = f"{page.key}/{number}" if time == 1 else f"{page.key}/{number}.{time}"
         told = NewEvent(
             kind=EventKind.ESCALATED, node=key, key=f"{key}/escalated",
             payload={"reason": page.reason, "to": list(level), "level": number},

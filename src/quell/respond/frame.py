@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED
 from quell.ports import spellings
 from quell.respond import approve, permit, unknown
+from quell.respond.approvers import Demands, demanded
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
 from quell.respond.look import Quit, answer
@@ -92,17 +94,43 @@ class Frame:
         if request.context.mode == "dry_run":
             outcome = self._outcome(request, Result.DRY_RUN, f"would do: {preview.call}")
             return {"ends": True, "outcome": outcome.model_dump(mode="json")}
-        ruling = rule_on(await self._question(request, prepared, preview), self.means.rails)
+        question = await self._question(request, prepared, preview)
+        if request.context.mode == "shadow":
+            ruling = rule_on(replace(question, rehearsal=True), self.means.rails)
+            return {"ends": True, "outcome": await self._shadow(request, preview, ruling)}
+        ruling = rule_on(question, self.means.rails)
         if ruling.rule:
             return {"ends": True, "outcome": await self._refuse(request, ruling, preview)}
         digest = action_hash(prepared, preview)
         return {"ends": False, "ask": ruling.ask, "why": ruling.reason, "hash": digest,
-                "preview": preview.model_dump(mode="json"), "risk": prepared.kind.risk.value}  # fmt: skip
+                "preview": preview.model_dump(mode="json"), "risk": prepared.kind.risk.value,
+                "demands": demanded(request.act.approval, prepared.rule).model_dump(mode="json")}  # fmt: skip
+
+    async def _shadow(self, request: Request, preview: Preview, ruling: Ruling) -> dict[str, Any]:
+        """Write down what would be done, and what the guard would say to it."""
+        payload = {
+            "action": request.act.call.type, "call": preview.call, "targets": list(preview.targets),
+            "before": preview.before, "after": preview.after, "magnitude": preview.magnitude, "node": request.key,
+            "target": request.target, "rule": ruling.rule, "reason": ruling.reason, "ask": ruling.ask,
+        }  # fmt: skip
+        key = f"{request.key}/shadowed"
+        told = NewEvent(kind=EventKind.ACTION_SHADOWED, payload=payload, node=request.key, key=key)
+        await self.means.record(request.context, told)
+        said = f" (would be refused: {ruling.reason})" if ruling.rule else " (would ask first)" if ruling.ask else ""
+        outcome = self._outcome(
+            request,
+            Result.DRY_RUN,
+            f"would do: {preview.call}{said}",
+            rule=ruling.rule,
+            output={"facts": preview.facts},
+        )
+        return outcome.model_dump(mode="json")
 
     async def _ask(self, request: Request, ready: Mapping[str, Any]) -> dict[str, Any]:
         return await approve.ask(
             self.means, request.context, request.act, request.key, preview=Preview.model_validate(ready["preview"]),
             digest=ready["hash"], why=ready["why"], risk=Risk(ready["risk"]), clauses=request.clauses,
+            demands=Demands.model_validate(ready.get("demands") or {}),
         )  # fmt: skip
 
     async def _not_approved(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,8 +292,9 @@ class Frame:
             mode=request.context.mode, taken_by=None if request.late else incident.assignee, trigger_gone=gone,
             undoing=request.undoes is not None, own_undo=request.is_own_undo,
             ended=incident.status in ENDED and not request.late, paused=around.pause, now=around.now,
+            overridden=around.overridden,
             tenant=context.tenant, environment=prepared.environment, owner=prepared.owner, owned_by=prepared.owned_by,
-            radius=preview.radius, remedied=around.remedied,
+            radius=preview.radius, remedied=around.remedied, commands=prepared.commands,
         )  # fmt: skip
 
     async def _execute(

@@ -13,10 +13,12 @@ from typing import Any
 
 from quell.incident.action import Radius, Risk
 from quell.incident.pause import Pause
+from quell.ports import Command
 from quell.respond.calendar import Period
+from quell.respond.commands import refused
 from quell.respond.limits import ActionRule, BlastRadius
 from quell.respond.rails import Guardrails
-from quell.runbook.plan import Guard
+from quell.runbook.plan import HANDS_OFF, Guard, strictest
 from quell.runbook.quantities import spoken
 
 RISKS = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.IRREVERSIBLE)
@@ -26,9 +28,10 @@ RISKS = (Risk.NONE, Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.IRREVERSIBLE)
 class Question:
     """What is about to be done, and what is known of its surroundings.
 
-    ``now``: None where no clock was read, as in a forecast. ``owner``: whose the runbook is, ``owned_by``: whose the
-    service. ``remedied``: how many other runs repaired the service within the breaker's time and since it was
-    reset.
+    ``now``: None where no clock was read, as in a forecast. ``overridden``: somebody broke the glass, and what says
+    when nothing is changed does not count; what says what and how much does. ``rehearsal``: what would be said if the
+    mode let anything happen. ``owner``: whose the runbook is, ``owned_by``: whose the service. ``remedied``: how
+    many other runs repaired the service within the breaker's time and since it was reset.
     """
 
     action: str
@@ -42,12 +45,14 @@ class Question:
     approved: bool = False
     guard: Guard = Guard()
     mode: str = "auto"
+    rehearsal: bool = False
     taken_by: str | None = None
     trigger_gone: bool = False
     undoing: bool = False
     own_undo: bool = False
     ended: bool = False
     paused: Pause | None = None
+    overridden: bool = False
     now: datetime | None = None
     tenant: str = "default"
     environment: str = ""
@@ -55,6 +60,7 @@ class Question:
     owned_by: str = ""
     radius: Radius | None = None
     remedied: int = 0
+    commands: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +77,17 @@ class Ruling:
 def rule_on(question: Question, rails: Guardrails) -> Ruling:
     """The first no, in the order in which a person would want to hear it; else whether approval is needed."""
     own = rails.of(question.tenant, question.environment)
-    rule = own.rule(question.action, question.risk)
+    rule, mode = own.rule(question.action, question.risk), strictest(question.mode, own.mode)
     for ruling in _refusals(question, rule, own):
         return ruling
+    if mode in HANDS_OFF and not (question.undoing or question.rehearsal):
+        return Ruling("mode", f"nothing is changed here: the mode is {mode}", question.mode, mode)
     if question.approved or question.own_undo:
         return Ruling()
-    return _approval(question, rule, own)
+    return _approval(question, rule, own, mode)
 
 
-def _approval(question: Question, rule: ActionRule, rails: Guardrails) -> Ruling:
+def _approval(question: Question, rule: ActionRule, rails: Guardrails, mode: str) -> Ruling:
     if question.asks_approval:
         return Ruling(ask=True, reason="the runbook asks for approval")
     if rule.requires_approval:
@@ -93,8 +101,9 @@ def _approval(question: Question, rule: ActionRule, rails: Guardrails) -> Ruling
         times = "once" if question.remedied == 1 else f"{question.remedied} times"
         why = f"{question.service} was repaired {times} within {spoken(breaker.within)}"
         return Ruling(ask=True, reason=f"{why}: from {breaker.after} on a person decides", value=question.remedied)
-    if question.mode == "approve":
-        return Ruling(ask=True, reason="the runbook runs in approve mode")
+    if mode == "approve":
+        whose = "the runbook runs" if question.mode == mode else "guardrails say that everything here runs"
+        return Ruling(ask=True, reason=f"{whose} in approve mode")
     return Ruling()
 
 
@@ -109,6 +118,8 @@ def _refusals(question: Question, rule: ActionRule, rails: Guardrails) -> Iterat
     yield from _when(question, rails, asking=False)
     if not rule.allow:
         yield Ruling("not_allowed", f"guardrails do not allow {question.action}")
+    if (no := refused(question.commands, rails.commands)) is not None:
+        yield Ruling("command", str(no), no.value, no.limit)
     yield from _parameters(question, rule)
     yield from _magnitude(question, rule)
     yield from _age(question, rule.max_release_age)
@@ -127,7 +138,7 @@ def _ownership(question: Question, rails: Guardrails) -> Iterator[Ruling]:
 def _when(question: Question, rails: Guardrails, *, asking: bool) -> Iterator[Ruling]:
     """Freezes and hours, those that ``asking`` lifts or the others. Taking something back waits for neither."""
     now = question.now
-    if now is None or question.undoing or question.risk is Risk.NONE:
+    if now is None or question.undoing or question.risk is Risk.NONE or (question.overridden and not asking):
         return
     about = (question.tenant, question.environment, question.service, question.action)
     for freeze in rails.freezes:
@@ -198,7 +209,7 @@ def _magnitude(question: Question, rule: ActionRule) -> Iterator[Ruling]:
 def _surroundings(question: Question) -> Iterator[Ruling]:
     if question.ended:
         yield Ruling("incident_ended", "the incident has ended")
-    if question.paused:
+    if question.paused and not question.overridden:
         yield paused(question.paused)
     if question.taken_by:
         yield Ruling("taken", f"{question.taken_by} has taken the incident")

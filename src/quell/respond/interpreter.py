@@ -18,7 +18,7 @@ from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.finding import Finding, Health
 from quell.incident.incident import ENDED
-from quell.respond import escalate, verify
+from quell.respond import escalate, shadow, verify
 from quell.respond.carry import Carrier
 from quell.respond.decide import choose
 from quell.respond.diagnose import diagnose, overall
@@ -130,7 +130,11 @@ class Interpreter:
         if carried.stopped:
             run.trouble.append(carried.stopped)
         if carried.any(Result.DRY_RUN):
-            return {"outcome": "dry_run", "reason": "; ".join(one.summary for one in carried.outcomes)}
+            said = "; ".join(one.summary for one in carried.outcomes)
+            if run.context.rehearsed:
+                return {"outcome": "dry_run", "reason": said}
+            await self._shadow(run)
+            return await self._escalated(run, f"nothing was done, in mode {run.context.mode}: {said}")
         if carried.paged and not carried.any(Result.DONE):
             first = carried.any(Result.REFUSED, Result.FAILED, Result.UNKNOWN)
             why = f"{first.action} was not done: {first.summary}; " if first else ""
@@ -151,6 +155,13 @@ class Interpreter:
             return await self._escalated(run, why + _back(undone))
         await self.carrier.oblige(run, carried)
         return await self._verify(run, carried)
+
+    async def _shadow(self, run: Run) -> None:
+        """Compare it with what people do, once the incident is over. Goes on by itself."""
+        if run.would:
+            would = tuple(shadow.Would(request=request, facts=facts) for request, facts in run.would)
+            compared = shadow.Compared(context=run.context, would=would)
+            await self.means.durable.child(shadow.WORKFLOW, compared.workflow, compared.model_dump(mode="json"))
 
     def _step_reason(self, run: Run) -> str:
         """What the runbook says where it pages: the step's own words, else the decision's."""
@@ -241,8 +252,8 @@ class Interpreter:
         baseline = await self._baseline(run)
         names = [name for name in verify.signals_of(run.plan, run.context) if name in run.findings]
         checks = [node for name in names if isinstance(node := run.plan.by_id[name], Check)]
-        env = run.environment()
-        now = await asyncio.gather(*(look(self.means.world, run.plan, one, env, f"{key}/{one.id}") for one in checks))
+        world, env, shapes = self.means.world, run.environment(), self.means.shapes(run.context)
+        now = await asyncio.gather(*(look(world, run.plan, one, env, f"{key}/{one.id}", shapes) for one in checks))
         signals = [
             Signal(one.id, baseline[one.id], finding, limits_of(run.plan, one))
             for one, finding in zip(checks, now, strict=True)
@@ -284,14 +295,14 @@ class Interpreter:
     async def _escalated(self, run: Run, reason: str) -> dict[str, str]:
         reason = "; ".join((reason, *run.trouble))
         run.trouble.clear()
-        if run.context.mode == "dry_run":
+        if run.context.rehearsed:
             return {"outcome": "dry_run", "reason": f"would page {run.plan.escalation.primary or 'somebody'}: {reason}"}
         await self._page(run, reason)
         return {"outcome": "escalated", "reason": reason}
 
     async def _page(self, run: Run, reason: str) -> None:
-        """Start paging; it goes on by itself. A dry run pages nobody."""
-        if run.context.mode == "dry_run":
+        """Start paging; it goes on by itself. A dry run that somebody asked for pages nobody."""
+        if run.context.rehearsed:
             return
         extra = tuple(to for d in run.plan.decisions if d.id in run.tried for s in d.then if (to := _to(run, s)))
         page = escalate.Page(

@@ -117,9 +117,12 @@ def _finding(
     )  # fmt: skip
 
 
-def failed(check: Check, message: str, error_class: str, *, duration_ms: float, looked_at: datetime) -> Finding:
+def failed(
+    check: Check, message: str, error_class: str, *, duration_ms: float, looked_at: datetime,
+    evidence: Mapping[str, Any] | None = None,
+) -> Finding:  # fmt: skip
     """The finding of a check that could not look."""
     return Finding(
         check=check.id, name=check.name, type=check.call.type, status=Health.ERROR, message=message[:2000],
-        error_class=error_class, duration_ms=duration_ms, looked_at=looked_at,
+        error_class=error_class, duration_ms=duration_ms, looked_at=looked_at, evidence=dict(evidence or {}),
     )  # fmt: skip

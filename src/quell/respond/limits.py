@@ -95,6 +95,12 @@ class ActionRule(Rule):
     """Whether it may run at all."""
     requires_approval: bool = False
     """Somebody must agree, whatever the runbook says."""
+    approvers: tuple[str, ...] = ()
+    """Groups, schedules or people of whom alone a yes counts, beside those that the runbook asks for."""
+    people: Annotated[int, Field(ge=1, le=10)] | None = None
+    """So many must agree, where somebody must."""
+    not_requester: bool = False
+    """Whoever started it by hand, or gave it back, may not say yes."""
     max_magnitude: float | None = None
     """How much of it at once: replicas added, sessions ended."""
     rate: str | None = None

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from quell.errors import NotFound, Permanent, Problem, QuellError, Transient
+from quell.errors import NotFound, Permanent, Problem, QuellError, Refused, Transient
 from quell.incident.finding import Finding, Reading
 from quell.probe import World
 from quell.redact import KNOWN, weight
+from quell.respond.commands import refused
 from quell.respond.judge import failed, judge
+from quell.respond.shapes import Shape
 from quell.runbook.places import url_places
 from quell.runbook.plan import Check, Plan
 from quell.runbook.scope import interpret_scope
@@ -91,8 +93,10 @@ async def answer(work: Awaitable[T], timeout_s: float) -> T:
     return await asyncio.to_thread(KNOWN.tree, said) if weight(said) > INLINE_CHARS else KNOWN.tree(said)
 
 
-async def look(world: World, plan: Plan, check: Check, env: Mapping[str, Any], key: str) -> Finding:
-    """The finding of a check, now. Never raises but for cancellation."""
+async def look(
+    world: World, plan: Plan, check: Check, env: Mapping[str, Any], key: str, shapes: Sequence[Shape] | None
+) -> Finding:
+    """The finding of a check, now. ``shapes``: what commands it may run. Never raises but for cancellation."""
     started, looked_at = time.monotonic(), world.clock()
 
     def times() -> dict[str, Any]:
@@ -101,10 +105,15 @@ async def look(world: World, plan: Plan, check: Check, env: Mapping[str, Any], k
     try:
         kind = world.registry.check(check.call.type)
         params = params_of(kind.params, check.call.config, env)
+        if (no := refused(kind.commands_of(params), shapes)) is not None:
+            raise no
         probe = world.probe(timeout_s=check.timeout_s, key=key)
         reading = await _ask(check, lambda: kind.run(params, probe))
     except (Transient, Permanent) as error:
         return failed(check, str(error), error.error_class, **times())
+    except Refused as error:
+        evidence = {"rule": error.rule, "value": error.value, "limit": error.limit}
+        return failed(check, str(error), "denied", evidence=evidence, **times())
     except (Unfilled, NotFound) as error:
         return failed(check, str(error), "invalid", **times())
     except Exception as error:  # a plug-in's own fault: shown, and no business of its siblings

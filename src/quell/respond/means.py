@@ -18,7 +18,8 @@ from quell.incident.event import Event, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.probe import World
 from quell.respond.rails import Guardrails
-from quell.runbook.plan import Plan
+from quell.respond.shapes import Shape
+from quell.runbook.plan import HANDS_OFF, Plan
 from quell.store import events, queries
 from quell.store.database import Database
 
@@ -49,6 +50,16 @@ class Context(BaseModel):
         return f"run:{self.incident}.{self.run}"
 
     @property
+    def hands_off(self) -> bool:
+        """Whether nothing is changed, asked of anybody as a step, or waited for: it is only said what would be."""
+        return self.mode in HANDS_OFF
+
+    @property
+    def rehearsed(self) -> bool:
+        """A dry run that somebody asked for: there is no alert, and nobody to page."""
+        return self.mode == "dry_run" and self.alert is None
+
+    @property
     def view(self) -> dict[str, Any]:
         """The incident as conditions and templates read it."""
         return {
@@ -66,6 +77,14 @@ class NotifierChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleChoice:
+    """A configured schedule: its plug-in and that plug-in's parameters."""
+
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """Everything a stage may use."""
 
@@ -75,6 +94,8 @@ class Means:
     rails: Guardrails = Guardrails()
     environment: str = ""
     notifiers: Mapping[str, NotifierChoice] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedules: Mapping[str, ScheduleChoice] = field(default_factory=dict)
     default_escalation: str = ""
     base_url: str = ""
     on_events: Callable[[Sequence[Event]], None] = lambda events: None
@@ -106,6 +127,10 @@ class Means:
         limits of another environment may be wider."""
         known = self.world.services.get(service or "")
         return known.environment if known and known.environment else self.environment
+
+    def shapes(self, context: Context) -> Sequence[Shape] | None:
+        """What commands the checks of an incident may run; None: any."""
+        return self.rails.of(context.tenant, self.environment_of(context.service)).commands
 
     async def incident(self, context: Context) -> Incident:
         return await self.database.read(lambda connection: queries.incident(connection, context.incident))

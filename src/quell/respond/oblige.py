@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 
 from quell.incident.action import Asks, Preview, Result, Risk
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import Event, EventKind, NewEvent
 from quell.respond import approve, frame
 from quell.respond.means import TELL, Context, Means
 from quell.respond.prepared import Request
@@ -67,18 +67,17 @@ async def oblige(means: Means, kept: Kept) -> None:
 async def end(means: Means, context: Context, key: str, how: str, by: str) -> None:
     """It is over: taken back, or kept for good. Nothing when there is no such obligation, or not any more."""
 
-    def close(connection: sa.Connection) -> int:
-        mine = sa.update(obligations).where(obligations.c.id == key, obligations.c.ended_at.is_(None))
-        return connection.execute(mine.values(ended_at=now_us(), how=how)).rowcount
+    means.on_events(await means.database.write(lambda connection: ended(means, connection, context, key, how, by)))
 
-    def both(connection: sa.Connection) -> Any:
-        if not close(connection):
-            return []
-        payload = {"obligation": key, "how": how, "by": by}
-        told = NewEvent(kind=EventKind.OBLIGATION_ENDED, payload=payload, actor=by, node=key, key=f"{key}/unobliged")
-        return means.append(connection, context, [told])
 
-    means.on_events(await means.database.write(both))
+def ended(means: Means, connection: sa.Connection, context: Context, key: str, how: str, by: str) -> list[Event]:
+    """The same in the caller's transaction; what it told."""
+    mine = sa.update(obligations).where(obligations.c.id == key, obligations.c.ended_at.is_(None))
+    if not connection.execute(mine.values(ended_at=now_us(), how=how)).rowcount:
+        return []
+    payload = {"obligation": key, "how": how, "by": by}
+    told = NewEvent(kind=EventKind.OBLIGATION_ENDED, payload=payload, actor=by, node=key, key=f"{key}/unobliged")
+    return means.append(connection, context, [told])
 
 
 class Reverter:

@@ -62,6 +62,7 @@ class Around:
 
     incident: Incident
     pause: Pause | None
+    overridden: bool
     now: datetime
     remedied: int
 
@@ -69,7 +70,12 @@ class Around:
 def around(means: Means, connection: sa.Connection, request: Request, prepared: Prepared) -> Around:
     known, clock = queries.incident(connection, request.context.incident), means.database.now_us(connection)
     pause, remedied = _paused(connection, prepared, clock), _remedied(means, connection, request, prepared, clock)
-    return Around(known, pause, when(clock), remedied)
+    return Around(known, pause, overridden(known, clock), when(clock), remedied)
+
+
+def overridden(incident: Incident, clock: int) -> bool:
+    """Whether somebody broke the glass for it, and the time that they named is not over."""
+    return incident.override is not None and when(clock) < incident.override.until
 
 
 def _remedied(means: Means, connection: sa.Connection, request: Request, prepared: Prepared, clock: int) -> int:
@@ -140,11 +146,12 @@ async def intend(
     def write(connection: sa.Connection) -> None:
         fence(connection)
         # Somebody may have ended it since the guard looked.
-        if not request.late and queries.incident(connection, request.context.incident).status in ENDED:
+        incident = queries.incident(connection, request.context.incident)
+        if not request.late and incident.status in ENDED:
             raise Refused("incident_ended", "the incident has ended")
         pauses.hold(connection)
         clock = means.database.now_us(connection)
-        if pause := _paused(connection, prepared, clock):
+        if not overridden(incident, clock) and (pause := _paused(connection, prepared, clock)):
             no = guard.paused(pause)
             raise Refused(no.rule or "", no.reason, value=no.value, limit=no.limit)
         if busy := _lease(connection, request, prepared, preview, clock):

@@ -19,7 +19,7 @@ from quell.errors import Permanent, Transient
 from quell.incident.action import ActionOutcome, Effect, Preview, Result
 from quell.incident.finding import Finding
 from quell.incident.pause import Reach
-from quell.ports import ActionType, Probe, spellings
+from quell.ports import ActionType, Command, Probe, spellings
 from quell.respond.limits import ActionRule
 from quell.respond.look import answer, params_of
 from quell.respond.means import Context, Means
@@ -74,6 +74,7 @@ class Prepared:
     rails: Guardrails
     environment: str
     intent: Intent | None = None
+    commands: tuple[Command, ...] = ()
 
     @property
     def acts_on(self) -> str | None:
@@ -165,6 +166,18 @@ class Prepared:
         summary = f"{outcome.summary}; postcondition does not hold after {within_s:g} s: {why}"
         return outcome.model_copy(update={"result": Result.FAILED, "summary": summary[:2000]}), why
 
+    async def seen_done(self, foreseen: Mapping[str, Any]) -> tuple[bool | None, str]:
+        """Whether the world is now as only this action would have left it; None when that cannot be told."""
+        text = self.proof()
+        if text is None:
+            return None, "of this action nobody can see whether it was done"
+        seen = await self._observed()
+        known = {**foreseen, "output": {}, "captured": {}}
+        env = {**self.env, **known, **{name: one for name, one in seen.items() if not _left_to(known, name, one)}}
+        program = self._program(text)
+        holds = program.verdict(env)
+        return (holds if isinstance(holds, bool) else None), program.explain(env).render()
+
     def proof(self) -> str | None:
         """What holds only if it was done: of a service that is up nobody can tell whether it was restarted."""
         own = self.request.act.postcondition
@@ -242,6 +255,7 @@ async def prepare(means: Means, request: Request) -> Prepared:
         means.rails.of(request.context.tenant, where),
         where,
         intent,
+        tuple(kind.commands_of(params)),
     )
 
 

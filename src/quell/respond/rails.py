@@ -14,6 +14,8 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from quell.errors import InvalidInput, Problem
 from quell.incident.action import Risk
+from quell.ports import Command
+from quell.respond.commands import Misfit, misfit
 from quell.respond.limits import (
     DEFAULT_ACTIONS,
     ActionRule,
@@ -25,6 +27,8 @@ from quell.respond.limits import (
     Rule,
     over,
 )  # fmt: skip
+from quell.respond.shapes import Commands
+from quell.runbook.plan import Mode
 from quell.runbook.vocabulary import nearest
 
 
@@ -47,6 +51,8 @@ class Override(Rule):
     """For these tenants."""
     environments: tuple[str, ...] = ()
     """In these environments."""
+    mode: Mode | None = None
+    """The most that runs there may do, such as ``shadow`` for a tenant that is new."""
     default_allow: bool | None = None
     """Whether an action that nothing names may run there."""
     approval_from_risk: Risk | None = None
@@ -59,6 +65,8 @@ class Override(Rule):
     """How much may be away at once there."""
     breaker: Breaker | None = None
     """How often a service is repaired there before somebody is asked."""
+    commands: Commands = None
+    """What commands may run there, instead of those that may elsewhere."""
 
     @model_validator(mode="after")
     def _of_somebody(self) -> Override:
@@ -77,6 +85,8 @@ class Override(Rule):
 class Guardrails(Rule):
     """The outer limits. ``default_allow`` False: only actions that are named may run."""
 
+    mode: Mode = "auto"
+    """The most that any run may do: ``dry_run``, ``shadow``, ``approve`` or ``auto``. A runbook may say less."""
     default_allow: bool = True
     approval_from_risk: Risk = Risk.IRREVERSIBLE
     """From this risk on somebody must agree."""
@@ -94,6 +104,8 @@ class Guardrails(Rule):
     """How often a service is repaired before somebody is asked."""
     ownership: Ownership = Ownership()
     """Whose runbooks may act on whose services."""
+    commands: Commands = None
+    """What commands a runbook may run, in checks and in actions: each fits one of these shapes. Left out, any may."""
     overrides: tuple[Override, ...] = ()
     """Other limits for some tenants or environments; of several that apply the later counts."""
 
@@ -189,7 +201,9 @@ class Guardrails(Rule):
 
     def _overridden(self, by: Override) -> Guardrails:
         said: dict[str, Any] = {
-            name: getattr(by, name) for name in ("default_allow", "approval_from_risk") if name in by.model_fields_set
+            name: getattr(by, name)
+            for name in ("mode", "default_allow", "approval_from_risk")
+            if name in by.model_fields_set
         }
         said["risks"] = _merged(self.risks, by.risks)
         said["actions"] = _merged(self.actions, by.actions)
@@ -197,12 +211,20 @@ class Guardrails(Rule):
             said["blast_radius"] = by.blast_radius.over(self.blast_radius)
         if by.breaker is not None:
             said["breaker"] = over(self.breaker, by.breaker)
+        if by.commands is not None:
+            said["commands"] = by.commands
         return self._with(said)
 
     def _with(self, said: Mapping[str, Any]) -> Guardrails:
         changed = self.model_copy(update=said)
         changed._rules, changed._places = {}, {}  # a copy would share them
         return changed
+
+    def misfit(self, command: Command) -> Misfit | None:
+        """Where a command fits nothing that may run anywhere; None also where any may."""
+        if self.commands is None:
+            return None
+        return misfit(command, [*self.commands, *(shape for one in self.overrides for shape in one.commands or ())])
 
     def rule(self, action: str, risk: Risk | None = None) -> ActionRule:
         """What was configured over what holds anyway: naming an action loosens only what it names."""

@@ -40,6 +40,8 @@ class Run:
     waited: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     """Steps that were done before their decision waited."""
+    would: list[tuple[Request, dict[str, Any]]] = field(default_factory=list)
+    """In shadow mode what would have been done, with what its dry run foresaw."""
     calmed: bool = False
     """Whether it was watched while every check was healthy."""
 

@@ -24,9 +24,8 @@ SAID = {"approved": Result.DONE, "done": Result.DONE, "denied": Result.FAILED, "
 async def ask(means: Means, request: Request, ready: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, Any]:
     """Put the question with all that is known; one person's word is enough."""
     seen = Preview.model_validate(ready["preview"])
-    node = request.act.model_copy(update={"approval": request.act.approval.model_copy(update={"people": 1})})
     return await approve.ask(
-        means, request.context, node, f"{request.key}/happened", preview=seen, digest=ready["hash"],
+        means, request.context, request.act, f"{request.key}/happened", preview=seen, digest=ready["hash"],
         why=str(ended["summary"]), risk=Risk(ready["risk"]), asks=Asks.HAPPENED, workflow=request.key,
         instructions=f"Find out whether this was done, and say so: {seen.call}",
     )  # fmt: skip

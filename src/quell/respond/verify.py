@@ -122,7 +122,7 @@ class Watch:
         node = self.plan.by_id[name]
         assert isinstance(node, Check)
         key = f"{self.question.key}/{name}/{self._count}"
-        return await look(self.means.world, self.plan, node, self._environment(), key)
+        return await self._look(node, key)
 
     def _fresh(self, finding: Finding) -> Finding:
         """Evidence from before the action says nothing about it."""
@@ -143,8 +143,12 @@ class Watch:
         assert require.check is not None
         read = require.interpret or Interpret(healthy="series_count >= 1")
         check = Check(id="require", call=require.check, interpret=read, facts={"...": "any"})
-        finding = await look(self.means.world, self.plan, check, self._environment(), f"{self.question.key}/require")
+        finding = await self._look(check, f"{self.question.key}/require")
         return finding.status is Health.HEALTHY
+
+    async def _look(self, check: Check, key: str) -> Finding:
+        shapes = self.means.shapes(self.question.context)
+        return await look(self.means.world, self.plan, check, self._environment(), key, shapes)
 
     def _environment(self) -> dict[str, Any]:
         question = self.question

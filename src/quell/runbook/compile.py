@@ -20,11 +20,11 @@ from quell.runbook.source import Document, load
 from quell.runbook.vocabulary import Vocabulary
 
 RUNNABLE = frozenset(
-    {"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection", "unknown-address"}
+    {"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection", "unknown-address", "command"}
 )
 """Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, a window that is
-too short ends in a page, without its connection a check finds an error and an action is refused, and a message that
-reaches nobody is in the log."""
+too short ends in a page, without its connection or a command that may run a check finds an error and an action is
+refused, and a message that reaches nobody is in the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,8 @@ def _act(act: Act) -> Iterator[Row]:
 
 def _approval(approval: Approval) -> str:
     people = "" if approval.people == 1 else f", {approval.people} people"
+    people += f", of {', '.join(approval.approvers)}" if approval.approvers else ""
+    people += ", not whoever asked for it" if approval.not_requester else ""
     silence = "page" if approval.on_no_answer == "page" else "no"
     return f"{approval.ask}{people}, within {spoken(approval.expires_s)}; silence means {silence}"
 
@@ -274,5 +276,12 @@ def _escalation(plan: Plan) -> list[Row]:
         return [("primary", "nobody")]
     rows = [("primary", given.primary + (", at once" if given.immediately else ""))]
     if given.secondary:
-        rows.append(("secondary", f"{given.secondary}, {spoken(given.after_s)} later without an answer"))
+        then = ", then ".join((given.secondary, *given.further))
+        rows.append(("secondary", f"{then}, {spoken(given.after_s)} later without an answer"))
+    rows.append(
+        (
+            "again",
+            f"{spoken(given.repage_s)} after an acknowledgement that nothing follows" if given.repage_s else "never",
+        )
+    )
     return rows

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +27,27 @@ FactSpecs = dict[str, Any]
 
 class Word(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Mode = Literal["dry_run", "shadow", "approve", "auto"]
+"""What a run may do, the strictest first. ``dry_run`` says what it would do; ``shadow`` also compares it, afterwards,
+with what people did; ``approve`` asks before every action."""
+
+
+_STRICTNESS = {mode: number for number, mode in enumerate(get_args(Mode))}
+HANDS_OFF = frozenset({"dry_run", "shadow"})
+"""Modes in which nothing is changed."""
+
+
+def strictest(*modes: str | None) -> str:
+    """Of several modes the one that lets least happen; what is not said lets everything."""
+    return min((mode for mode in modes if mode), key=_STRICTNESS.__getitem__, default="auto")
+
+
+def _later(default: Any) -> Any:
+    """A field that the first release did not have: left out where it says nothing, so that hashes of Plans that do not
+    use it stay, and processes of the version before read them."""
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 class Origin(Word):
@@ -68,12 +89,18 @@ class ForEach(Word):
 
 
 class Approval(Word):
-    """Who may say yes, how many must, how long they have, and what silence does (``page`` or ``deny``)."""
+    """Who may say yes, how many must, how long they have, and what silence does (``page`` or ``deny``).
+
+    ``ask``: whom to ask; ``approvers``: groups, schedules or people of whom alone a yes counts. ``not_requester``:
+    whoever started the run, or gave the incident back, may not.
+    """
 
     ask: str = "oncall"
     people: int = 1
     expires_s: float = 600.0
     on_no_answer: Literal["page", "deny"] = "page"
+    approvers: tuple[str, ...] = _later(())
+    not_requester: bool = _later(False)
 
 
 class Guard(Word):
@@ -248,10 +275,15 @@ class Verify(Word):
 
 
 class Escalation(Word):
+    """``further``: who is told after the secondary, one after the other. ``repage_s``: how long an acknowledgement
+    counts while nothing else is heard of whoever gave it; 0 is for good."""
+
     primary: str = ""
     secondary: str | None = None
     after_s: float = 1800.0
     immediately: bool = False
+    further: tuple[str, ...] = _later(())
+    repage_s: float = _later(1800.0)
 
 
 class Trigger(Word):
@@ -277,7 +309,7 @@ class Plan(Word):
     severity: str = "P3"
     service: str | None = None
     owner: str = ""
-    mode: Literal["auto", "approve", "dry_run"] = "auto"
+    mode: Mode = "auto"
     decision_mode: Literal["first", "all"] = "first"
     max_rounds: int = 5
     triggers: tuple[Trigger, ...] = ()

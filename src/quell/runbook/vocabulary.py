@@ -80,7 +80,7 @@ class CheckWord:
 
     ``hint``: what may not be meant where its ``value`` is read; ``gate``: where a verification requires it to give a
     series. ``signal``: it tells how things are now, so verification may ask it. ``shell``: parameters that a shell
-    reads when they are one string.
+    reads when they are one string. ``misfits``: what the site's guardrails would refuse of the commands in it.
     """
 
     name: str
@@ -92,6 +92,7 @@ class CheckWord:
     signal: bool = True
     shell: tuple[str, ...] = ()
     uses: Callable[[Config], list[Use]] = _no_uses
+    misfits: Callable[[Config], list[Fault]] = _no_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class ActionWord:
     limits: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
     uses: Callable[[Config], list[Use]] = _no_uses
+    misfits: Callable[[Config], list[Fault]] = _no_faults
 
 
 @dataclass(frozen=True, slots=True)

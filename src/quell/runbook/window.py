@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, time, timedelta, tzinfo
+
+from quell.zones import zone
 
 _WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})(?:\s+(\S+))?")
 
@@ -48,10 +49,4 @@ def parse_window(text: str) -> Window:
     return Window(opens, closes, zone(found[5] or "UTC"))
 
 
-def zone(name: str) -> tzinfo:
-    if name.upper() in ("UTC", "Z"):
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone such as UTC or Europe/Zurich") from None
+__all__ = ["Window", "parse_window", "zone"]

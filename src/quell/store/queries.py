@@ -15,9 +15,10 @@ from quell.errors import NotFound, Pruned
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import ENDED, Incident
+from quell.incident.obligation import Obligation
 from quell.runbook.plan import Plan
 from quell.store.events import read, when
-from quell.store.schema import alerts, approvals, events, incidents, plans, quarantine, runs, streams
+from quell.store.schema import alerts, approvals, events, incidents, obligations, plans, quarantine, runs, streams
 
 _OVER = tuple(sorted(status.value for status in ENDED))
 # Asked all the time, hence made once.
@@ -162,6 +163,37 @@ def run_of(connection: sa.Connection, incident_id: str, number: int) -> Mapping[
     row = connection.execute(sa.select(runs).where(runs.c.incident == incident_id, runs.c.number == number)).mappings()
     found = row.first()
     return dict(found) if found else None
+
+
+def shadow_runs(connection: sa.Connection, tenant: str) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """(runbook, what its comparison told) of every run in shadow mode; None where it is not compared yet."""
+    key = sa.literal("run:") + runs.c.incident + "." + sa.cast(runs.c.number, sa.Text) + "/compared"
+    told = (
+        (events.c.tenant == runs.c.tenant) & (events.c.stream == Stream.INCIDENT.value)
+        & (events.c.stream_id == runs.c.incident) & (events.c.key == key)
+    )  # fmt: skip
+    query = (
+        sa.select(plans.c.runbook, events.c.payload)
+        .join(plans, plans.c.hash == runs.c.plan)
+        .outerjoin(events, told)
+        .where(runs.c.tenant == tenant, runs.c.mode == "shadow")
+        .order_by(runs.c.started_at)
+    )
+    return [(row[0], orjson.loads(row[1]) if row[1] else None) for row in connection.execute(query)]
+
+
+def open_obligations(
+    connection: sa.Connection, *, tenant: str | None = None, incident: str | None = None, key: str | None = None
+) -> list[Obligation]:
+    """What is kept for now, what is due first coming first."""
+    query = sa.select(obligations).where(obligations.c.ended_at.is_(None)).order_by(obligations.c.revert_at)
+    given = ((obligations.c.tenant, tenant), (obligations.c.incident, incident), (obligations.c.id, key))
+    for column, value in given:
+        query = query.where(column == value) if value is not None else query
+    return [
+        Obligation(id=row.id, incident=row.incident, what=row.what, owner=row.owner, revert_at=when(row.revert_at))
+        for row in connection.execute(query)
+    ]
 
 
 # How it went before.

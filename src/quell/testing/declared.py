@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from quell.errors import InvalidInput
-from quell.ports import ActionType, CheckType, NotifierType, Params, Risk
+from quell.ports import ActionType, CheckType, Command, NotifierType, Params, Risk, ScheduleType
 from quell.runbook.expr import ExprSyntaxError, Scope, check_condition, parse, parse_type
 from quell.settings import ConnectionSettings
 from quell.testing.examples import calls, examples
@@ -184,10 +184,31 @@ def shell_parameters_exist(kind: CheckType | ActionType) -> None:
     expect(not strange, f"SHELL names {sorted(strange)}, which are no parameters")
 
 
+def commands_are_told(name: str, module: ModuleType, kind: CheckType | ActionType) -> None:
+    """What it starts for a runbook is told to the guardrails: of its example, words or a line, never both."""
+    told = hasattr(module, "commands_of")
+    expect(told or not kind.shell, "SHELL without commands_of: the guardrails would not see what it runs")
+    for data in examples(module.__doc__ or "") if told else ():
+        for _, config in calls(data, name):
+            params = kind.params.model_validate(dict(config))
+            commands = list(_quiet("commands_of", config, kind.commands_of, params))
+            right = all(isinstance(one, Command) and bool(one.argv) is (one.line is None) for one in commands)
+            expect(right, f"commands_of({_short(config)}) is {_short(commands)}: no Commands with words or a line")
+
+
 def prefixes_are_prefixes(kind: NotifierType) -> None:
     """A prefix is what a target starts with: text, and not empty."""
     for prefix in kind.prefixes:
         expect(isinstance(prefix, str) and prefix, f"{prefix!r} is no prefix")
+
+
+def schedule_is_whole(kind: ScheduleType) -> None:
+    """It is asked asynchronously; types of connections are text; what it calls a path is a parameter of it."""
+    _asynchronous(kind.on_call, "on_call", 3)
+    strange = [one for one in kind.connections if not (isinstance(one, str) and one)]
+    expect(not strange, f"CONNECTIONS holds {strange}, which are no types")
+    unknown = sorted(set(kind.paths) - set(kind.params.model_fields))
+    expect(not unknown, f"PATHS names {unknown}, which are no parameters")
 
 
 # Examples.
@@ -215,6 +236,25 @@ def example_names_it(kind: NotifierType, module: ModuleType) -> None:
         raise Broken(f"the example cannot be read: {error}") from error
     targets = [str(to) for data in found for to in (data.get("escalation") or {}).values()]
     expect(any(to.startswith(kind.prefixes) for to in targets), "the docstring has no example with its prefix")
+    _connections_are_right(found)
+
+
+def example_schedules_it(kind: ScheduleType, module: ModuleType) -> None:
+    """The docstring shows a schedule of this type, and connections that the configuration takes."""
+    try:
+        found = [data for data in examples(module.__doc__ or "") if isinstance(data, Mapping)]
+    except InvalidInput as error:
+        raise Broken(f"the example cannot be read: {error}") from error
+    written = [one for data in found for one in (data.get("schedules") or {}).values() if one.get("type") == kind.name]
+    expect(written, f"the docstring has no example of {kind.name!r} under schedules")
+    for one in written:
+        given = {key: value for key, value in one.items() if key != "type"}
+        faults = [f"{'.'.join(map(str, fault.place))}: {fault.message}" for fault in faults_of(kind.params, given)]
+        expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
+    _connections_are_right(found)
+
+
+def _connections_are_right(found: Iterable[Mapping[str, Any]]) -> None:
     for name, given in ((name, one) for data in found for name, one in (data.get("connections") or {}).items()):
         try:
             ConnectionSettings.model_validate(given)

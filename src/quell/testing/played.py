@@ -131,6 +131,16 @@ def connection_is_declared(call: Call, play: Play) -> None:
         expect(fits, f"no parameter is marked as naming the connection {one.name!r} of type {one.type!r}")
 
 
+async def nonsense_is_not_nobody(call: Call, play: Play) -> None:
+    """That nobody is on call is an answer; a system that answers something else, or refuses, has not given it."""
+    for status in (200, 401, 404, 500):
+        async with hostile.parrot(status) as server:
+            with scene_at(server.port) as scene:
+                outcome = await call.at(play(scene), PLENTY_S)
+        error, told = outcome.error, _told(outcome)
+        expect(isinstance(error, Transient | Permanent), f"{call.name} makes of nonsense with status {status}: {told}")
+
+
 async def dry_run_changes_nothing(call: Call, play: Play) -> None:
     """What it would change is the same afterwards; over HTTP it only reads."""
     async with hostile.parrot(200) as server:
@@ -185,6 +195,6 @@ def _told(outcome: Outcome) -> str:
 
 
 __all__ = [
-    "MESSAGE", "Call", "Scene", "dry_run_changes_nothing", "refused_is_told", "secrets_stay_secret",
-    "silence_is_a_timeout", "unknown_connection_is_missing",
+    "MESSAGE", "Call", "Scene", "dry_run_changes_nothing", "nonsense_is_not_nobody", "refused_is_told",
+    "secrets_stay_secret", "silence_is_a_timeout", "unknown_connection_is_missing",
 ]  # fmt: skip

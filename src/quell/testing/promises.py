@@ -20,7 +20,7 @@ from quell.testing import declared, played
 from quell.testing.promise import Broken, Promise, expect
 from quell.testing.stage import Play, scene_at
 
-KINDS = ("checks", "actions", "drivers", "notifiers", "sources")
+KINDS = ("checks", "actions", "drivers", "notifiers", "sources", "schedules")
 _DEEP = 5_000
 
 
@@ -44,7 +44,7 @@ def unique_names(registry: Registry) -> Promise:
     """Names, aliases and prefixes are given once in the whole registry."""
 
     def check() -> None:
-        for kind in ("checks", "actions", "notifiers"):
+        for kind in ("checks", "actions", "notifiers", "schedules"):
             entries = getattr(registry, kind).values()
             words = [word for one in entries for word in (one.name, *getattr(one, "aliases", ()))]
             words += [prefix for one in entries for prefix in getattr(one, "prefixes", ())]
@@ -70,6 +70,7 @@ def _check(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "facts are typed, whatever is written", lambda: declared.facts_are_types(entry)
     yield "lag and hint never raise", lambda: declared.lag_and_hint_are_quiet(entry)
     yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+    yield "commands are told to the guardrails", lambda: declared.commands_are_told(entry.name, module, entry)
 
 
 def _action(module: ModuleType, entry: Any) -> Iterator[Row]:
@@ -77,6 +78,7 @@ def _action(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "risk and idempotency are declared", lambda: declared.declares_its_danger(module, entry)
     yield "its conditions read its facts", lambda: declared.conditions_hold_water(entry)
     yield "shell parameters exist", lambda: declared.shell_parameters_exist(entry)
+    yield "commands are told to the guardrails", lambda: declared.commands_are_told(entry.name, module, entry)
 
 
 def _driver(module: ModuleType, entry: Any) -> Iterator[Row]:
@@ -94,8 +96,14 @@ def _source(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "a sender without credentials is told why", lambda: strangers_are_refused(entry)
 
 
+def _schedule(module: ModuleType, entry: Any) -> Iterator[Row]:
+    yield "the example is right", lambda: declared.example_schedules_it(entry, module)
+    yield "its socket is filled", lambda: declared.schedule_is_whole(entry)
+
+
 _OF_KIND: Mapping[str, Callable[[ModuleType, Any], Iterator[Row]]] = {
     "checks": _check, "actions": _action, "drivers": _driver, "notifiers": _notifier, "sources": _source,
+    "schedules": _schedule,
 }  # fmt: skip
 
 
@@ -109,6 +117,8 @@ def _calls(kind: str, entry: Any) -> Iterator[played.Call]:
             yield played.Call("observe", entry.params, entry.observe)
     elif kind == "notifiers":
         yield played.Call("send", entry.params, lambda params, probe: entry.send(played.MESSAGE, params, probe))
+    elif kind == "schedules":
+        yield played.Call("on_call", entry.params, lambda params, probe: entry.on_call(params, probe, probe.now()))
 
 
 def _played(call: played.Call, play: Play) -> Iterator[Row]:
@@ -119,8 +129,10 @@ def _played(call: played.Call, play: Play) -> Iterator[Row]:
         needs_connection = bool(play(scene).connections)
     if needs_connection:
         yield f"{call.name}: an unknown connection is missing", lambda: played.unknown_connection_is_missing(call, play)
-        if call.name in ("run", "dry_run"):
+        if call.name in ("run", "dry_run", "on_call"):
             yield "its connection is declared", lambda: played.connection_is_declared(call, play)
+    if call.name == "on_call":
+        yield "on_call: nonsense is not nobody", lambda: played.nonsense_is_not_nobody(call, play)
     if call.name == "dry_run":
         yield f"{call.name}: changes nothing", lambda: played.dry_run_changes_nothing(call, play)
 

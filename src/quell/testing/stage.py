@@ -52,9 +52,9 @@ class Scene:
 class Stage:
     """How to call a plug-in in a scene.
 
-    ``config``: its parameters, for drivers and notifiers too. ``snapshot``: gives the state of what an action would
-    change, so that a dry run can be seen to change nothing. Over HTTP a dry run may only GET, or send what holds one of
-    ``reads`` (XML-RPC reads with POST).
+    ``config``: its parameters, whatever the kind. ``snapshot``: gives the state of what an action would change, so that
+    a dry run can be seen to change nothing. Over HTTP a dry run may only GET, or send what holds one of ``reads``
+    (XML-RPC reads with POST).
     """
 
     config: Mapping[str, Any]

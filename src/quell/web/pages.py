@@ -16,10 +16,11 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quell.app import App, differ
-from quell.errors import NotFound, Refused
+from quell.errors import InvalidInput, NotFound, Problem, Refused
 from quell.incident.incident import Incident
 from quell.library import State
 from quell.runbook.outline import outline
+from quell.runbook.quantities import seconds
 from quell.web.answers import wants_page
 from quell.web.api import After, EventStream, Name, after_of, app_of, live_of, stream
 from quell.web.desk import same
@@ -200,9 +201,30 @@ async def answer(request: Request, approval: Name) -> Response:
     return await _acted(request, act)
 
 
+@router.post("/incidents/{incident}/break-glass")
+async def break_glass(request: Request, incident: Name) -> Response:
+    """A route of its own: it needs another role than the others."""
+
+    async def act(app: App, form: dict[str, str], by: str) -> str:
+        return (await app.break_glass(incident, by, form.get("reason", ""), _lasting(form.get("for", "")))).id
+
+    return await _acted(request, act)
+
+
+@router.post("/obligations/end")
+async def settle(request: Request) -> Response:
+    """Keep for good what was kept for now, or say that it was taken back by hand."""
+
+    async def act(app: App, form: dict[str, str], by: str) -> str:
+        tenant = caller_of(request).tenant
+        return (await app.settle_obligation(form.get("obligation", ""), form.get("how", ""), by, tenant)).id
+
+    return await _acted(request, act)
+
+
 @router.post("/incidents/{incident}/{deed}")
 async def person(request: Request, incident: Name, deed: str) -> Response:
-    """Take over, give back, acknowledge or resolve from the page."""
+    """Take over, give back, acknowledge, hand over, record a step, resolve or close from the page."""
 
     async def act(app: App, form: dict[str, str], by: str) -> str:
         reason = form.get("reason", "")
@@ -215,9 +237,25 @@ async def person(request: Request, incident: Name, deed: str) -> Response:
                 return (await app.acknowledge(incident, by)).id
             case "resolve":
                 return (await app.resolve(incident, by, reason)).id
+            case "close":
+                return (await app.close(incident, by, reason)).id
+            case "hand-over":
+                return (await app.hand_over(incident, by, form.get("to", ""), reason)).id
+            case "step":
+                done, failed = form.get("done", ""), form.get("failed", "")
+                what, result = done or failed or form.get("step", ""), "failed" if failed else "done"
+                return (await app.step(incident, by, what, form.get("result", result), reason)).id
         raise NotFound("page", deed)
 
     return await _acted(request, act)
+
+
+def _lasting(text: str) -> float:
+    """Raises ``InvalidInput``."""
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise InvalidInput([Problem(str(error), "duration", path="for", found=text[:80], expected="15m")]) from None
 
 
 async def _acted(request: Request, act: Callable[[App, dict[str, str], str], Awaitable[str]]) -> Response:

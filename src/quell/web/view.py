@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from quell.incident.action import Asks
+from quell.incident.action import Asks, whose_yes
 from quell.incident.event import Event, EventKind
 from quell.incident.finding import WORST_FIRST, Health
 from quell.incident.incident import ENDED, Incident
-from quell.runbook.plan import Plan
+from quell.runbook.plan import Act, Approve, Plan
 from quell.web.words import State, alert_name, event_tone, listed, node_of, signal_name, span, state_of, told
 
 _K = EventKind
@@ -64,6 +64,7 @@ class Ask:
     expires_at: datetime | None
     asks: Asks
     said_yes: tuple[str, ...]
+    only: str
 
 
 @dataclass(slots=True)
@@ -110,6 +111,25 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ToDo:
+    """A step of the decision for whoever has the incident; ``result``: what was recorded of it by hand."""
+
+    id: str
+    name: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A change that is kept for now."""
+
+    id: str
+    what: str
+    owner: str
+    due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     incident: Incident
     plan: Plan | None
@@ -123,6 +143,8 @@ class View:
     timeline: list[Row]
     earlier: int
     ended: bool
+    todo: list[ToDo]
+    kept: list[Kept]
 
 
 def view_of(incident: Incident, events: Sequence[Event], plan: Plan | None, *, everything: bool = False) -> View:
@@ -135,8 +157,32 @@ def view_of(incident: Incident, events: Sequence[Event], plan: Plan | None, *, e
         asks=[_ask(incident, event, events, plan) for event in _open_requests(incident, events)],
         findings=_findings(incident, plan), decisions=[_decision(e, plan) for e in events if e.kind is _K.DECIDED],
         deeds=_deeds(events, plan), proofs=_proofs(events, plan), timeline=rows[cut:][::-1], earlier=cut,
-        ended=incident.status in ENDED,
+        ended=incident.status in ENDED, todo=list(_todo(incident, plan)), kept=list(_kept(incident, events)),
     )  # fmt: skip
+
+
+def _todo(incident: Incident, plan: Plan | None) -> Iterator[ToDo]:
+    """What the runbook would do next, as a list to tick off by hand."""
+    if plan is None or incident.assignee is None or incident.decision is None:
+        return
+    recommended = set(incident.decision["recommended"])
+    steps = dict.fromkeys(step for one in plan.decisions if one.id in recommended for step in one.then)
+    by_hand = {one.step: one.result for one in incident.steps}
+    for step in steps:
+        node = plan.by_id.get(step)
+        if isinstance(node, Act | Approve):
+            yield ToDo(step, node.name or step, by_hand.get(step, ""))
+
+
+def _kept(incident: Incident, events: Sequence[Event]) -> Iterator[Kept]:
+    for event in events:
+        payload = event.payload
+        if event.kind is _K.OBLIGATION_MADE and payload["obligation"] in incident.obligations:
+            due = payload.get("revert_at")
+            yield Kept(
+                payload["obligation"], payload["what"], payload.get("owner", ""),
+                datetime.fromisoformat(due) if due else None,
+            )  # fmt: skip
 
 
 def _row(incident: Incident, event: Event) -> Row:
@@ -199,7 +245,7 @@ def _ask(incident: Incident, event: Event, events: Sequence[Event], plan: Plan |
                  "on_no_answer": "page", "impact": None, "history": None, **request},
         clauses=tuple(part for part in request.get("why", "").split("; ") if part),
         read=tuple(_read(incident, plan)), expires_at=datetime.fromisoformat(expires) if expires else None,
-        asks=Asks(request.get("asks", Asks.APPROVAL)), said_yes=tuple(yes),
+        asks=Asks(request.get("asks", Asks.APPROVAL)), said_yes=tuple(yes), only=whose_yes(request),
     )  # fmt: skip
 
 

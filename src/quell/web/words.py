@@ -130,6 +130,11 @@ def _refused(p: Mapping[str, Any]) -> str:
     return f"Did not {p['action']}: {p['reason']} [{p['rule']}]"
 
 
+def _shadowed(p: Mapping[str, Any]) -> str:
+    no = f"; the guardrails would have said no [{p['rule']}]" if p.get("rule") else ""
+    return f"Would have: {p['call']}" + (no or ("; somebody would have been asked" if p.get("ask") else ""))
+
+
 def _watching(p: Mapping[str, Any]) -> str:
     limits = f"stable for {span(p['stable_for_s'])}, within {span(p['within_s'])}" if "within_s" in p else ""
     return _why(f"Verifying {listed(p['signals'])}", limits)
@@ -142,6 +147,8 @@ def _notified(p: Mapping[str, Any]) -> str:
     )
 
 
+SHADOW_WORDS = {"same": "the same", "other": "something else", "cannot_tell": "what cannot be told"}
+
 _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.OPENED: _opened,
     _K.ALERT_JOINED: lambda p: _why(f"{alert_name(p, 'Another alert')} joined", p.get("why")),
@@ -152,6 +159,7 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.DECIDED: _decided,
     _K.APPROVAL_REQUESTED: lambda p: f"Approval asked for: {p['call']}",
     _K.APPROVAL_ANSWERED: _answered,
+    _K.ACTION_SHADOWED: _shadowed,
     _K.ACTION_REFUSED: _refused,
     _K.ACTION_INTENDED: lambda p: f"Started {p['call']}",
     _K.ACTION_FINISHED: lambda p: _why(f"{p['action']} {p['result']}", p["summary"]),
@@ -160,7 +168,14 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.NOTIFIED: _notified,
     _K.ESCALATED: lambda p: _why(f"Escalated to {receivers(p.get('to', ())) or 'nobody'}", p["reason"]),
     _K.ACKNOWLEDGED: lambda p: f"Acknowledged by {p['by']}",
+    _K.UNACKNOWLEDGED: lambda p: _why(f"{p['by']} acknowledged it, and it is paged again", p["reason"]),
     _K.TAKEN: lambda p: _why(f"Taken over by {p['by']}", p.get("reason")),
+    _K.HANDED_OVER: lambda p: _why(f"{p['by']} hands over to {p['to']}", p.get("note")),
+    _K.OVERRIDDEN: lambda p: f"Break-glass by {p['by']} until {p['until'][11:16]} UTC: {p['reason']}",
+    _K.STEP_RECORDED: lambda p: _why(f"{p['by']}, by hand: {p.get('name') or p['step']} {p['result']}", p.get("note")),
+    _K.SHADOW_COMPARED: lambda p: _why(
+        f"Shadow: people did {SHADOW_WORDS.get(p['verdict'], p['verdict'])}", p.get("reason")
+    ),
     _K.RETURNED: lambda p: _why(f"Given back by {p['by']}", p.get("reason")),
     _K.MITIGATED: lambda p: f"Mitigated: {p['reason']}",
     _K.RESOLVED: lambda p: f"Resolved: {p['reason']}",
@@ -173,7 +188,9 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
 
 _TONES = {
     _K.RESOLVED: "good", _K.ALERT_RESOLVED: "good", _K.MITIGATED: "warn", _K.ESCALATED: "bad",
-    _K.APPROVAL_REQUESTED: "warn", _K.ACTION_REFUSED: "bad", _K.REOPENED: "bad", _K.ACTION_INTENDED: "busy",
+    _K.APPROVAL_REQUESTED: "warn", _K.ACTION_REFUSED: "bad", _K.REOPENED: "bad",
+    _K.UNACKNOWLEDGED: "bad", _K.OVERRIDDEN: "bad", _K.HANDED_OVER: "warn", _K.ACTION_SHADOWED: "warn",
+    _K.ACTION_INTENDED: "busy",
 }  # fmt: skip
 _STATUS_TONES = {
     "healthy": "good", "recovered": "good", "done": "good", "resolved": "good", "approved": "good",
@@ -219,7 +236,10 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
         return _waiting(incident.waiting, plan)
     if incident.assignee:
         why = next((event.payload.get("reason") for event in reversed(events) if event.kind is _K.TAKEN), "")
-        return State(_why(f"{incident.assignee} has taken over", why), "warn")
+        text = _why(f"{incident.assignee} has taken over", why)
+        if incident.handed_to:
+            text = f"{incident.assignee} hands over to {incident.handed_to}, who has not taken it yet"
+        return State(text, "warn")
     match incident.status:
         case Status.DIAGNOSING:
             return State(_diagnosing(incident, plan), "busy")

@@ -118,6 +118,20 @@ def test_a_notifiers_connection_is_only_reached(tmp_path: Path) -> None:
     assert "s3cret" not in str(told)
 
 
+def test_a_schedules_connection_is_only_reached(tmp_path: Path) -> None:
+    with FakeSink() as sink:
+        rest = {"type": "pagerduty_api", "url": sink.url, "password": "file:" + str(tmp_path / "key")}
+        (tmp_path / "key").write_text("s3cret")
+        told = report(
+            tmp_path,
+            connections={"rest": rest, "rota": {"type": "ical", "url": f"{sink.url}/s3cret.ics"}},
+        )
+        assert sink.requests == []
+    for about in ("pagerduty_api rest", "ical rota"):
+        assert said(told, "reach", about)[0][1].startswith("accepts a connection in ")
+    assert "s3cret" not in str(told)
+
+
 def test_a_header_that_is_no_date_tells_nothing() -> None:
     assert dated(None, 0, 1) is None
     assert dated("tomorrow", 0, 1) is None

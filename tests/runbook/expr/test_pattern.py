@@ -31,6 +31,27 @@ def test_it_finds_what_python_finds(pattern: str, text: str) -> None:
     assert compile_pattern(pattern).search(text) is expected
 
 
+@given(st.recursive(_atoms, _repeated, max_leaves=5), st.text("ab1 ._-éc", max_size=8))
+@settings(deadline=None, max_examples=400)
+def test_the_whole_is_what_python_takes_for_it(pattern: str, text: str) -> None:
+    expected = re.fullmatch(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
+    found = compile_pattern(pattern)
+    assert found.whole(text) is expected
+    assert found.whole(text) is expected, "and as it is remembered"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("get|describe", "describe", True), ("get|describe", "get|describe", False), ("a|bc", "ac", False),
+        ("(?i)get", "GET", True), ("a", "a\n", False), ("a*", "", True), ("", "a", False), (r"\bab\b", "ab", True),
+        ("^a$", "a", True), ("a^b", "ab", False),
+    ],
+)  # fmt: skip
+def test_the_whole(pattern: str, text: str, found: bool) -> None:
+    assert compile_pattern(pattern).whole(text) is found
+
+
 @pytest.mark.parametrize(
     ("pattern", "text", "found"),
     [

@@ -33,7 +33,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from quell.errors import Permanent
 from quell.plugins.actions import _database, _program, _sql
-from quell.ports import Connects, Effect, Preview, Probe, Risk, at_fault
+from quell.ports import Command, Connects, Effect, Preview, Probe, Risk, at_fault
 from quell.ports import Params as PortParams
 
 RISK = Risk.HIGH
@@ -171,6 +171,12 @@ async def capture(params: Params, queries: Mapping[str, str], probe: Probe) -> d
 
 def service_of(params: Params) -> str | None:
     return params.service
+
+
+def commands_of(params: Params) -> tuple[Command, ...]:
+    if not params.command:
+        return ()
+    return (Command((*params.command, *params.args), env={**params.env, **params.secrets}, cwd=params.cwd),)
 
 
 def _bind(params: Params, dialect: str, text: str, captured: Mapping[str, Any]) -> _sql.Statement:

@@ -30,7 +30,7 @@ from quell import ports
 from quell.plugins.checks import _process
 from quell.plugins.checks._durations import Bytes, Seconds
 from quell.plugins.checks._timestamps import newest
-from quell.ports import FactSpec, Missing, Probe, Reading
+from quell.ports import Command, FactSpec, Missing, Probe, Reading
 
 _WITHIN = {"5m": 300.0, "10m": 600.0, "15m": 900.0, "30m": 1800.0, "60m": 3600.0, "1h": 3600.0, "2h": 7200.0,
            "24h": 86_400.0}  # fmt: skip
@@ -99,6 +99,12 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"no time zone {name!r}; write one as Europe/Berlin") from None
+
+
+def commands_of(params: Params) -> tuple[Command, ...]:
+    if isinstance(params.command, str):
+        return (Command(line=params.command, env=params.env, cwd=params.cwd),)
+    return (Command(params.command, env=params.env, cwd=params.cwd),)
 
 
 async def run(params: Params, probe: Probe) -> Reading:

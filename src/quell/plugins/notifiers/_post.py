@@ -6,8 +6,6 @@ Never does: retry, follow a redirect, put the address or a header into an error,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +14,7 @@ import orjson
 from quell import addresses, bodies
 from quell.errors import Permanent, Transient
 from quell.ports import Connection, Probe
+from quell.unreached import retry_after
 
 Address = tuple[str, Connection | None]
 _MOST_WORDS = 300
@@ -53,19 +52,6 @@ async def post(
 
 
 _CLASSES = {400: "invalid", 401: "denied", 403: "denied", 404: "missing", 410: "missing", _TOO_LARGE: "too_large"}
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds of a Retry-After header, a number or a date (RFC 9110, section 10.2.3); None when it says neither."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
 
 
 def _transport(error: httpx.TransportError) -> str:

@@ -22,7 +22,7 @@ from quell.runbook.dialects._native_words import (
     listed,
     retried,
 )
-from quell.runbook.plan import Policy
+from quell.runbook.plan import Mode, Policy
 
 
 class TriggerText(Section):
@@ -148,10 +148,13 @@ class VerifyText(Section):
 class EscalationText(Section):
     primary: str
     """Whom to page: a [notifier](notifiers.md) by name or prefix."""
-    secondary: str | None = None
-    """Whom to page when the first does not acknowledge."""
+    secondary: Annotated[list[str], BeforeValidator(listed)] = Field(default_factory=list)
+    """Whom to page when the first does not acknowledge; of several, one after the other."""
     escalate_after_minutes: Annotated[float, Field(gt=0, le=10_080)] = 30.0
-    """How long the first has."""
+    """How long each has."""
+    repage_after_minutes: Annotated[float, Field(ge=0, le=10_080)] = 30.0
+    """How long an acknowledgement counts while nothing else is heard of whoever gave it; then everybody is paged again.
+    0: for good."""
     page: Literal["immediately"] | None = None
     """Page at once, while the diagnostics still run."""
 
@@ -169,8 +172,9 @@ class RunbookText(Section):
     """The catalogue's service it is about."""
     owner: str = ""
     """The team that answers for it."""
-    mode: Literal["auto", "approve", "dry_run"] = "auto"
-    """``approve`` asks before every action, ``dry_run`` only says what it would do."""
+    mode: Mode = "auto"
+    """``approve`` asks before every action, ``dry_run`` only says what it would do, ``shadow`` also compares it with
+    what people did."""
     triggers: Annotated[list[TriggerText], Field(min_length=1)]
     """When it is meant."""
     variables: dict[str, Any] = Field(default_factory=dict)

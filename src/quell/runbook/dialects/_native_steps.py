@@ -27,7 +27,12 @@ def _action(value: Any) -> Any:
 
 class ApprovalText(Section):
     from_: Annotated[str, Field(alias="from", min_length=1)] = "oncall"
-    """Whom to ask: a notifier or an address (``#dba``), told beside the primary, or a name for the primary to know."""
+    """Whom to ask: a group, a schedule, ``oncall`` or ``owner`` of the service, whose yes alone counts then; a notifier
+    or an address (``#dba``), told beside the primary; or a name for the primary to know."""
+    approvers: Annotated[list[str], BeforeValidator(listed)] = Field(default_factory=list)
+    """Groups, schedules or people of whom alone a yes counts."""
+    not_requester: bool = False
+    """Whoever started it by hand, or gave it back, may not say yes."""
     people: Annotated[int, Field(ge=1, le=10)] = 1
     """How many must agree."""
     expires: Annotated[Seconds, Field(gt=0)] = 600.0

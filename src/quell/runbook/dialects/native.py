@@ -215,8 +215,9 @@ class _Lowering:
         if given is None:
             return words.Approval()
         return words.Approval(
-            ask=given.from_, people=given.people, expires_s=given.expires, on_no_answer=given.on_no_answer
-        )
+            ask=given.from_, people=given.people, expires_s=given.expires, on_no_answer=given.on_no_answer,
+            approvers=tuple(given.approvers), not_requester=given.not_requester,
+        )  # fmt: skip
 
     def _guard(
         self, index: int, text: RemediationText, call: words.Call, word: CheckWord | ActionWord | None
@@ -382,8 +383,9 @@ class _Lowering:
         if text is None:
             return words.Escalation()
         return words.Escalation(
-            primary=text.primary, secondary=text.secondary, after_s=text.escalate_after_minutes * 60,
-            immediately=text.page == "immediately",
+            primary=text.primary, secondary=next(iter(text.secondary), None), further=tuple(text.secondary[1:]),
+            after_s=text.escalate_after_minutes * 60, immediately=text.page == "immediately",
+            repage_s=text.repage_after_minutes * 60,
         )  # fmt: skip
 
 

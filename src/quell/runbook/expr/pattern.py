@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 MAX_PATTERN = 256
 """Characters of a pattern."""
@@ -270,6 +270,18 @@ class Pattern:
             states = self._step(states, after)
             before = after
         return False
+
+    def whole(self, text: str) -> bool:
+        """Whether the pattern matches all of ``text``."""
+        states, memory, edged = self._closed(frozenset((self._start,)), "", text[:1]), self._memory, self._edged
+        for at, char in enumerate(text, 1):
+            key = (states, char, text[at : at + 1] if edged else "")
+            known = memory.get(key)
+            states = self._remember(key, partial(self._after, *key)) if known is None else known
+        return self._accept in states
+
+    def _after(self, states: frozenset[int], char: str, after: str) -> frozenset[int]:
+        return self._closed(self._step(states, char), char, after)
 
     def _closed(self, states: frozenset[int], before: str, after: str) -> frozenset[int]:
         """All states that can be reached between two characters; their sides matter only to edges."""

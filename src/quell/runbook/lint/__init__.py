@@ -15,7 +15,8 @@ from quell.runbook.vocabulary import Vocabulary
 
 RULES: tuple[Rule, ...] = (
     conditions.conditions,
-    calls.types_known, calls.templates, calls.shell_lines, calls.parameters, calls.require_tells, calls.hints,
+    calls.types_known, calls.templates, calls.shell_lines, calls.parameters, calls.commands, calls.require_tells,
+    calls.hints,
     connections.connections, addresses.addresses, steps.targets, steps.captures, steps.looks_once,
     shape.unreachable, shape.cycles, shape.window, shape.service_known,
     shape.unread_critical, shape.no_interpret, shape.missing_escalation,

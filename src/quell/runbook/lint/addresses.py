@@ -42,6 +42,8 @@ def _named(plan: Plan) -> Iterator[tuple[Origin, Place, str, bool]]:
     """Where an address may stand, and whether somebody must be reached there."""
     yield plan.origin, ("escalation", "primary"), plan.escalation.primary, True
     yield plan.origin, ("escalation", "secondary"), plan.escalation.secondary or "", True
+    for further in plan.escalation.further:
+        yield plan.origin, ("escalation", "secondary"), further, True
     for node in plan.nodes:
         if isinstance(node, Notify):
             yield node.origin, ("to",), node.to, True

@@ -126,6 +126,17 @@ def parameters(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
                 )  # fmt: skip
 
 
+def commands(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
+    """A command that the site's guardrails would refuse, whatever the incident."""
+    for asked in calls(plan, vocabulary):
+        for fault in asked.word.misfits(asked.call.config) if asked.word else ():
+            if not (fault.place and fault.place[0] in asked.inherited):
+                yield Remark(
+                    asked.origin, asked.at(fault.place), fault.message, "command", found=fault.found,
+                    expected=fault.expected, nearest=fault.nearest,
+                )  # fmt: skip
+
+
 def require_tells(plan: Plan, vocabulary: Vocabulary) -> Iterator[Remark]:
     """What is required is read as "it gives a series", unless the runbook says how to read it."""
     require = plan.verify.require
