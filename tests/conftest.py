@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from quell.redact import KNOWN
 from tests.servers.chromium import Chromium
 from tests.servers.mariadb import MariaDB
 from tests.servers.ports import free_port as choose_port
@@ -59,6 +60,13 @@ def _skip_when_missing() -> Generator[None]:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _secrets_are_of_one_test() -> Iterator[None]:
+    """What one test reads as a secret is an ordinary word in the next."""
+    yield
+    KNOWN.forget()
 
 
 @pytest.fixture

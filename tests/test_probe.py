@@ -10,7 +10,8 @@ import pytest
 
 from quell.errors import Permanent
 from quell.ports import Connection, Service
-from quell.probe import guard_address, make_client, resolve_secret
+from quell.probe import guard_address, learn_references, make_client, resolve_secret
+from quell.redact import KNOWN
 from tests.fakes.serving import Reply
 from tests.fakes.sink import FakeSink
 from tests.plugins.world import probe_over
@@ -149,3 +150,13 @@ async def test_the_client_uses_no_proxy_of_the_environment(monkeypatch: pytest.M
         async with make_client() as client:
             answer: httpx.Response = await client.get(sink.url)
         assert answer.status_code == 200
+
+
+def test_what_was_read_is_a_secret_from_then_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QUELL_TEST_A", "tk-77Qx91")
+    (tmp_path / "b").write_text("tk-88Rx92\n")
+    assert KNOWN.text("tk-77Qx91 tk-88Rx92") == "tk-77Qx91 tk-88Rx92"
+    resolve_secret("env:QUELL_TEST_A")
+    assert KNOWN.text("tk-77Qx91 tk-88Rx92") == "••• tk-88Rx92"
+    learn_references({"deep": [{"in": f"file:{tmp_path / 'b'}"}, "env:QUELL_TEST_NOT_THERE", "no reference"]})
+    assert KNOWN.text("tk-77Qx91 tk-88Rx92") == "••• •••"

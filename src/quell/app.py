@@ -37,7 +37,7 @@ from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
 from quell.once import Once, asked
-from quell.probe import World, make_client, resolve_secret
+from quell.probe import World, learn_references, make_client, resolve_secret
 from quell.reception import Receipt, Reception
 from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
@@ -163,6 +163,7 @@ class App:
     async def reload(self) -> Library:
         """Read the runbooks again. Incidents in flight keep the Plan they started with."""
         self.library = await asyncio.to_thread(load_library, self.settings.runbook_paths, self.vocabulary)
+        await asyncio.to_thread(learn_references, self.settings, self.library.plans)
         for entry in self.library.entries:
             if entry.state in (State.BROKEN, State.PROBLEMS):
                 told = _log.error if entry.state is State.BROKEN else _log.warning

@@ -6,6 +6,7 @@ Never does: decide, retry, or hand out an address that the guard forbids.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
 import os
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 from quell.errors import Permanent
 from quell.incident.service import DriverChoice
 from quell.ports import Connection, Fleet, Service
+from quell.redact import KNOWN, is_reference, texts
 from quell.registry import Registry
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -37,8 +39,25 @@ _CONNECTED = "connection.connect_tcp.complete"
 def resolve_secret(reference: str) -> str:
     """The value behind ``env:NAME`` or ``file:PATH``; anything else is not a reference.
 
-    Raises ``Permanent`` (missing), never with the value in it.
+    It is in nothing that is told from then on. Raises ``Permanent`` (missing), never with the value in it.
     """
+    value = _behind(reference)
+    KNOWN.learn(value)
+    return value
+
+
+def learn_references(*values: Any) -> None:
+    """Read every reference in these values now: somebody may repeat a secret before it is needed for the first time.
+
+    One that leads nowhere is told when it is needed.
+    """
+    for text in texts(values):
+        if is_reference(text):
+            with contextlib.suppress(Permanent):
+                resolve_secret(text)
+
+
+def _behind(reference: str) -> str:
     kind, _, rest = reference.partition(":")
     if kind == "env":
         value = os.environ.get(rest)

@@ -18,9 +18,11 @@ from quell.incident.event import EventKind
 from quell.intake import accept
 from quell.intake.correlate import Join, Open, Resolve, in_order
 from quell.ports import SourceType
+from quell.redact import KNOWN
 from quell.registry import Registry
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
+from quell.runbook.invalid import plainly
 from quell.runbook.plan import Plan
 from quell.settings import Settings
 
@@ -48,7 +50,8 @@ class Reception:
         Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``.
         """
         kind, params = self._verified(source, headers, body)
-        alerts, bad = kind.parse(body, headers, params, datetime.now(UTC))
+        # What went wrong elsewhere may have our secrets in its words.
+        alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
         return [self._located(alert) for alert in alerts], bad
 
     def verify(self, source: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -75,7 +78,9 @@ class Reception:
         try:
             return kind, kind.params.model_validate(configured.params if configured else {})
         except ValidationError as error:
-            raise InvalidInput([Problem(str(error), "settings", path=f"sources.{source}")]) from None
+            raise InvalidInput(
+                Problem(plainly(item), "settings", path=_place_of(source, item["loc"])) for item in error.errors()
+            ) from None
 
     def _located(self, alert: Alert) -> Alert:
         """An alert that names no environment or region is of ours."""
@@ -98,6 +103,10 @@ class Reception:
         incidents = [_place(change, alert, known) for alert in in_order(alerts)]
         accept.set_aside(change.connection, self.settings.tenant, source, bad)
         return incidents
+
+
+def _place_of(source: str, path: Sequence[str | int]) -> str:
+    return ".".join(["sources", source, *map(str, path)])
 
 
 def _place(change: Change, alert: Alert, plans: Sequence[Plan]) -> str | None:

@@ -20,6 +20,7 @@ from quell.errors import InvalidInput, Permanent, Problem
 from quell.incident.service import DriverChoice, Service
 from quell.ports import Connection
 from quell.probe import resolve_secret
+from quell.redact import KNOWN, is_reference
 from quell.respond.rails import Guardrails
 from quell.runbook.invalid import problems_of
 from quell.runbook.quantities import seconds
@@ -91,16 +92,12 @@ class ConnectionSettings(Section):
 
     def resolved(self, name: str) -> Connection:
         """With its secrets. Raises ``Permanent`` (missing) naming the reference only."""
-        headers = {key: resolve_secret(value) if _is_reference(value) else value for key, value in self.headers.items()}
+        headers = {key: resolve_secret(value) if is_reference(value) else value for key, value in self.headers.items()}
         if self.token:
             headers["Authorization"] = f"Bearer {resolve_secret(self.token)}"
         password = resolve_secret(self.password) if self.password else ""
-        url = resolve_secret(self.url) if _is_reference(self.url) else self.url
+        url = resolve_secret(self.url) if is_reference(self.url) else self.url
         return Connection(name, self.type, url, self.username, password, headers, self.options)
-
-
-def _is_reference(text: str) -> bool:
-    return text.startswith(("env:", "file:"))
 
 
 class NotifierSettings(Section):
@@ -333,6 +330,7 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
         settings = Settings.model_validate(document.data or {})
     except ValidationError as error:
         raise InvalidInput(problems_of(error, document, Settings)) from None
+    KNOWN.learn_in(document.data or {})  # what should have been a reference, and a login in an address
     return settings.model_copy(update={"folder": folder})
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from quell.doctor.asked import Failure, bounded
 from quell.errors import NotFound, Permanent, Transient
+from quell.redact import KNOWN
 
 
 async def _hangs() -> None:
@@ -39,3 +40,14 @@ def test_in_time() -> None:
 )
 def test_every_error_becomes_words(error: Exception, failure: Failure) -> None:
     assert asyncio.run(bounded(_raises(error), 1.0)) == failure  # type: ignore[arg-type]
+
+
+def test_neither_an_answer_nor_a_failure_holds_a_secret() -> None:
+    KNOWN.learn("tk-77Qx91")
+
+    async def ask() -> str:
+        return "hello tk-77Qx91"
+
+    assert asyncio.run(bounded(ask(), 1.0)) == "hello •••"
+    failure = asyncio.run(bounded(_raises(Permanent("no tk-77Qx91", "denied")), 1.0))  # type: ignore[arg-type]
+    assert failure == Failure("denied", "no •••")

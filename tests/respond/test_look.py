@@ -12,7 +12,9 @@ from quell import registry
 from quell.errors import Permanent, Transient
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
-from quell.respond.look import bounded
+from quell.incident.finding import Reading
+from quell.redact import KNOWN
+from quell.respond.look import INLINE_CHARS, answer, bounded
 from tests.app import house, runbook
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +120,30 @@ async def test_of_an_action_that_cancels_itself_nobody_knows_how_far_it_came(tmp
         assert (await home.asked(incident)).asks is Asks.HAPPENED
         deeds = (await home.app.incident(incident)).deeds
         assert [deed.result for deed in deeds.values()] == ["unknown"]
+
+
+async def test_what_comes_back_holds_no_secret_and_what_goes_wrong_neither() -> None:
+    KNOWN.learn("tk-77Qx91")
+
+    async def says() -> Reading:
+        return Reading({"line": "with tk-77Qx91"}, summary="tk-77Qx91", evidence={"tk-77Qx91": ["tk-77Qx91"]})
+
+    async def fails(error: Exception) -> Reading:
+        raise error
+
+    said = await answer(says(), 1.0)
+    assert said == Reading({"line": "with •••"}, summary="•••", evidence={"•••": ["•••"]})
+    with pytest.raises(Transient, match=r"^no •••$") as busy:
+        await answer(fails(Transient("no tk-77Qx91", "busy", retry_after=2)), 1.0)
+    assert (busy.value.error_class, busy.value.retry_after) == ("busy", 2)
+    with pytest.raises(Permanent, match=r"^KeyError: '•••'$"):
+        await answer(fails(KeyError("tk-77Qx91")), 1.0)
+
+
+async def test_a_long_answer_holds_no_secret_either() -> None:
+    KNOWN.learn("tk-77Qx91")
+
+    async def says() -> str:
+        return "x" * INLINE_CHARS + " tk-77Qx91"
+
+    assert (await answer(says(), 5.0)).endswith("x •••")

@@ -68,3 +68,16 @@ def test_long_values_are_shortened():
     problem = found(f"name: x\none_part: {{max_size: {'y' * 500}}}\n")["one_part.max_size"]
     assert problem.found is not None
     assert len(problem.found) <= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "shown"),
+    [
+        ("all_parts: 'https://joe:s3cr@h/x'", "all_parts", "an address"),
+        ("all_parts: [{token: s3cr}]\none_part: ['postgres://joe:s3cr@h']", "one_part", "a list"),
+        ("one_part: {max_size: {password: s3cr}}", "one_part.max_size", "a mapping"),
+        ("one_part: {max_size: {from: plain}}", "one_part.max_size", "{'from': 'plain'}"),
+    ],
+)
+def test_of_what_may_be_a_secret_only_the_kind_is_told(text, path, shown):
+    assert found(f"name: x\n{text}\n")[path].found == shown

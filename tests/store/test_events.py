@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from quell.errors import Conflict
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, UndeclaredTransition, fold
+from quell.redact import KNOWN
 from quell.store import audit, canonical, events, queries
 from quell.store.database import Database
 from quell.store.schema import events as table
@@ -238,3 +239,11 @@ JSON = st.recursive(
 def test_what_is_stored_hashes_as_what_was_told(value: Any) -> None:
     again = orjson.loads(events.dumps(value))
     assert canonical.digest(again) == canonical.digest(orjson.loads(events.dumps(again)))
+
+
+def test_no_secret_gets_into_the_log(database: Database) -> None:
+    KNOWN.learn("tk-77Qx91")
+    (told,) = append(database, new(text='it said "tk-77Qx91"'))
+    assert told.payload["text"] == 'it said "•••"'
+    assert [one.payload for one in stored(database)] == [told.payload]
+    assert faults(database) == []

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from quell.cli.output import coloured
 from quell.cli.reading import CONFIGURATION, FILE_VARIABLE
 from quell.errors import InvalidInput, Problem
+from quell.redact import KNOWN
 from quell.settings import ServerSettings, Settings, load_settings
 
 DEFAULT_FILE = Path(CONFIGURATION)
@@ -58,7 +59,7 @@ def _problem(item: dict[str, Any]) -> Problem:
 def configure_logs(level: int = logging.INFO) -> None:
     """Structured lines on stderr: ``key=value`` at a terminal, one JSON object each otherwise.
 
-    Libraries that use the standard ``logging`` end up in the same lines.
+    Libraries that use the standard ``logging`` end up in the same lines. No line holds a secret that is known.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -71,15 +72,16 @@ def configure_logs(level: int = logging.INFO) -> None:
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer(serializer=_json)
     )
+    lines = [last, _without_secrets]
     structlog.configure(
-        processors=[*shared, last], wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[*shared, *lines], wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )  # fmt: skip
     handler = logging.StreamHandler(sys.stderr)
     named = structlog.stdlib.add_logger_name
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, named],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *lines],
     ))  # fmt: skip
     handler.addFilter(_unexpected)
     root = logging.getLogger()
@@ -89,6 +91,10 @@ def configure_logs(level: int = logging.INFO) -> None:
     engine = logging.getLogger("dbos")
     engine.handlers[:] = [handler]
     engine.propagate = False
+
+
+def _without_secrets(logger: Any, name: str, line: str) -> str:
+    return KNOWN.text(line)
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

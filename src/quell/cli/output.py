@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import orjson
 
 from quell.errors import InvalidInput, Problem, QuellError
+from quell.redact import KNOWN
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _COLOURS = {"error": "red", "warning": "yellow"}
@@ -86,7 +87,7 @@ def print_problems(
 ) -> None:
     """Each with its place and, when ``texts`` holds its file, the line it is on with a mark below."""
     out = stream or sys.stdout
-    for problem in problems:
+    for problem in map(KNOWN.tree, problems):
         colour = _COLOURS.get(problem.severity, "cyan")
         out.write(
             f"{paint(place_of(problem), 'bold', stream=out)}: {paint(problem.severity, colour, stream=out)}: "
@@ -113,7 +114,7 @@ def _excerpt(problem: Problem, text: str | None) -> list[str]:
 
 def as_data(problem: Problem) -> dict[str, Any]:
     """A problem for JSON."""
-    return asdict(problem)
+    return asdict(KNOWN.tree(problem))
 
 
 def counted(number: int, one: str) -> str:
@@ -138,6 +139,10 @@ def print_error(error: Exception, *, as_json: bool = False, hint: str = "") -> N
 
 
 def _said(error: Exception) -> str:
+    return KNOWN.text(_words(error))
+
+
+def _words(error: Exception) -> str:
     if isinstance(error, InvalidInput):
         return counted(len(error.problems), "problem")
     if isinstance(error, OSError) and error.strerror:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from quell.errors import Permanent, QuellError, Transient
+from quell.redact import KNOWN
 
 T = TypeVar("T")
 TIMEOUT_S = 5.0
@@ -25,7 +26,11 @@ class Failure:
 
 
 async def bounded(question: Awaitable[T], timeout_s: float) -> T | Failure:
-    """Within the time, however it ends."""
+    """Within the time, however it ends, in words without our secrets."""
+    return KNOWN.tree(await _bounded(question, timeout_s))
+
+
+async def _bounded(question: Awaitable[T], timeout_s: float) -> T | Failure:
     try:
         async with asyncio.timeout(timeout_s):
             return await question

@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 from dbos._serialization import Serializer
 
+from quell.redact import KNOWN
+
 _FLOATS_END = 10**308
 
 
@@ -22,7 +24,7 @@ class JsonSerializer(Serializer):
 
     def serialize(self, data: Any) -> str:
         if isinstance(data, BaseException):
-            data = {"__error__": type(data).__name__, "text": str(data)}
+            data = {"__error__": type(data).__name__, "text": KNOWN.text(str(data))}
         try:
             return orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:

@@ -20,7 +20,7 @@ from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.ports import OnCall
 from quell.respond.limits import ActionRule
-from quell.respond.look import bounded
+from quell.respond.look import answer
 from quell.respond.means import Means
 from quell.runbook.plan import Approval
 from quell.store import queries
@@ -151,7 +151,7 @@ async def on_call(means: Means, schedule: str) -> tuple[OnCall, ...]:
         kind = means.world.registry.schedule(choice.type)
         params = kind.params.model_validate(choice.params)
         probe = means.world.probe(timeout_s=LOOKUP_S, key=f"schedule/{schedule}")
-        return tuple(await bounded(kind.on_call(params, probe, means.world.clock()), LOOKUP_S))
+        return tuple(await answer(kind.on_call(params, probe, means.world.clock()), LOOKUP_S))
     except Transient as error:
         why = f"who is on call in {schedule} cannot be found out: {error}"
         raise Unavailable(why, retry_after=error.retry_after or 5.0) from None

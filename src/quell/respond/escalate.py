@@ -23,7 +23,7 @@ from quell.ports import Message, NotifierType
 from quell.respond.approvers import meant
 from quell.respond.asked import asked_of
 from quell.respond.destination import destination
-from quell.respond.look import bounded
+from quell.respond.look import answer
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation
 from quell.runbook.quantities import spoken
@@ -220,7 +220,7 @@ async def send(means: Means, to: str, message: Message, key: str) -> str:
     probe = means.world.probe(timeout_s=SEND_TIMEOUT_S, key=key)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return await bounded(kind.send(message, params, probe), SEND_TIMEOUT_S)
+            return await answer(kind.send(message, params, probe), SEND_TIMEOUT_S)
         except Transient as error:
             if attempt == ATTEMPTS:
                 raise

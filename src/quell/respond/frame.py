@@ -29,7 +29,7 @@ from quell.respond import approve, permit, unknown
 from quell.respond.approvers import Demands, demanded
 from quell.respond.guard import Question, Ruling, rule_on
 from quell.respond.inflight import InFlight
-from quell.respond.look import Quit, bounded
+from quell.respond.look import Quit, answer
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Prepared, Request, prepare
 from quell.store.database import now_us
@@ -312,7 +312,7 @@ class Frame:
                 work = kind.undo(prepared.params, request.undoes, prepared.probe)
             else:
                 work = kind.execute(prepared.params, prepared.probe)
-            effect = await bounded(work, request.act.timeout_s)
+            effect = await answer(work, request.act.timeout_s)
         except (Transient, Permanent) as error:
             lost = error.error_class in MAY_HAVE_HAPPENED or isinstance(error, Quit)
             if lost and not kind.idempotent:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from quell.errors import NotFound, Permanent, Problem, QuellError, Refused, Transient
 from quell.incident.finding import Finding, Reading
 from quell.probe import World
+from quell.redact import KNOWN, weight
 from quell.respond.commands import refused
 from quell.respond.judge import failed, judge
 from quell.respond.shapes import Shape
@@ -24,6 +25,8 @@ from quell.runbook.scope import interpret_scope
 from quell.runbook.template import fill
 
 T = TypeVar("T")
+INLINE_CHARS = 64 * 1024
+"""A longer answer is looked through in a thread, so that it does not hold up the other checks."""
 GRACE_S = 1.0
 """How long a cancelled plug-in may take to clean up before it is left behind."""
 
@@ -75,6 +78,21 @@ async def bounded(work: Awaitable[T], timeout_s: float) -> T:
     raise Transient(f"no answer within {timeout_s:.3g} s", "timeout")
 
 
+async def answer(work: Awaitable[T], timeout_s: float) -> T:
+    """What a plug-in says within its time, and its errors: without our secrets, whatever the other side repeated.
+
+    The one place: nothing that comes back from the world gets past here as it is.
+    """
+    try:
+        said = await bounded(work, timeout_s)
+    except Exception as error:
+        clean = KNOWN.error(error)
+        if clean is error:
+            raise
+        raise clean from None
+    return await asyncio.to_thread(KNOWN.tree, said) if weight(said) > INLINE_CHARS else KNOWN.tree(said)
+
+
 async def look(
     world: World, plan: Plan, check: Check, env: Mapping[str, Any], key: str, shapes: Sequence[Shape] | None
 ) -> Finding:
@@ -109,7 +127,7 @@ async def _ask(check: Check, run: Any) -> Reading:
     deadline = time.monotonic() + check.timeout_s
     for attempt in range(1, check.retry.attempts + 1):
         try:
-            return await bounded(run(), max(0.001, deadline - time.monotonic()))
+            return await answer(run(), max(0.001, deadline - time.monotonic()))
         except Transient as error:
             pause = error.retry_after or check.retry.backoff_s * 2 ** (attempt - 1)
             if attempt == check.retry.attempts or time.monotonic() + pause >= deadline:

@@ -21,7 +21,7 @@ from quell.incident.finding import Finding
 from quell.incident.pause import Reach
 from quell.ports import ActionType, Command, Probe, spellings
 from quell.respond.limits import ActionRule
-from quell.respond.look import bounded, params_of
+from quell.respond.look import answer, params_of
 from quell.respond.means import Context, Means
 from quell.respond.rails import Guardrails
 from quell.respond.view import environment
@@ -110,7 +110,7 @@ class Prepared:
             done = self.intent.request
             targets, magnitude = tuple(done.get("targets", ())), done.get("magnitude")
             return Preview(call=f"undo: {done['call']}", targets=targets, magnitude=magnitude)
-        seen = await bounded(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
+        seen = await answer(self.kind.dry_run(self.params, self.probe), self.request.act.timeout_s)
         undo = self.request.act.undo
         if undo.never:
             return seen.model_copy(update={"undo": None})
@@ -194,7 +194,7 @@ class Prepared:
             return dict(self.request.extra.get("captured", {}))
         if self.kind.capture is None:
             raise Permanent(f"{self.kind.name} cannot capture values", "invalid")
-        return await bounded(self.kind.capture(self.params, queries, self.probe), self.request.act.timeout_s)
+        return await answer(self.kind.capture(self.params, queries, self.probe), self.request.act.timeout_s)
 
     async def _observe(self) -> dict[str, Any]:
         return {**self.env, **await self._observed()}
@@ -204,7 +204,7 @@ class Prepared:
         if self.kind.observe is None:
             return {}
         try:
-            reading = await bounded(self.kind.observe(self.params, self.probe), self.request.act.timeout_s)
+            reading = await answer(self.kind.observe(self.params, self.probe), self.request.act.timeout_s)
         except (Transient, Permanent) as error:
             return dict.fromkeys(self.kind.facts, Absent(str(error), error.error_class))
         missing = {

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from quell.errors import Problem
+from quell.redact import TELLING
 from quell.runbook.source import Document, Path
 from quell.runbook.vocabulary import nearest
 
@@ -62,19 +63,32 @@ def _problem(item: dict[str, Any], document: Document, model: type[BaseModel], m
         found = str(item["input"])
         choices = [choice.strip("' ") for choice in str(context.get("expected", "")).replace(" or ", ",").split(",")]
         return document.problem(
-            path, "not one of the words allowed here", rule="wrong-value", found=repr(found),
+            path, "not one of the words allowed here", rule="wrong-value", found=_shown(path, found),
             expected=str(context.get("expected")), nearest=nearest(found, choices),
         )  # fmt: skip
     keys = _fields_at(model, path) if kind in _MAPPINGS else []
     return document.problem(
-        path, plainly(item), rule="wrong-value", found=_short(item.get("input")),
+        path, plainly(item), rule="wrong-value", found=_shown(path, item.get("input")),
         expected="a mapping with " + ", ".join(keys) if keys else None,
     )  # fmt: skip
 
 
-def _short(value: Any) -> str:
+def _shown(path: Path, value: Any) -> str:
+    """What was found; of what may be a secret, or hold one, only what kind of thing it is."""
     text = "nothing" if value is None else repr(value)
+    if isinstance(value, str) and "://" in value:
+        return "an address"
+    nested = isinstance(value, Mapping | list | tuple)
+    telling = any(isinstance(part, str) and TELLING.search(part) for part in path)
+    if (nested or isinstance(value, str)) and (telling or (nested and ("://" in text or TELLING.search(text)))):
+        return _kind_of(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _kind_of(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...] | str) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a text" if isinstance(value, str) else "a list"
 
 
 def _fields_at(model: Any, path: Path) -> list[str]:

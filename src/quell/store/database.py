@@ -23,6 +23,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from quell.errors import Unavailable
+from quell.redact import KNOWN
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -73,6 +74,7 @@ def make_engine(url: str, *, busy_ms: int = 30_000, lagging: bool = False) -> sa
     ``busy_ms``: how long SQLite waits for somebody else's lock. ``lagging``: PostgreSQL may answer before a commit is
     on disk.
     """
+    KNOWN.learn_url(url)
     url = normalise_url(url)
     if not url.startswith("sqlite"):
         patience = PATIENCE | {"options": f"{PATIENCE['options']} -c synchronous_commit=off"} if lagging else PATIENCE

@@ -1,7 +1,7 @@
 """The event log: append-only streams, hash-chained, with the incident's row folded in the same transaction.
 
 The chain hashes payload *hashes* (RFC 8785 canonical JSON, SHA-256), so a payload can be erased later without breaking
-it. Never does: decide what happened.
+it. No secret that this process knows gets into it. Never does: decide what happened.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from quell.errors import Conflict
 from quell.incident.event import EVENT_SCHEMA, Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident, apply
+from quell.redact import KNOWN
 from quell.store import folds
 from quell.store.canonical import digest, envelope_of, link
 from quell.store.database import now_us
@@ -145,7 +146,7 @@ def _chained(
         if event.key in seen:
             continue
         seen |= {event.key} - {""}
-        payload, seq = orjson.loads(dumps(event.payload)), seq + 1
+        payload, seq = orjson.loads(dumps(KNOWN.tree(event.payload))), seq + 1
         row: dict[str, Any] = {
             "tenant": to.tenant, "environment": to.place[0], "region": to.place[1], "stream": to.stream.value,
             "stream_id": to.stream_id, "seq": seq, "at": at_us or now_us(), "kind": event.kind.value,

@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem, QuellError, Refused, Unavailable
 from quell.incident.incident import UndeclaredTransition
+from quell.redact import KNOWN
 from quell.web.render import render
 
 _log = structlog.get_logger("quell")
@@ -129,7 +130,7 @@ def headers_of(error: Exception) -> dict[str, str]:
 
 def answer_to(scope: Scope, error: Exception) -> Response:
     """A page when a browser asked for one, else JSON."""
-    status, body = status_of(error), body_of(error)
+    status, body = status_of(error), KNOWN.tree(body_of(error))
     if status >= 500 and not isinstance(error, QuellError | HTTPException):
         _log.error("request_failed", path=scope["path"], exc_info=error)
     if not wants_page(scope):

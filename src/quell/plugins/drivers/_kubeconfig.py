@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from quell.errors import Permanent
+from quell.redact import KNOWN
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -33,6 +34,9 @@ class Access:
     namespace: str = ""
     tls: ssl.SSLContext | None = None
     server_name: str = ""
+
+    def __post_init__(self) -> None:
+        KNOWN.learn(self.token)
 
 
 def from_address(url: str, token: str, ca: Path | None) -> Access:

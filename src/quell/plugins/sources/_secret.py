@@ -9,10 +9,17 @@ import os
 from pathlib import Path
 
 from quell.errors import Permanent
+from quell.redact import KNOWN
 
 
 def resolve(reference: str) -> str:
     """The value behind ``env:NAME`` or ``file:PATH``. Raises ``Permanent`` (missing, invalid)."""
+    value = _behind(reference)
+    KNOWN.learn(value)
+    return value
+
+
+def _behind(reference: str) -> str:
     kind, _, rest = reference.partition(":")
     if kind == "env":
         value = os.environ.get(rest)
