@@ -11,7 +11,7 @@ from pathlib import Path
 
 from quell.doctor import acting, connections, fate, people
 from quell.doctor.asked import Failure, bounded
-from quell.doctor.askers import configured, databases, fleets, machine, messages, redis, web
+from quell.doctor.askers import configured, databases, fleets, machine, messages, redis, schedules, web
 from quell.doctor.facts import Disk, Facts, Seen
 from quell.doctor.fate import OWN
 from quell.doctor.judged import judged
@@ -53,10 +53,15 @@ async def gathered(site: Site, *, notify: bool = False) -> Facts:
     own = fate.endpoints("sqlite", str(path)) if site.own is None else fate.endpoints(site.own.type, site.own.url)
     hosts = [one.host for one in (*own, *(place for other in others for place in other.endpoints)) if one.host]
     all_ways = _all_ways(site, read) if notify else []
-    resolved, sent = await asyncio.gather(machine.resolved(hosts, limit), _sent(site, all_ways))
+    shifts = schedules.found(settings, world)
+    resolved, sent, on_call = await asyncio.gather(
+        machine.resolved(hosts, limit), _sent(site, all_ways),
+        asyncio.gather(*(schedules.asked(world, name, choice, limit) for name, choice in shifts.items())),
+    )  # fmt: skip
     return Facts(
         library, dict(zip((one.name for one in known), seen, strict=True)), acted_on, tuple(moved),
         tuple((way.to, way.type, one) for way, one in zip(own_ways, ways, strict=True)), sent,
+        tuple((name, settings.schedules[name].type, one) for name, one in zip(shifts, on_call, strict=True)),
         tuple(Disk(folder, one, written) for (folder, written), one in zip(folders, rooms, strict=True)),
         None if path is None or file is None else (path, file), own, others, resolved,
         tuple(configured.secrets(settings)), tuple(configured.sources(settings, site.registry)),

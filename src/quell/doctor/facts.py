@@ -14,6 +14,7 @@ from quell.doctor.room import Room
 from quell.doctor.slots import Slots
 from quell.errors import Problem
 from quell.library import Library
+from quell.ports import OnCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Facts:
     moved: tuple[Moved, ...] = ()
     notifiers: tuple[tuple[str, str, str | Failure], ...] = ()
     sent: tuple[tuple[str, str | Failure], ...] = ()
+    shifts: tuple[tuple[str, str, tuple[OnCall, ...] | Failure], ...] = ()
     disks: tuple[Disk, ...] = ()
     file: tuple[Path, str | Failure] | None = None
     own: tuple[Endpoint, ...] = ()

@@ -44,6 +44,8 @@ def judged(site: Site, facts: Facts) -> Iterator[Judgement]:
         yield people.judge_address(to, whose, site.vocabulary)
     for to, said in facts.sent:
         yield people.judge_sent(to, said)
+    for name, kind, on_call in facts.shifts:
+        yield people.judge_schedule(name, kind, on_call)
     for name, kind, asks in facts.sources:
         yield configured.judge_source(name, kind, asks)
     yield from configured.judge_guardrails(facts.guardrails)

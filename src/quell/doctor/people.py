@@ -12,6 +12,7 @@ from typing import Any
 from quell.doctor.asked import Failure
 from quell.doctor.judgement import Judgement, error, listed, ok, warning
 from quell.errors import NotFound, Permanent
+from quell.ports import OnCall
 from quell.respond.destination import destination
 from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Notify, Plan
@@ -75,6 +76,20 @@ def judge_notifier(name: str, kind: str, seen: str | Failure) -> Judgement:
         advice = f"correct notifiers.{name}, or what it goes through"
         return error("notifier", looked_at, seen.words, "a notifier that can send", advice)
     return ok("notifier", looked_at, seen)
+
+
+def judge_schedule(name: str, kind: str, seen: tuple[OnCall, ...] | Failure) -> Judgement:
+    """``seen``: who is on call now. Without an answer no yes that needs this schedule is taken."""
+    looked_at = f"{kind} schedule {name}"
+    if isinstance(seen, Failure):
+        advice = f"correct schedules.{name}, or what it goes through"
+        return error("schedule", looked_at, seen.words, "who is on call", advice)
+    if not seen:
+        advice = "look whether it has a gap: until it is closed nobody can say yes for it"
+        return warning("schedule", looked_at, "nobody is on call now", "somebody on call", advice)
+    ends = [one.until for one in seen if one.until]
+    until = f", until {min(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
+    return ok("schedule", looked_at, f"{listed([one.name for one in seen])} on call{until}")
 
 
 def judge_sent(to: str, seen: str | Failure) -> Judgement:
