@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from quell.engine import ledger
+from quell.errors import Refused
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
 from quell.registry import Registry
+from quell.respond import permit
 from quell.respond.look import params_of
 from quell.respond.means import Context
 from quell.respond.prepared import Prepared, Request, tightened
@@ -546,3 +548,31 @@ async def test_a_freeze_stops_what_an_alert_would_start(tmp_path: Path) -> None:
         now = await home.escalated(await home.fire())
         assert (now.refusals[0]["rule"], home.effects) == ("freeze", [])
         assert "people buy" in now.reason
+
+
+async def test_what_was_begun_and_is_refused_the_second_time_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash left an intent of an action that may be repeated; before it is, somebody pulls the kill switch."""
+    (tmp_path / "flags.json").write_text('{"a": 0}')
+
+    def begun(connection: Any, key: str) -> ledger.Intent:
+        return ledger.Intent(key, "set_flag", "intended", True, {"captured": {}}, None, 0, "dead")
+
+    async def paused(*given: Any, **named: Any) -> None:
+        raise Refused("paused", "every action is paused")
+
+    monkeypatch.setattr(ledger, "find", begun)
+    monkeypatch.setattr(permit, "intend", paused)
+    async with house(
+        tmp_path,
+        runbook(
+            "- {condition: state.critical, then: [a]}",
+            flag("a", ", on_unknown: stop, postcondition: {check: 'value == 1', within: 0.2s}"),
+        ),
+    ) as home:
+        incident = await home.fire()
+        now = await home.escalated(incident)
+        assert "may or may not have been done" in now.reason
+        assert "may not be repeated: every action is paused" in now.reason
+        assert await home.told_of(incident, EventKind.ACTION_REFUSED) == []

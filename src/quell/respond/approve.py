@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from quell.errors import Conflict, InvalidInput, NotFound, Problem
 from quell.incident.access import same_person
 from quell.incident.action import Asks, Preview, Risk
-from quell.incident.event import EventKind, NewEvent
+from quell.incident.event import EventKind, NewEvent, Stream
 from quell.respond.approvers import NO_DEMANDS, Demands
 from quell.respond.means import Context, Means
 from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
-from quell.store import queries
+from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.events import dumps, when
 from quell.store.schema import approvals
@@ -97,6 +97,9 @@ def settle(
         known = ", ".join(sorted(ANSWERS))
         raise InvalidInput([Problem(f"{answer!r} is no answer", "answer", found=answer, expected=f"one of {known}")])
     row = queries.approval(connection, approval)
+    # The log before its approvals, as whoever takes the incident does: two at once wait for one another in one order.
+    events.hold(connection, row["tenant"], Stream.INCIDENT, row["incident"])
+    row = queries.approval(connection, row["id"])
     answers: list[dict[str, Any]] = orjson.loads(row["answers"])
     if row["state"] != "waiting":
         winner = answers[-1]["by"] if answers else row["state"]

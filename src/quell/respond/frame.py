@@ -200,6 +200,8 @@ class Frame:
                 no = Ruling(refused.rule, str(refused), refused.value, refused.limit)
             except (Transient, Permanent) as error:
                 no = Ruling("capture", str(error))
+        if no is not None and begun is not None:
+            return self._unknown(request, f"it was begun, and may not be repeated: {no.reason}")
         if no is not None:
             await self.means.database.write(lambda connection: permit.release(connection, request))
             return await self._refuse(request, no, preview)
