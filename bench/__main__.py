@@ -1,4 +1,7 @@
-"""``make bench``: every figure, beside what it must be, as a table; ``--write`` puts it into docs/benchmarks.md."""
+"""``make bench``: every figure, beside what it must be, as a table; ``--write`` puts it into docs/benchmarks.md.
+
+``--only waiting`` measures just the parts whose name holds that word (``--list`` names them).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
@@ -16,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import audit, conditions, guard, install, startup
+import psycopg
+import sqlalchemy as sa
+
+from bench import audit, conditions, guard, install, startup, takeover, waiting, workers
 from tests.servers.postgres import Postgres
 from tests.servers.process import MissingProgramError
 
@@ -57,7 +64,43 @@ def of_loop(databases: Iterable[str], name: str, resolved: float) -> list[Figure
         Figure(f"webhook → first check started, p50 ({name})", first["p50"], "ms", 20),
         Figure(f"webhook → first check started, p99 ({name})", first["p99"], "ms", 80),
         Figure(f"5 checks, decision, action, verified, resolved, p50 ({name})", ended["p50"], "ms", resolved),
+        Figure(f"the act frame around one action, p50 ({name})", told["frame_ms"]["p50"], "ms", 25),
         Figure(f"50 checks of 1 s side by side ({name})", told["fifty_checks_of_1s_s"], "s", 1.35),
+    ]
+
+
+def of_waiting(database: str, name: str, count: int, resumed: float) -> list[Figure]:
+    told = waiting.measure(database, count)
+    beside = f"{count:,} incidents that wait for an approval"
+    return [
+        Figure(f"{beside}: CPU of one core ({name})", told["cpu_percent"], "%", 6),
+        Figure(f"{beside}: memory above idle ({name})", told["more_mb"], "MB", 60),
+        Figure(
+            f"{beside}: P1 worked on at once, of {told['places']} places ({name})", told["p1_at_once"], "",
+            told["places"], at_least=True,
+        ),
+        Figure(f"{beside}: approval → action begins, p99 ({name})", told["resumed_ms"]["p99"], "ms", resumed),
+    ]  # fmt: skip
+
+
+def of_takeover(database: str) -> list[Figure]:
+    told = takeover.measure(database)
+    bound = told["lease_s"] + 2
+    return [
+        Figure(f"taken over after kill -9, lease {told['lease_s']:g} s", max(told["killed_s"]), "s", bound),
+        Figure(f"taken over from a process that hangs, lease {told['lease_s']:g} s", max(told["hung_s"]), "s", bound),
+    ]
+
+
+def of_workers(databases: Iterable[str]) -> list[Figure]:
+    """One worker, then two, and again; the better pace of each, since whoever shares the machine slows either."""
+    pace: dict[int, float] = {}
+    for number, database in enumerate(databases):
+        count = 1 + number % 2
+        pace[count] = max(pace.get(count, 0.0), workers.measure(database, count))
+    what = f"actions of 200 ms, {workers.PLACES} places a worker"
+    return [
+        Figure(f"{what}: incidents/s of 2 workers to those of 1", round(pace[2] / pace[1], 2), "", 1.7, at_least=True)
     ]
 
 
@@ -114,44 +157,77 @@ def of_install() -> list[Figure]:
 
 
 @contextlib.contextmanager
-def postgres_databases(given: str) -> Iterator[list[str]]:
-    """The given one, or one for each round on a server of our own that syncs to disk as a real one does; none where
+def postgres(given: str) -> Iterator[Callable[[], str] | None]:
+    """Makes empty databases on the given server, or on one of our own that syncs to disk as a real one does. None where
     there is no PostgreSQL."""
-    if given:
-        yield [given]
-        return
     safe = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
     with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(Postgres(settings=safe))
-        except MissingProgramError as error:
-            print(f"PostgreSQL is left out: {error}", file=sys.stderr)
-            yield []
-            return
-        yield [server.url(stack.enter_context(server.fresh_database())) for _ in range(ROUNDS)]
+        if not given:
+            try:
+                given = stack.enter_context(Postgres(settings=safe, max_connections=200)).url()
+            except MissingProgramError as error:
+                print(f"PostgreSQL is left out: {error}", file=sys.stderr)
+                yield None
+                return
+        server = stack.enter_context(psycopg.connect(given, autocommit=True))
+
+        def fresh() -> str:
+            name = f"quell_bench_{secrets.token_hex(6)}"
+            server.execute(f"CREATE DATABASE {name}")
+            stack.callback(server.execute, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            return sa.make_url(given).set(database=name).render_as_string(hide_password=False)
+
+        yield fresh
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
-    given = os.environ.get("QUELL_BENCH_POSTGRES", "")
-    parser.add_argument("--postgres", default=given, help="URL of an empty database; default: a server of its own")
-    options = parser.parse_args()
-    with postgres_databases(options.postgres) as postgres:
-        return report(postgres, write=options.write)
+Part = tuple[str, Callable[[], list[Figure]]]
 
 
-def report(postgres: list[str], *, write: bool) -> int:
-    parts: list[tuple[str, Callable[[], list[Figure]]]] = [
+def parts_of(fresh: Callable[[], str] | None) -> list[Part]:
+    """Everything that is measured. ``fresh`` gives the address of an empty PostgreSQL database, where there is one."""
+    parts: list[Part] = [
         ("the loop on SQLite", lambda: of_loop([""] * ROUNDS, "SQLite", 120)),
         ("conditions", of_conditions),
         ("the audit", of_audit),
+        ("waiting on SQLite", lambda: of_waiting("", "SQLite", 200, 1200)),
         ("start-up", of_startup),
         ("the demo", of_demo),
         ("a fresh clone", of_install),
     ]
-    if postgres:
-        parts.insert(1, ("the loop on PostgreSQL", lambda: of_loop(postgres, "PostgreSQL", 100)))
+    if fresh is None:
+        return parts
+    parts[1:1] = [("the loop on PostgreSQL", lambda: of_loop([fresh() for _ in range(ROUNDS)], "PostgreSQL", 100))]
+    parts[5:5] = [
+        ("waiting on PostgreSQL", lambda: of_waiting(fresh(), "PostgreSQL", 1000, 200)),
+        ("takeover", lambda: of_takeover(fresh())),
+        ("workers", lambda: of_workers([fresh() for _ in range(4)])),
+    ]
+    return parts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--only", default="", metavar="WORD", help="only the parts whose name holds it")
+    parser.add_argument("--list", action="store_true", help="name the parts, and measure nothing")
+    given = os.environ.get("QUELL_BENCH_POSTGRES", "")
+    parser.add_argument(
+        "--postgres", default=given, help="URL of a server to make databases on; default: one of its own"
+    )
+    options = parser.parse_args()
+    if options.only and options.write:
+        parser.error("--write writes the whole table: leave out --only")
+    if options.list:
+        print("\n".join(name for name, _ in parts_of(str)))
+        return 0
+    with postgres(options.postgres) as fresh:
+        parts = [part for part in parts_of(fresh) if options.only.lower() in part[0].lower()]
+        if not parts:
+            parser.error(f"--only: no part holds {options.only!r} in its name; --list names them")
+        return report(parts, write=options.write)
+
+
+def report(parts: Iterable[Part], *, write: bool) -> int:
     figures: list[Figure] = []
     for name, measure in parts:
         print(f"measuring {name} …", file=sys.stderr, flush=True)

@@ -18,30 +18,39 @@ from quell.respond.means import Means
 from quell.runbook.plan import Plan
 
 _log = structlog.get_logger("quell")
+JUST_AFTER_US = 20_000
+"""A lease that has just run out is one whose end lies behind us."""
 
 
 async def stay_alive(means: Means, executor: str, lease_us: int) -> None:
     """Keep our lease; recover the work of whoever lost theirs, and what was lost here; tell answers that a crash kept
-    from being told."""
+    from being told. The next look is after a third of the lease, or when the lease of somebody silent runs out."""
     while True:
+        pause_us = lease_us / 3
         try:
-            for dead in await means.database.write(lambda c: _beat(means, c, executor, lease_us)):
-                await _take_over(means, dead)
+            dead, next_end_us = await means.database.write(lambda c: _beat(means, c, executor, lease_us))
+            for one in dead:
+                await _take_over(means, one)
+            if next_end_us is not None:
+                pause_us = min(pause_us, next_end_us + JUST_AFTER_US)
             if lost := await means.durable.pick_up():
                 _log.warning("work_picked_up", workflows=lost)
             await approve.tell_untold(means)
         except Exception as error:  # a database that is away comes back
             _log.error("heartbeat_failed", error=str(error))
-        await asyncio.sleep(lease_us / 3_000_000)
+        await asyncio.sleep(pause_us / 1_000_000)
 
 
-def _beat(means: Means, connection: sa.Connection, executor: str, lease_us: int) -> list[str]:
+def _beat(
+    means: Means, connection: sa.Connection, executor: str, lease_us: int
+) -> tuple[list[str], int | None]:  # fmt: skip
+    """Who is dead, and in how long the next one would be."""
     clock = means.database.now_us(connection)
     if not liveness.beat(connection, executor, clock, lease_us):
         _log.error("lease_lost", executor=executor)
         liveness.enter_again(connection, executor, clock, lease_us)
     liveness.end_gone(connection, clock)
-    return liveness.dead(connection, clock)
+    return liveness.dead(connection, clock), liveness.next_end_us(connection, clock)
 
 
 async def _take_over(means: Means, dead: str) -> None:

@@ -55,6 +55,17 @@ def test_who_leaves_need_not_be_waited_for(connection: sa.Connection) -> None:
     assert liveness.dead(connection, 51) == ["one"]
 
 
+def test_when_the_next_lease_runs_out(connection: sa.Connection) -> None:
+    assert liveness.next_end_us(connection, 0) is None
+    for name, lease in (("long", 300), ("short", 100), ("over", 10)):
+        liveness.enter(connection, name, "1", 0, lease)
+    assert liveness.next_end_us(connection, 20) == 80
+    assert liveness.next_end_us(connection, 100) == 0
+    assert liveness.next_end_us(connection, 101) == 199, "what is over is not waited for"
+    liveness.bury(connection, "long", 301)
+    assert liveness.next_end_us(connection, 101) is None
+
+
 def test_ids_differ_and_name_the_process() -> None:
     one, other = liveness.new_executor_id(), liveness.new_executor_id()
     assert one != other

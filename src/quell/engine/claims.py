@@ -85,10 +85,11 @@ class Claims:
         ``active`` are those whose execution is about to begin or to be kept. A claim is lost when it was idle at the
         look before, too: what was claimed a moment ago is still on its way.
         """
+        begun = frozenset(active)  # as a list, thousands that wait would hold up the event loop
         idle = {
             workflow_id: claim
             for workflow_id, claim in claimed.items()
-            if workflow_id not in active and workflow_id not in self._running
+            if workflow_id not in begun and workflow_id not in self._running
         }
         before, self._missing = self._missing, idle
         lost = {one: claim for one, claim in idle.items() if one in before and before[one] == claim}

@@ -34,6 +34,7 @@ from quell.engine.replay import Replay
 from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
 from quell.engine.turnstile import Turnstile
+from quell.engine.waits import Waits
 
 T = TypeVar("T")
 Json = Any
@@ -85,6 +86,7 @@ class Durable:
         self._started = Started(executor_id)
         self._kicking = asyncio.Lock()
         self._replay = Replay()
+        self._waits = Waits()
         self._pauses = Pauses()
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
@@ -95,6 +97,8 @@ class Durable:
             "executor_id": executor_id,
             "serializer": self._serializer,
             "notification_listener_polling_interval_sec": poll_s,
+            # For events and streams, which we have none of: by default a thread would wake a hundred times a second.
+            "notification_coalesce_sec": 0.25,
             "log_level": "WARNING",
             "max_executor_threads": 32,
             "use_listen_notify": engine.dialect.name != "sqlite",
@@ -130,6 +134,7 @@ class Durable:
         """Migrate DBOS's tables and start its threads. Call from inside the event loop that shall run workflows."""
         DBOS.launch()
         self._replay.stand_before(self._dbos._sys_db)
+        self._waits.stand_before(self._dbos._sys_db)
         for name in (RUNS, ERRANDS):
             self._queues[name] = await DBOS.register_queue_async(name, polling_interval_sec=self._poll_s)
         self._turnstile.stand_before(self._dbos._sys_db, self._take_more)

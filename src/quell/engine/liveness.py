@@ -88,6 +88,16 @@ def dead(connection: sa.Connection, now_us: int) -> list[str]:
     return list(found.scalars())
 
 
+def next_end_us(connection: sa.Connection, now_us: int) -> int | None:
+    """In how long the first of the leases that hold runs out, if nobody prolongs it; None when there is none."""
+    first = connection.execute(
+        sa.select(sa.func.min(executors.c.lease_until)).where(
+            executors.c.ended_at.is_(None), executors.c.lease_until >= now_us
+        )
+    ).scalar()
+    return None if first is None else int(first) - now_us
+
+
 def bury(connection: sa.Connection, executor_id: str, now_us: int) -> None:
     """Its work is back in the queue. Only after that: a take-over that fails must be tried again."""
     connection.execute(
