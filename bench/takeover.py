@@ -1,9 +1,9 @@
 """How long an incident lies when the worker that has it is killed, or hangs, until another one goes on with it.
 
 Real processes over one PostgreSQL, with the lease that they have unless told otherwise. The incident is in the middle
-of its check, which says when it is begun: what is told is from the signal to the moment at which the other worker begins
-it again. A killed process is known to be gone by those on its machine; one that hangs, as one whose machine is lost, is
-waited for until its lease has run out.
+of its check, which says when it is begun: what is told is from the signal to the moment at which the other worker
+begins it again. A killed process is known to be gone by those on its machine; one that hangs, as one whose machine is
+lost, is waited for until its lease has run out.
 """
 
 from __future__ import annotations
