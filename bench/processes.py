@@ -109,8 +109,21 @@ class Log:
             found.update(self.at(kind))
             return found.keys() >= set(incidents)
 
-        wait_until(told, f"{kind.value} of {len(incidents)} incidents", within)
+        try:
+            wait_until(told, f"{kind.value} of {len(incidents)} incidents", within)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self._stories([one for one in incidents if one not in found])}") from None
         return {one: found[one] for one in incidents}
+
+    def _stories(self, incidents: list[str]) -> str:
+        """What became of those that it was never told of."""
+        query = sa.select(events.c.kind, events.c.payload).order_by(events.c.seq)
+        lines = [f"{len(incidents)} incidents were not told of"]
+        with self._engine.connect() as connection:
+            for incident in incidents[:3]:
+                told = connection.execute(query.where(events.c.stream_id == incident))
+                lines += [f"{incident}: {kind} {payload[:300]}" for kind, payload in told]
+        return "\n".join(lines)
 
     def close(self) -> None:
         self._engine.dispose()

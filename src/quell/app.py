@@ -292,10 +292,10 @@ class App:
         Raises ``NotFound``, ``Conflict`` with the winner when somebody was faster, and ``Refused`` when their yes does
         not count.
         """
-        if answer in approvers.YES:
-            row = await self.database.read(lambda c: queries.approval(c, people.waiting(c, approval)))
-            await approvers.allow(self.means, row, by)
-        return await self._commit(lambda change: people.answer(change, approval, answer, by, reason))
+        row = await self.database.read(lambda c: queries.approval(c, people.waiting(c, approval)))
+        # From here on by its id: what an incident is waiting for may be something else in a moment.
+        names = await approvers.allow(self.means, row, by) if answer in approvers.YES else frozenset[str]()
+        return await self._commit(lambda change: people.answer(change, row["id"], answer, by, reason, names))
 
     async def take(self, incident: str, by: str, reason: str = "") -> Incident:
         """A person takes over: no new action of this incident starts; approvals that wait are withdrawn."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quell.app import App
-from quell.errors import Permanent, Refused, Transient, Unavailable
+from quell.errors import Conflict, Permanent, Refused, Transient, Unavailable
 from quell.incident.event import EventKind
 from quell.ports import OnCall, Params, Probe, ScheduleType
 from quell.registry import Registry
@@ -215,3 +215,72 @@ async def test_a_name_that_means_no_people_asks_everybody(tmp_path: Path) -> Non
         await home.app.answer(incident, "approved", "anybody")
         await home.over(incident)
         assert home.effects == ["fix"]
+
+
+# What a reviewer tried.
+
+
+async def test_one_person_under_two_names_is_one(tmp_path: Path) -> None:
+    shifts = Shifts()
+    shifts.now = (CARLA, OnCall("ann"))
+    async with on_call(tmp_path, "{from: oncall, people: 2}", shifts) as home:
+        incident = await home.fire()
+        one = await home.asked(incident)
+        assert (await home.app.answer(one.approval, "approved", "carla"))["answer"] == "waiting"
+        with pytest.raises(Conflict, match="has answered already"):
+            await home.app.answer(one.approval, "approved", "carla@example.org")
+        await home.app.answer(one.approval, "approved", "ann")
+        await home.over(incident)
+        assert home.effects == ["fix"]
+
+
+async def test_under_another_name_one_is_still_who_asked_for_it(tmp_path: Path) -> None:
+    shifts = Shifts()
+    shifts.now = (CARLA,)
+    async with on_call(tmp_path, "{from: oncall, not_requester: true}", shifts) as home:
+        incident = (await home.app.trigger("down", actor="carla@example.org")).incident
+        await home.asked(incident)
+        assert (await refused(home, incident, "carla")).rule == "requester"
+
+
+async def test_asked_for_in_nobodys_name_nobody_knows_who_may_not(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(FIX, asking("{not_requester: true}"))) as home:
+        incident = (await home.app.trigger("down")).incident
+        await home.asked(incident)
+        assert "run it again with a name" in str(await refused(home, incident, "ann"))
+
+
+async def test_what_an_incident_waits_for_may_change_while_it_is_found_out_who_may(tmp_path: Path) -> None:
+    """The yes is to what waited when it was given, however long the look at the schedule took."""
+    both = asking("{from: oncall}") + "\n" + asking("{approvers: [dba]}").replace("id: fix,", "id: more,")
+    shifts = Shifts()
+    shifts.now = (OnCall("mallory"),)
+    async with on_call(tmp_path, "{from: oncall}", shifts) as home:
+        (tmp_path / "runbooks" / "0.yaml").write_text(
+            runbook("- {condition: state.critical, then: [fix, more]}", both).replace("@/", f"{tmp_path}/")
+        )
+        await home.app.reload()
+        incident = await home.fire()
+        first = await home.asked(incident)
+        look, on_call_now = shifts._on_call, shifts.now
+
+        async def slowly(params: Any, probe: Probe, at: datetime) -> tuple[OnCall, ...]:
+            shifts.now = (OnCall("ben"),)
+            shifts._on_call = look  # type: ignore[method-assign]
+            await home.app.answer(first.approval, "approved", "ben")
+            await home.asked(incident, 2)
+            return on_call_now
+
+        shifts._on_call = slowly  # type: ignore[method-assign]
+        with pytest.raises(Conflict, match="already approved by ben"):
+            await home.app.answer(incident, "approved", "mallory")
+        assert len((await home.app.incident(incident)).waiting) == 1
+
+
+async def test_who_was_asked_by_a_name_that_means_nobody_any_more_is_still_asked(tmp_path: Path) -> None:
+    book = runbook(FIX, asking("{from: dba, expires: 60s}"))
+    async with house(tmp_path, book, more=PEOPLE) as home:
+        incident = await home.fire()
+        await home.asked(incident)
+    async with house(tmp_path, book) as home:
+        assert "nobody is in dba now" in str(await refused(home, incident, "ann"))

@@ -211,3 +211,15 @@ async def test_a_step_may_name_whom_to_page(tmp_path: Path) -> None:
         now = await home.escalated(await home.fire())
         assert now.escalated_to == ("log:dba", "log:primary")
         assert now.reason == "ask the DBA"
+
+
+async def test_of_two_pages_of_one_run_only_the_later_comes_again(tmp_path: Path) -> None:
+    again = FORGETFUL.replace("}", ", page: immediately}")
+    async with house(tmp_path, book(again)) as home:
+        incident = await home.fire()
+        await home.until(incident, lambda now: len(now.escalated_to) == 2, "at once, and at the end")
+        await home.app.acknowledge(incident, "anna")
+        await home.until(incident, lambda now: len(now.escalated_to) == 3, "the page after it")
+        await ended(home, incident)  # the first one
+        assert len(await home.told_of(incident, EventKind.UNACKNOWLEDGED)) == 1
+        assert len((await home.app.incident(incident)).escalated_to) == 3

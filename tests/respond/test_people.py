@@ -240,3 +240,65 @@ async def test_it_is_broken_for_a_reason_and_a_while(
         with pytest.raises(InvalidInput) as said:
             await home.app.break_glass(incident, "ben", reason, for_s)
         assert [problem.path for problem in said.value.problems] == paths
+
+
+# What a reviewer tried.
+
+
+async def test_what_is_being_done_keeps_it_from_being_closed(tmp_path: Path) -> None:
+    book = runbook(FIX, f"- {{id: fix, type: automated, action: {do('fix', 0, 1)}}}")
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        await home.until(incident, lambda now: now.deeds and home.effects, "it acts")
+        await home.app.resolve(incident, "ann")
+        with pytest.raises(Conflict, match="has not ended yet"):
+            await home.app.close(incident, "ann")
+        await home.over(incident)
+        now = await home.until(incident, lambda now: all(one.result for one in now.deeds.values()), "its outcome")
+        assert (now.outcome is not None, [one.result for one in now.deeds.values()]) == (True, ["done"])
+        await home.app.close(incident, "ann")
+
+
+async def test_what_is_given_back_is_nobodys_and_pages_everybody(tmp_path: Path) -> None:
+    pages = "escalation: {primary: 'log:first', secondary: 'log:second', escalate_after_minutes: 0.01}"
+    async with house(tmp_path, runbook(NONE, DO, more=pages)) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.take(incident, "ann")
+        await home.app.give_back(incident, "ann")
+        now = await home.until(incident, lambda now: now.escalated_to[-1:] == ("log:second",), "the secondary")
+        assert now.acknowledged_by is None
+
+
+async def test_what_no_runbook_is_for_cannot_be_given_back(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(NONE, DO)) as home:
+        incident = await home.fire("Unknown")
+        await home.until(incident, lambda now: now.escalated_to, "the page")
+        await home.app.take(incident, "ann")
+        with pytest.raises(Conflict, match="no runbook is for it"):
+            await home.app.give_back(incident, "ann")
+
+
+async def test_a_hand_over_is_accepted_however_the_name_is_written(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook(NONE, DO)) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.take(incident, "ann")
+        await home.app.hand_over(incident, "ann", "bob")
+        assert (await home.app.take(incident, "Bob")).assignee == "Bob"
+
+
+async def test_what_is_run_again_has_what_it_was_started_with_and_todays_mode(tmp_path: Path) -> None:
+    book = runbook(FIX, asking(), more="variables: {how: gently}\n")
+    async with house(tmp_path, book) as home:
+        incident = (await home.app.trigger("down", variables={"how": "hard"}, actor="dora")).incident
+        await home.asked(incident)
+        await home.app.take(incident, "ann")
+        await home.over(incident)
+    async with house(tmp_path, book, more="guardrails: {mode: shadow}\n") as home:
+        await home.app.give_back(incident, "ann")
+        await home.until(incident, lambda now: now.run == 2 and now.outcome, "the second run")
+        started = (await home.told_of(incident, EventKind.RUN_STARTED))[-1]
+        assert (started["mode"], home.effects) == ("shadow", [])
+        opened = (await home.told_of(incident, EventKind.OPENED))[0]
+        assert opened["context"] == {"how": "hard"}

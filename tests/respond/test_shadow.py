@@ -138,3 +138,22 @@ async def test_manual_steps_and_waits_hold_nothing_up(tmp_path: Path) -> None:
         incident = await home.fire()
         now = await home.escalated(incident)
         assert (home.effects, now.approvals) == ([], {})
+
+
+async def test_one_step_by_hand_is_one_action(tmp_path: Path) -> None:
+    two = DO + "\n" + DO.replace("id: fix, name: Fix it", "id: more")
+    book = runbook("- {condition: state.critical, then: [fix, more]}", two, more=SHADOW)
+    async with house(tmp_path, book) as home:
+        incident = await home.fire()
+        await home.escalated(incident)
+        await home.app.step(incident, "ann", "run_script", "done")
+        await home.app.step(incident, "ann", "fix", "done")
+        await home.app.resolve(incident, "ann")
+        told = await compared(home, incident)
+        assert [row["found"] for row in told["would"]] == ["done", "cannot_tell"]
+
+
+async def test_a_run_that_would_have_done_nothing_is_no_run_of_shadow_mode(tmp_path: Path) -> None:
+    async with house(tmp_path, runbook("- {condition: state.value > 900, then: [fix]}", DO, more=SHADOW)) as home:
+        await home.escalated(await home.fire())
+        assert await home.app.shadows() == []

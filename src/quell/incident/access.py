@@ -5,6 +5,7 @@ Pure. Never does: make a secret, keep one, or look at a clock.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -112,7 +113,7 @@ def caller_of(token: Token) -> Caller:
 
 def folded(name: str) -> str:
     """Two spellings of one name are one person."""
-    return " ".join(name.casefold().split())
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def same_person(one: str, other: str) -> bool:

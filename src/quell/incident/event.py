@@ -93,7 +93,7 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.CHECK_FINISHED: _shape("finding", "visit"),
     EventKind.DECIDED: _shape("recommended chosen", "tried explanations reason visit"),
     EventKind.APPROVAL_REQUESTED: _shape("approval node call targets", "action hash before after why undo expires_at "
-        "on_no_answer asks people from target risk instructions history impact approvers not_requester"),
+        "on_no_answer asks people from target risk instructions history impact approvers not_requester from_people"),
     EventKind.APPROVAL_ANSWERED: _shape("approval answer", "by reason node"),
     EventKind.ACTION_SHADOWED: _shape("action call targets", "before after magnitude node target rule reason ask"),
     EventKind.ACTION_REFUSED: _shape("action rule reason", "value limit target call node"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quell.incident.access import same_person
 from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
 
@@ -288,7 +289,7 @@ def _run_started(incident: Incident, event: Event) -> dict[str, Any]:
     payload = event.payload
     return {
         "run": payload["number"], "plan": payload["plan"], "runbook": payload.get("runbook") or incident.runbook,
-        "outcome": None, "verdict": None,
+        "outcome": None, "verdict": None, "acknowledged_by": incident.assignee,
     }  # fmt: skip
 
 
@@ -342,7 +343,8 @@ def _taken(incident: Incident, event: Event) -> dict[str, Any]:
 
 def _acknowledged(incident: Incident, event: Event) -> dict[str, Any]:
     by = event.payload["by"]
-    return {"acknowledged_by": by, "handed_to": None if by == incident.handed_to else incident.handed_to}
+    accepted = incident.handed_to is not None and same_person(by, incident.handed_to)
+    return {"acknowledged_by": by, "handed_to": None if accepted else incident.handed_to}
 
 
 def _finished(incident: Incident, event: Event) -> dict[str, Any]:
@@ -373,7 +375,7 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.UNACKNOWLEDGED: lambda incident, event: {"acknowledged_by": None},
     _K.TAKEN: _taken,
     _K.HANDED_OVER: lambda incident, event: {"handed_to": event.payload["to"]},
-    _K.RETURNED: lambda incident, event: {"assignee": None, "handed_to": None},
+    _K.RETURNED: lambda incident, event: {"assignee": None, "handed_to": None, "acknowledged_by": None},
     _K.OVERRIDDEN: lambda incident, event: {"override": Override.model_validate(event.payload)},
     _K.STEP_RECORDED: lambda incident, event: {
         "steps": (*incident.steps, Step.model_validate({**event.payload, "at": event.at}))

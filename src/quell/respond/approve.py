@@ -16,10 +16,10 @@ import rfc8785
 import sqlalchemy as sa
 
 from quell.errors import Conflict, InvalidInput, NotFound, Problem
-from quell.incident.access import same_person
+from quell.incident.access import folded
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent, Stream
-from quell.respond.approvers import NO_DEMANDS, Demands
+from quell.respond.approvers import NO_DEMANDS, Demands, means_people
 from quell.respond.means import Context, Means
 from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
@@ -67,6 +67,7 @@ async def ask(
         "expires_at": when(expires_at).isoformat(), "on_no_answer": node.approval.on_no_answer,
         "people": demands.people, "from": node.approval.ask, "risk": risk.value, "instructions": instructions,
         "asks": asks.value, **demands.model_dump(mode="json", include={"approvers", "not_requester"}),
+        "from_people": means_people(means, node.approval.ask, context.service),
         **await stakes(means, context, node, asks),
     }  # fmt: skip
 
@@ -87,9 +88,12 @@ async def ask(
 
 
 def settle(
-    connection: sa.Connection, approval: str, answer: str, by: str, reason: str = ""
-) -> tuple[Mapping[str, Any], str]:
+    connection: sa.Connection, approval: str, answer: str, by: str, reason: str = "",
+    names: frozenset[str] = frozenset(),
+) -> tuple[Mapping[str, Any], str]:  # fmt: skip
     """Record one person's answer. Returns the row and its state after: ``waiting`` while more people are needed.
+
+    ``names``: by which others the same person is known, folded.
 
     Raises ``InvalidInput``, ``NotFound``, and ``Conflict`` with the winner when it was answered already.
     """
@@ -106,11 +110,11 @@ def settle(
         raise Conflict(f"already {row['state']} by {winner}", winner=winner)
     if answer in ("approved", "denied", "done", "failed") and now_us() > row["expires_at"]:
         raise Conflict(f"it expired at {when(row['expires_at']).isoformat()}", winner="nobody")
-    if answer == "approved" and any(same_person(one["by"], by) for one in answers):
+    if answer in ("approved", "done") and any(folded(one["by"]) in {folded(by), *names} for one in answers):
         raise Conflict(f"{by} has answered already; another person is needed", winner=by)
     answers.append({"by": by, "answer": answer, "reason": reason, "at": now_us()})
-    agreed = sum(one["answer"] == "approved" for one in answers)
-    state = "waiting" if answer == "approved" and agreed < row["people"] else answer
+    agreed = sum(one["answer"] in ("approved", "done") for one in answers)
+    state = "waiting" if answer in ("approved", "done") and agreed < row["people"] else answer
     changed = connection.execute(
         sa.update(approvals)
         .where(approvals.c.id == row["id"], approvals.c.state == "waiting", approvals.c.answers == row["answers"])

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import NotFound, Permanent, Refused, Transient, Unavailable
-from quell.incident.access import folded, same_person
+from quell.incident.access import folded
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
 from quell.ports import OnCall
@@ -25,6 +25,10 @@ from quell.respond.means import Means
 from quell.runbook.plan import Approval
 from quell.store import queries
 
+_ASKED = frozenset({EventKind.OPENED, EventKind.RETURNED, EventKind.OVERRIDDEN})
+"""Who did one of these had it run. An alert has nobody who asked."""
+NAMELESS = frozenset({"api", "web"})
+"""Who asks over HTTP in nobody's name."""
 ONCALL, OWNER = "oncall", "owner"
 """Names that the service's entry in the catalogue gives a meaning."""
 YES = frozenset({"approved", "done"})
@@ -61,14 +65,19 @@ def demanded(approval: Approval, rule: ActionRule | None = None) -> Demands:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """Who counts. ``members``: every name of each person, folded; ``shown``: what people call them."""
+    """Who counts. ``people``: the names of each, folded; ``shown``: what people call them."""
 
     name: str
-    members: frozenset[str]
+    people: tuple[frozenset[str], ...]
     shown: tuple[str, ...]
 
+    def names_of(self, by: str) -> frozenset[str]:
+        """Every name of the person who is called so."""
+        mine = (names for names in self.people if folded(by) in names)
+        return frozenset({folded(by)}).union(*mine)
+
     def refuses(self, by: str) -> str | None:
-        if folded(by) in self.members:
+        if any(folded(by) in names for names in self.people):
             return None
         if not self.shown:
             return f"nobody is in {self.name} now"
@@ -77,27 +86,35 @@ class Circle:
         return f"{by} is not in {self.name}: only {who} may say yes"
 
 
-async def allow(means: Means, row: Mapping[str, Any], by: str) -> None:
-    """Whether ``by`` may say yes to the approval of this row, now.
+async def allow(means: Means, row: Mapping[str, Any], by: str) -> frozenset[str]:
+    """Whether ``by`` may say yes to the approval of this row, now. Returns every name by which they are known, folded.
 
     Raises ``Refused`` (approver, requester), and ``Unavailable`` when who is on call cannot be found out for now.
     """
-    request = orjson.loads(row["request"])
+    request, names = orjson.loads(row["request"]), frozenset({folded(by)})
     if Asks(request.get("asks", Asks.APPROVAL)) not in RESTRICTED:
-        return
+        return names
     service, requesters = await means.database.read(lambda connection: _about(connection, row["incident"]))
-    if request.get("not_requester") and (same := next((one for one in requesters if same_person(one, by)), None)):
-        raise Refused("requester", f"{same} asked for this to be run, so another person must say yes", value=same)
     for circle in await circles_of(means, request, service):
         if (why := circle.refuses(by)) is not None:
             raise Refused("approver", why, value=by, limit=circle.name)
+        names |= circle.names_of(by)
+    if request.get("not_requester"):
+        if nameless := NAMELESS.intersection(requesters):
+            why = f"nobody knows who asked for this to be run ({', '.join(sorted(nameless))}); run it again with a name"
+            raise Refused("requester", why)
+        if (same := next((one for one in requesters if folded(one) in names), None)) is not None:
+            raise Refused("requester", f"{same} asked for this to be run, so another person must say yes", value=same)
+    return names
 
 
 async def circles_of(means: Means, request: Mapping[str, Any], service: str | None) -> list[Circle]:
     """The circles that a yes must come from, as they are now. ``from`` is one only where its name means people."""
-    found = []
-    if (asked := await _members(means, str(request.get("from") or ""), service)) is not None:
-        found.append(_circle([str(request["from"])], asked))
+    found, whom = [], str(request.get("from") or "")
+    if (asked := await _members(means, whom, service)) is not None:
+        found.append(_circle([whom], asked))
+    elif request.get("from_people"):  # it meant people when it was asked, and the configuration has changed since
+        found.append(_circle([whom], ()))
     for names in request.get("approvers") or ():
         people: list[OnCall] = []
         for name in names:
@@ -109,15 +126,21 @@ async def circles_of(means: Means, request: Mapping[str, Any], service: str | No
 
 def _circle(names: Iterable[str], people: Iterable[OnCall]) -> Circle:
     known = list(dict.fromkeys(people))
-    members = frozenset(folded(name) for one in known for name in (one.name, *one.also))
-    return Circle(" or ".join(names), members, tuple(dict.fromkeys(one.name for one in known)))
+    everybody = tuple(frozenset(folded(name) for name in (one.name, *one.also)) for one in known)
+    return Circle(" or ".join(names), everybody, tuple(dict.fromkeys(one.name for one in known)))
+
+
+def means_people(means: Means, name: str, service: str | None) -> bool:
+    """Whether a name is a group or a schedule now."""
+    name = meant(means, name, service)
+    return name in means.schedules or name in means.groups
 
 
 def _about(connection: sa.Connection, incident: str) -> tuple[str | None, tuple[str, ...]]:
     """The incident's service, and who had it run: whoever triggered it or gave it back."""
     known = queries.incident(connection, incident)
     log = queries.timeline(connection, known.tenant, known.id)
-    asked = (event.actor for event in log if event.kind in (EventKind.OPENED, EventKind.RETURNED))
+    asked = (event.actor for event in log if event.kind in _ASKED)
     return known.service, tuple(dict.fromkeys(name for name in asked if name and name != "quell"))
 
 

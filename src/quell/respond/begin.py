@@ -71,7 +71,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
         "title": beginning.title, "severity": beginning.severity, "service": beginning.service,
         "service_why": beginning.service_why, "runbook": plan.id if plan else None, "runbook_why": beginning.why,
         "alert": beginning.alert_id, "name": beginning.alert.name if beginning.alert else None,
-        "source": beginning.source,
+        "source": beginning.source, **({"context": beginning.variables} if beginning.variables else {}),
     }  # fmt: skip
     new = [NewEvent(kind=EventKind.OPENED, payload=opened, actor=beginning.actor, key="opened")]
     if plan is not None:
@@ -113,14 +113,18 @@ def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan
 def next_run(
     means: Means, connection: sa.Connection, incident: Incident, alert: Alert | None, reason: str
 ) -> list[Event]:
-    """Another run of the incident's last Plan, with what is known now. Nothing when it never had one."""
+    """Another run of the incident's last Plan, with what is known now and what it was started with. Nothing when it
+    never had one. It may do no more than the last one might, and no more than the guardrails let it now."""
     last = queries.run_of(connection, incident.id, incident.run)
     if last is None:
         return []
+    opened = events.read(connection, incident.tenant, Stream.INCIDENT, incident.id, 0, 1)[0]
+    rails = means.rails.of(incident.tenant, means.environment_of(incident.service))
     context = Context(
         incident=incident.id, tenant=incident.tenant, environment=last["environment"], region=last["region"],
-        run=incident.run + 1, plan=last["plan"], mode=last["mode"], title=incident.title, severity=incident.severity,
-        service=incident.service, alert=alert,
+        run=incident.run + 1, plan=last["plan"], mode=strictest(last["mode"], rails.mode), title=incident.title,
+        severity=incident.severity, service=incident.service, alert=alert,
+        variables=opened.payload.get("context") or {},
     )  # fmt: skip
     told = _start(means, connection, context, queries.plan(connection, last["plan"]), reason)
     place = (context.environment, context.region)

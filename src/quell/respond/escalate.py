@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quell.errors import Permanent, Transient
-from quell.incident.event import Event, EventKind, NewEvent
+from quell.incident.event import Event, EventKind, NewEvent, Stream
 from quell.incident.incident import ENDED, Incident
 from quell.ports import Message, NotifierType
 from quell.respond.approvers import meant
@@ -27,12 +27,15 @@ from quell.respond.look import answer
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation
 from quell.runbook.quantities import spoken
-from quell.store import queries
+from quell.store import events, queries
 from quell.store.events import when
 
 WORKFLOW = "page"
 TOPIC = "acknowledged"
 ATTEMPTS = 4
+_HEARD = frozenset({EventKind.ACKNOWLEDGED, EventKind.STEP_RECORDED, EventKind.HANDED_OVER})
+"""What whoever is on it says: an acknowledgement counts from the last of these."""
+SOON_S = 0.05
 LATE_S = 7 * 86_400.0
 """How long an acknowledgement is waited for after everybody was paged."""
 TIMES = 50
@@ -71,12 +74,6 @@ async def acknowledge(means: Means, workflow: str, by: str, seq: int) -> None:
         await means.durable.send(workflow, {"by": by}, topic=TOPIC, key=f"{workflow}/acknowledged/{seq}")
 
 
-def _unseen_since(incident: Incident, page: Page) -> bool:
-    """Whether it still hangs on this page that anybody looks: no person has it, and no later run, which pages anew."""
-    later = incident.run > page.context.run
-    return incident.status not in ENDED and incident.assignee is None and not later
-
-
 def levels(page: Page, default: str) -> list[tuple[str, ...]]:
     """Who is told first, and who next."""
     first = tuple(dict.fromkeys(to for to in (*page.extra, page.escalation.primary or default) if to))
@@ -111,8 +108,8 @@ class Pager:
         for time in range(1, TIMES + 1):
             ended = await self._once(page, time)
             seen = ended.get("acknowledged") or ended.get("stopped")
-            if not seen or not await self._forgotten(page, time):
-                return ended
+            if not seen or time == TIMES or not await self._forgotten(page, time):
+                break
         return ended
 
     async def _once(self, page: Page, time: int) -> dict[str, Any]:
@@ -134,26 +131,45 @@ class Pager:
     async def _forgotten(self, page: Page, time: int) -> bool:
         """Wait as long as an acknowledgement counts, anew whenever something is heard. Whether to page again."""
         durable = self.means.durable
-        while page.escalation.repage_s and await durable.step("pending", self._pending, page):
-            if await durable.receive(TOPIC, page.escalation.repage_s) is None:
-                return bool(await durable.step("forget", self._forget, page, time))
+        while page.escalation.repage_s:
+            left_s = await durable.step("heard", self._left_s, page)
+            if left_s is None:
+                return False
+            if left_s <= 0 and await durable.step("forget", self._forget, page, time):
+                return True
+            # A message wakes it early; what is written is what counts.
+            await durable.receive(TOPIC, max(left_s, SOON_S))
         return False
 
-    async def _pending(self, page: Page) -> bool:
-        incident = await self.means.incident(page.context)
-        return _unseen_since(incident, page)
+    async def _left_s(self, page: Page) -> float | None:
+        """How long what was heard last still counts. None: nothing hangs on this page any more."""
+        return await self.means.database.read(lambda connection: self._left(connection, page))
+
+    def _left(self, connection: sa.Connection, page: Page) -> float | None:
+        incident = queries.incident(connection, page.context.incident)
+        log = queries.timeline(connection, incident.tenant, incident.id)
+        later = incident.run > page.context.run or any(one.node.startswith(f"{page.key}.again") for one in log)
+        if incident.status in ENDED or incident.assignee is not None or later:
+            return None
+        heard = max((one.at for one in log if one.kind in _HEARD), default=None)
+        if heard is None or incident.acknowledged_by is None:
+            return 0.0
+        return page.escalation.repage_s - (self.means.world.clock() - heard).total_seconds()
 
     async def _forget(self, page: Page, time: int) -> bool:
-        """The acknowledgement counts no more, unless somebody has taken the incident, or it has ended, meanwhile."""
+        """The acknowledgement counts no more, unless something was heard in this moment."""
 
         def look(connection: sa.Connection) -> list[Event] | None:
-            incident = queries.incident(connection, page.context.incident)
-            if not _unseen_since(incident, page):
+            context = page.context
+            events.hold(connection, context.tenant, Stream.INCIDENT, context.incident)
+            left_s = self._left(connection, page)
+            if left_s is None or left_s > 0:
                 return None
-            why = f"nothing was heard for {spoken(page.escalation.repage_s)}"
-            key, payload = f"{page.key}/{time}/forgotten", {"by": incident.acknowledged_by or "", "reason": why}
+            by = queries.incident(connection, context.incident).acknowledged_by or ""
+            payload = {"by": by, "reason": f"nothing was heard for {spoken(page.escalation.repage_s)}"}
+            key = f"{page.key}/{time}/forgotten"
             told = NewEvent(kind=EventKind.UNACKNOWLEDGED, payload=payload, node=page.key, key=key)
-            return self.means.append(connection, page.context, [told])
+            return self.means.append(connection, context, [told])
 
         told = await self.means.database.write(look)
         self.means.on_events(told or [])

@@ -130,7 +130,8 @@ class Frame:
         return await approve.ask(
             self.means, request.context, request.act, request.key, preview=Preview.model_validate(ready["preview"]),
             digest=ready["hash"], why=ready["why"], risk=Risk(ready["risk"]), clauses=request.clauses,
-            demands=Demands.model_validate(ready.get("demands") or {}),
+            # A process of an older version prepared it without.
+            demands=Demands.model_validate(ready["demands"]) if "demands" in ready else demanded(request.act.approval),
         )  # fmt: skip
 
     async def _not_approved(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:

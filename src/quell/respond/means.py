@@ -56,8 +56,9 @@ class Context(BaseModel):
 
     @property
     def rehearsed(self) -> bool:
-        """A dry run that somebody asked for: there is no alert, and nobody to page."""
-        return self.mode == "dry_run" and self.alert is None
+        """A dry run that somebody asked for: there is no alert, and nobody to page. One that goes on with an incident
+        is none."""
+        return self.mode == "dry_run" and self.alert is None and self.run == 1
 
     @property
     def view(self) -> dict[str, Any]:

@@ -30,14 +30,16 @@ MOST_LINES, LINE_CHARS = 20, 300
 """Of each kind, in what is handed over."""
 
 
-def answer(change: Change, approval: str, said: str, by: str, reason: str) -> dict[str, Any]:
+def answer(
+    change: Change, approval: str, said: str, by: str, reason: str, names: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """``approval`` is its id, its hash, or the incident when only one waits. Whether their yes counts, ``approvers``
-    have said before.
+    have said before; ``names``: by which others that same person is known.
 
     Raises ``NotFound``, ``InvalidInput``, and ``Conflict`` with the winner.
     """
     named(by)
-    row, state = approve.settle(change.connection, waiting(change.connection, approval), said, by, reason)
+    row, state = approve.settle(change.connection, waiting(change.connection, approval), said, by, reason, names)
     change.answered(row, state, by, reason)
     return {"approval": row["id"], "incident": row["incident"], "answer": state, "by": by}
 
@@ -74,9 +76,10 @@ def take(change: Change, incident: str, by: str, reason: str) -> str:
     """No new action of this incident starts; approvals that wait are withdrawn. Raises ``Conflict`` with who has it."""
     named(by)
     known = _open(change, incident)
-    if known.assignee and by not in (known.assignee, known.handed_to):
+    accepts = known.handed_to is not None and same_person(by, known.handed_to)
+    if known.assignee and not accepts and not same_person(by, known.assignee):
         raise Conflict(f"already taken by {known.assignee}", winner=known.assignee)
-    if known.handed_to == by and known.assignee and not reason:
+    if accepts and known.assignee and not reason:
         reason = f"handed over by {known.assignee}"
     change.tell(known.id, EventKind.TAKEN, {"by": by, "reason": reason}, by)
     change.withdraw(known.id, f"{by} took over")
@@ -88,6 +91,8 @@ def give_back(change: Change, incident: str, by: str, reason: str) -> str:
     """Back to Quell: it is looked at again, by a run of its own."""
     named(by)
     known = _open(change, incident)
+    if not known.run:
+        raise Conflict("no runbook is for it, so nobody would have it: hand it over, or resolve it")
     change.tell(known.id, EventKind.RETURNED, {"by": by, "reason": reason}, by)
     known = change.incident(known.id)  # as it is now that nobody else writes to it
     if known.outcome is not None:
@@ -124,6 +129,7 @@ def hand_over(change: Change, incident: str, by: str, to: str, note: str) -> str
     owed = queries.open_obligations(change.connection, incident=known.id)
     payload = {"by": by, "to": to, "note": note, **handed(known, owed)}
     change.tell(known.id, EventKind.HANDED_OVER, payload, by)
+    known = change.incident(known.id)
     change.message(known, f"{by} hands this incident over to {to}" + (f": {note}" if note else ""), whom=to)
     return known.id
 
@@ -182,6 +188,7 @@ def break_glass(change: Change, incident: str, by: str, reason: str, for_s: floa
     known = _open(change, incident)
     until = when(change.means.database.now_us(change.connection) + int(for_s * 1_000_000))
     change.tell(known.id, EventKind.OVERRIDDEN, {"by": by, "reason": reason, "until": until.isoformat()}, by)
+    known = change.incident(known.id)  # as it is now that nobody else writes to it
     change.message(known, f"Break-glass by {by} until {until:%H:%M} UTC: {reason}", kind="page")
     if known.outcome is not None and known.assignee is None:
         change.told += _again(change, known, f"{by} broke the glass: {reason}")
@@ -201,6 +208,8 @@ def close(change: Change, incident: str, by: str, reason: str) -> str:
         raise Conflict(f"already closed: {known.reason}")
     if known.status is not Status.RESOLVED:
         raise Conflict(f"it is {known.status.value.replace('_', ' ')}; resolve it first")
+    if (known.run and known.outcome is None) or any(deed.result in (None, "unknown") for deed in known.deeds.values()):
+        raise Conflict("what was begun for it has not ended yet, or nobody knows how; look again")
     if owed := queries.open_obligations(change.connection, incident=known.id):
         left = ". ".join(one.says for one in owed)
         raise Conflict(f"still kept for now: {left}. Take it back or keep it for good first: quell obligations")

@@ -166,8 +166,13 @@ def run_of(connection: sa.Connection, incident_id: str, number: int) -> Mapping[
 
 
 def shadow_runs(connection: sa.Connection, tenant: str) -> list[tuple[str, Mapping[str, Any] | None]]:
-    """(runbook, what its comparison told) of every run in shadow mode; None where it is not compared yet."""
-    key = sa.literal("run:") + runs.c.incident + "." + sa.cast(runs.c.number, sa.Text) + "/compared"
+    """(runbook, what its comparison told) of every run that would have done something; None: not compared yet."""
+    run = sa.literal("run:") + runs.c.incident + "." + sa.cast(runs.c.number, sa.Text)
+    key, would = run + "/compared", events.alias()
+    acts = sa.exists().where(
+        would.c.tenant == runs.c.tenant, would.c.stream == Stream.INCIDENT.value, would.c.stream_id == runs.c.incident,
+        would.c.kind == EventKind.ACTION_SHADOWED.value, would.c.node.like(run + "/%"),
+    )  # fmt: skip
     told = (
         (events.c.tenant == runs.c.tenant) & (events.c.stream == Stream.INCIDENT.value)
         & (events.c.stream_id == runs.c.incident) & (events.c.key == key)
@@ -176,7 +181,7 @@ def shadow_runs(connection: sa.Connection, tenant: str) -> list[tuple[str, Mappi
         sa.select(plans.c.runbook, events.c.payload)
         .join(plans, plans.c.hash == runs.c.plan)
         .outerjoin(events, told)
-        .where(runs.c.tenant == tenant, runs.c.mode == "shadow")
+        .where(runs.c.tenant == tenant, runs.c.mode == "shadow", acts)
         .order_by(runs.c.started_at)
     )
     return [(row[0], orjson.loads(row[1]) if row[1] else None) for row in connection.execute(query)]
