@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,10 @@ async def test_what_is_run_again_has_what_it_was_started_with_and_todays_mode(tm
         assert (started["mode"], home.effects) == ("shadow", [])
         opened = (await home.told_of(incident, EventKind.OPENED))[0]
         assert opened["context"] == {"how": "hard"}
+
+
+async def test_runs_that_are_the_first_of_their_runbook_at_the_same_moment(tmp_path: Path, database: str) -> None:
+    """Each stores the Plan, which is there once."""
+    async with house(tmp_path, runbook(FIX, asking()), database=database) as home:
+        begun = await asyncio.gather(*(home.app.trigger("down", actor="ann") for _ in range(12)))
+        assert len({one.incident for one in begun}) == 12

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, NewEvent, Stream
@@ -137,9 +138,12 @@ def store_plan(connection: sa.Connection, plan: Plan) -> None:
     there = sa.select(plans.c.hash).where(plans.c.hash == plan.hash).with_for_update(read=True, key_share=True)
     if connection.execute(there).scalar():
         return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    # Of two runs that are the first of their runbook at the same moment, the second waits for the first, and holds its.
     connection.execute(
-        sa.insert(plans).values(
+        insert(plans).values(
             hash=plan.hash, runbook=plan.id, plan=plan.model_dump_json(), origin=plan.origin.file, stored_at=now_us(),
             schema_version=plan.schema_version,
-        )
+        ).on_conflict_do_nothing()
     )  # fmt: skip
+    connection.execute(there)
