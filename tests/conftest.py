@@ -4,6 +4,7 @@ Never pretends: a test whose program is not installed is skipped with one line t
 """
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,9 @@ from tests.servers.ports import free_port as choose_port
 from tests.servers.postgres import Postgres, PostgresPair
 from tests.servers.process import AnyServer, MissingProgramError, RunServer
 from tests.servers.redis import Redis
+
+FROZEN = 1_500_000
+"""So many frozen objects, some 300 MB, are let go of."""
 
 # A deadline measures how busy the machine is, not whether the code is right.
 settings.register_profile("house", deadline=None)
@@ -67,6 +71,14 @@ def _secrets_are_of_one_test() -> Iterator[None]:
     """What one test reads as a secret is an ordinary word in the next."""
     yield
     KNOWN.forget()
+
+
+@pytest.fixture(autouse=True)
+def _what_is_frozen_thaws() -> Iterator[None]:
+    """Each App freezes what is there as if it lived as long as the process: here hundreds would keep their garbage."""
+    yield
+    if gc.get_freeze_count() > FROZEN:
+        gc.unfreeze()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
 from quell.engine.patience import patiently
@@ -32,6 +33,8 @@ from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.schema import runs
 
+_log = structlog.get_logger("quell")
+
 WORKFLOW = "run"
 _MEANWHILE = {"resolved": "an alert fired", "stopped": "it was given back"}
 """Why it is not over after all: what happened between the last look and the record."""
@@ -49,7 +52,8 @@ class Interpreter:
         run = Run(context, await patiently(self.means.plan, context.plan))
         try:
             ended = await self._whole(run)
-        except Exception as error:  # our own fault: a person must hear of it, not a log
+        except Exception as error:  # our own fault: a person must hear of it, and the log how it came
+            _log.error("run_failed", run=context.run_id, exc_info=error)
             ended = await self._escalated(run, f"the run itself failed: {type(error).__name__}: {error}")
         if not await self.means.durable.step("end", self._end, run, ended):
             ended = await self._escalated(run, f"{ended['reason']}; then {_MEANWHILE[ended['outcome']]}")

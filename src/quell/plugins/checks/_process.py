@@ -54,24 +54,34 @@ def signal_name(exit_code: int | None) -> str | None:
 
 
 class _Pipe:
-    """One output, read up to a limit."""
+    """One output, read up to a limit.
+
+    By hand, and not as a transport of the loop: uvloop's closes the file a second time, and by then the number may be
+    that of a connection which another thread has just opened.
+    """
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         self.stream, self.limit, self.data, self.over = stream, limit, bytearray(), False
 
     async def read(self) -> None:
         """Until its end, or until it is over the limit."""
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_CHUNK)
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self.stream)
+        loop, handle, ready = asyncio.get_running_loop(), self.stream.fileno(), asyncio.Event()
+        os.set_blocking(handle, False)
+        loop.add_reader(handle, ready.set)
         try:
-            while part := await reader.read(_CHUNK):
+            while not self.over:
+                await ready.wait()
+                ready.clear()
+                try:
+                    part = os.read(handle, _CHUNK)
+                except BlockingIOError:
+                    continue
+                if not part:
+                    return
                 self.over = len(self.data) + len(part) > self.limit
                 self.data += part[: self.limit - len(self.data)]
-                if self.over:
-                    return
         finally:
-            transport.close()
+            loop.remove_reader(handle)
 
 
 async def run(
@@ -95,11 +105,11 @@ async def run(
         _kill_group(process)
         code = await _reap(process)
         await asyncio.to_thread(_kill_marked, mark)
+        await asyncio.gather(*tasks, ended, return_exceptions=True)  # nobody looks at what is closed now
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        await asyncio.gather(*tasks, ended, return_exceptions=True)
     return Ran(None if flooded else code, bytes(out.data), bytes(err.data), flooded)
 
 
