@@ -5,6 +5,7 @@ Never does: decide that an incident is needed (intake does) or what happens in i
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -131,11 +132,11 @@ def store_plan(connection: sa.Connection, plan: Plan) -> None:
     """Once per content; the text it came from is kept beside it."""
     # Held until the run is there: what is not used may be pruned.
     there = sa.select(plans.c.hash).where(plans.c.hash == plan.hash).with_for_update(read=True, key_share=True)
-    if connection.execute(there).scalar():
-        return
-    connection.execute(
-        sa.insert(plans).values(
-            hash=plan.hash, runbook=plan.id, plan=plan.model_dump_json(), origin=plan.origin.file, stored_at=now_us(),
-            schema_version=plan.schema_version,
-        )
-    )  # fmt: skip
+    row = {
+        "hash": plan.hash, "runbook": plan.id, "plan": plan.model_dump_json(), "origin": plan.origin.file,
+        "stored_at": now_us(), "schema_version": plan.schema_version,
+    }  # fmt: skip
+    while not connection.execute(there).scalar():
+        # Somebody else may be storing it in this very moment: then theirs is looked at again once it is committed.
+        with contextlib.suppress(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.insert(plans).values(row))
