@@ -27,8 +27,8 @@ SLOW = {**FIX, "requires_approval": False, "action": {"type": "run_script", "con
     "command": ["/bin/sh", "-c", "sleep 0.2; : > done-$0"], "args": ["${incident.service}"],
     "target": "${incident.service}"}}}  # fmt: skip
 BUSY = {**FIX, "requires_approval": False, "action": {"type": "run_script", "config": {
-    "command": ["/bin/sh", "-c", ": > busy; while [ ! -e go ]; do sleep 0.2; done"], "target": "busy"},
-    "timeout": "1h"}}  # fmt: skip
+    "command": ["/bin/sh", "-c", ": > busy; while [ ! -e go ]; do sleep 0.2; done"], "target": "busy"}},
+    "timeout": "1h"}  # fmt: skip
 
 
 @contextlib.contextmanager
