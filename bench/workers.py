@@ -19,7 +19,7 @@ from quell.incident.event import EventKind
 from tests.cli.command import Served, served
 from tests.servers.process import wait_until
 
-INCIDENTS, PLACES = 120, 4
+INCIDENTS, PLACES = 60, 1
 RAMP, REST = 0.15, 0.1
 """The parts at the beginning and at the end that do not count."""
 
