@@ -100,13 +100,17 @@ class Log:
         with self._engine.connect() as connection:
             return {incident: at / 1_000_000 for incident, at in connection.execute(query)}
 
-    def wait_for(self, kind: EventKind, incidents: list[str], within: float) -> dict[str, float]:
-        """Until it has been told of all of them."""
+    def wait_for(
+        self, kind: EventKind, incidents: list[str], within: float, *, instead: EventKind | None = None
+    ) -> dict[str, float]:
+        """Until it has been told of all of them. ``instead``: what must not have been told of any."""
         found: dict[str, float] = {}
 
         def told() -> bool:
             time.sleep(0.1)  # whoever measures should not be what is measured
             found.update(self.at(kind))
+            if instead is not None and (other := self.at(instead).keys() & set(incidents)):
+                raise RuntimeError(f"{instead.value} of {len(other)} incidents that should have come to {kind.value}")
             return found.keys() >= set(incidents)
 
         wait_until(told, f"{kind.value} of {len(incidents)} incidents", within)
