@@ -98,7 +98,7 @@ def of_workers(databases: Iterable[str]) -> list[Figure]:
     for number, database in enumerate(databases):
         count = 1 + number % 2
         pace[count] = max(pace.get(count, 0.0), workers.measure(database, count))
-    what = f"actions of 200 ms, {workers.PLACES} places a worker"
+    what = f"actions of 200 ms, places a worker: {workers.PLACES}"
     return [
         Figure(f"{what}: incidents/s of 2 workers to those of 1", round(pace[2] / pace[1], 2), "", 1.7, at_least=True)
     ]

@@ -18,6 +18,7 @@ from bench.processes import Client, Worker
 from bench.waiting import LOOK, book, write_site
 from bench.workers import SLOW, full_server
 from quell.settings import EngineSettings
+from tests.cli.command import Served
 from tests.servers.process import wait_until
 
 LEASE_S = EngineSettings().lease
@@ -34,11 +35,11 @@ def measure(url: str) -> dict[str, Any]:
         (folder / "long.json").write_text(json.dumps(book("long", "P2", {**LOOK, "config": {"command": LOOKS}}, SLOW)))
         with full_server(folder, url, services) as server:
             write_site(folder, [*services, "other"])
-            took = _rounds(folder, url, Client(server), services)
+            took = _rounds(folder, url, server, services)
     return {"lease_s": LEASE_S, "killed_s": took[::2], "hung_s": took[1::2]}
 
 
-def _rounds(folder: Path, url: str, client: Client, services: list[str]) -> list[float]:
+def _rounds(folder: Path, url: str, server: Served, services: list[str]) -> list[float]:
     """Killed, hung, killed, …; whoever is lost is replaced."""
     workers, took = dict[int, Worker](), list[float]()
     try:
@@ -47,7 +48,7 @@ def _rounds(folder: Path, url: str, client: Client, services: list[str]) -> list
                 worker = Worker(folder, url)
                 workers[worker.process.pid] = worker
                 worker.ready()
-            client.trigger("long", service)
+            Client(server).trigger("long", service)
             loser = int(_look(folder, service, 1)[0])
             lost_at = workers[loser].hang() if number % 2 else workers[loser].kill()
             took.append(round(float(_look(folder, service, 2)[1]) - lost_at, 2))

@@ -19,7 +19,7 @@ from quell.incident.event import EventKind
 from tests.cli.command import Served, served
 from tests.servers.process import wait_until
 
-INCIDENTS, PLACES = 200, 4
+INCIDENTS, PLACES = 60, 1
 RAMP, REST = 0.15, 0.1
 """The parts at the beginning and at the end that do not count."""
 
@@ -27,8 +27,8 @@ SLOW = {**FIX, "requires_approval": False, "action": {"type": "run_script", "con
     "command": ["/bin/sh", "-c", "sleep 0.2; : > done-$0"], "args": ["${incident.service}"],
     "target": "${incident.service}"}}}  # fmt: skip
 BUSY = {**FIX, "requires_approval": False, "action": {"type": "run_script", "config": {
-    "command": ["/bin/sh", "-c", ": > busy; while [ ! -e go ]; do sleep 0.2; done"], "target": "busy"},
-    "timeout": "1h"}}  # fmt: skip
+    "command": ["/bin/sh", "-c", ": > busy; while [ ! -e go ]; do sleep 0.2; done"], "target": "busy"}},
+    "timeout": "1h"}  # fmt: skip
 
 
 @contextlib.contextmanager
