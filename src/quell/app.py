@@ -24,7 +24,7 @@ from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.engine.workers import Kind, Worker, differ
 from quell.errands import Errands, Kick, again
-from quell.errors import NotFound
+from quell.errors import NotFound, QuellError
 from quell.housekeeping import keep_house
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event
@@ -292,10 +292,20 @@ class App:
         Raises ``NotFound``, ``Conflict`` with the winner when somebody was faster, and ``Refused`` when their yes does
         not count.
         """
-        row = await self.database.read(lambda c: queries.approval(c, people.waiting(c, approval)))
-        # From here on by its id: what an incident is waiting for may be something else in a moment.
-        names = await approvers.allow(self.means, row, by) if answer in approvers.YES else frozenset[str]()
-        return await self._commit(lambda change: people.answer(change, row["id"], answer, by, reason, names))
+        name, names, no = approval, frozenset[str](), None
+        try:
+            # From here on by its id: what an incident is waiting for may be something else in a moment.
+            row = await self.database.read(lambda c: queries.approval(c, people.waiting(c, approval)))
+            name, names = row["id"], await approvers.allow(self.means, row, by) if answer in approvers.YES else names
+        except QuellError as error:
+            no = error  # told in the transaction: a request that is sent again hears what came of it the first time
+
+        def work(change: Change) -> dict[str, Any]:
+            if no is not None:
+                raise no
+            return people.answer(change, name, answer, by, reason, names)
+
+        return await self._commit(work)
 
     async def take(self, incident: str, by: str, reason: str = "") -> Incident:
         """A person takes over: no new action of this incident starts; approvals that wait are withdrawn."""
