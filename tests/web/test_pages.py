@@ -187,6 +187,20 @@ def test_the_first_load_is_small(house: House, chromium: Chromium) -> None:
             assert fits(page)
 
 
+def test_return_in_a_field_answers_nothing(house: House, chromium: Chromium) -> None:
+    """Of several buttons the first would be pressed: a reason that is being written must not be a yes."""
+    name = waiting(house, "Ask7")
+    with chromium.page(*PHONE) as page:
+        page.open(f"{house.url}/incidents/{name}")
+        page.type("form.ask input[name=by]", "Ines")
+        page.type("form.ask input[name=reason]", "a migration runs\ue007")
+        page.eval("document.querySelector('form.ask input[name=reason]').form.querySelectorAll('[aria-busy]').length")
+        house.http.post(f"/api/v1/incidents/{name}/ack", json={"by": "Omar"})  # comes after whatever Return did
+        page.wait_for("document.body.textContent.includes('Acknowledged by Omar')")
+    known = house.http.get(f"/api/v1/incidents/{name}").json()
+    assert [one["answer"] for one in known["approvals"].values()] == [None]
+
+
 def test_the_plan_is_drawn_when_it_comes_into_view(house: House, chromium: Chromium) -> None:
     name = waiting(house, "Ask6")
     with chromium.page(*PHONE) as page:

@@ -169,7 +169,7 @@ def _read(path: Path) -> bytes:
 
 def _found(body: bytes, at: datetime, params: Params, late: Callable[[], bool]) -> tuple[OnCall, ...]:
     """Raises ``ValueError`` saying what cannot be read, and ``TimeoutError``."""
-    from quell.plugins.schedules import _calendar
+    from quell.plugins.schedules import _calendar  # what reads calendars takes 2 MB, which most sites need never hold
 
     try:
         text = body.decode("utf-8-sig")
