@@ -91,6 +91,7 @@ def test_the_same_from_the_page(house: House) -> None:
     assert form("step", done="back") == 303
     assert form("step", step="called the vendor", result="failed", reason="no answer") == 303
     assert form("hand-over", to="Omar") == 303
+    assert "Take it as Omar" in house.http.get(f"/incidents/{incident}").text
     assert form("break-glass", reason="customers cannot pay", **{"for": "soon"}) == 422
     assert form("break-glass", reason="customers cannot pay", **{"for": "5m"}) == 303
     assert form("resolve") == 303
