@@ -189,7 +189,7 @@ def test_the_first_load_is_small(house: House, chromium: Chromium) -> None:
 
 def test_return_in_a_field_answers_nothing(house: House, chromium: Chromium) -> None:
     """Of several buttons the first would be pressed: a reason that is being written must not be a yes."""
-    name = waiting(house, "Ask7")
+    name = waiting(house, "Ask12")
     with chromium.page(*PHONE) as page:
         page.open(f"{house.url}/incidents/{name}")
         page.type("form.ask input[name=by]", "Ines")
