@@ -24,7 +24,7 @@ def house() -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="q") as folder:
         house = House(Path(folder))
         (house.folder / "runbooks" / "broken.yaml").write_text("id: broken\nseverity: P9\n")
-        for number in range(12):
+        for number in range(13):
             # Of two who must agree, one may: what is asked changes then, and is still asked.
             people = 2 if number == 4 else 1
             terms = f"approval: {{expires: 10m, people: {people}}}"
