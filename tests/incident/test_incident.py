@@ -180,3 +180,10 @@ def test_obligations_are_made_and_end() -> None:
 def test_taking_and_giving_back() -> None:
     assert told(K.TAKEN).assignee == "anna"
     assert told(K.TAKEN, K.RETURNED).assignee is None
+
+
+def test_what_is_given_back_or_begun_again_is_acknowledged_by_nobody() -> None:
+    assert told(K.RUN_STARTED, K.TAKEN).acknowledged_by == "anna"
+    assert told(K.RUN_STARTED, K.TAKEN, K.RETURNED).acknowledged_by is None
+    assert told(K.RUN_STARTED, K.ACKNOWLEDGED, K.RUN_STARTED).acknowledged_by is None
+    assert told(K.RUN_STARTED, K.TAKEN, K.RUN_STARTED).acknowledged_by == "anna"

@@ -141,13 +141,13 @@ async def test_manual_steps_and_waits_hold_nothing_up(tmp_path: Path) -> None:
 
 
 async def test_one_step_by_hand_is_one_action(tmp_path: Path) -> None:
-    two = DO + "\n" + DO.replace("id: fix, name: Fix it", "id: more")
+    two = DO + "\n" + DO.replace("id: fix", "id: more")
     book = runbook("- {condition: state.critical, then: [fix, more]}", two, more=SHADOW)
     async with house(tmp_path, book) as home:
         incident = await home.fire()
         await home.escalated(incident)
         await home.app.step(incident, "ann", "run_script", "done")
-        await home.app.step(incident, "ann", "fix", "done")
+        await home.app.step(incident, "ann", "Fix it", "done")
         await home.app.resolve(incident, "ann")
         told = await compared(home, incident)
         assert [row["found"] for row in told["would"]] == ["done", "cannot_tell"]
