@@ -2,7 +2,7 @@
 
 Five no-op checks, one decision, one no-op action, verified, resolved; each run its own incident, one after another,
 through the same intake as a webhook. Of each, what the act frame took around its action: from the call of the frame to
-its answer, with dry run, guard twice, lease, intent and permits, outcome, events and all that the engine keeps of it.
+its answer, with dry run, guard, lease, intent and permits, outcome, events and all that the engine keeps of it.
 Prints milliseconds.
 """
 

@@ -118,7 +118,7 @@ class App:
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)
         self._frame = frame.Frame(self.means)
-        self.durable.in_flight = self._frame.in_flight.has
+        self.durable.in_flight = self._frame.performer.in_flight.has
         self.durable.workflow(frame.WORKFLOW, self._frame.run, in_place=True)
         self.durable.workflow(oblige.WORKFLOW, oblige.Reverter(self.means).run)
         self.durable.workflow(shadow.WORKFLOW, shadow.Comparer(self.means).run)
@@ -149,7 +149,7 @@ class App:
     async def stop(self) -> None:
         """Let go cleanly: whatever waits or runs is found again at the next start, or goes on elsewhere."""
         self.durable.drain()
-        await self._frame.in_flight.close(self.settings.engine.drain)
+        await self._frame.performer.in_flight.close(self.settings.engine.drain)
         await self._errands.stop()
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.

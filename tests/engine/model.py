@@ -123,7 +123,12 @@ class Take(NamedTuple):
 
     def real(self, connection: sa.Connection, now: int) -> Any:
         owner = f"incident of {self.holder}"
-        return leases.take(connection, self.tenant, self.targets, self.holder, owner, now, self.for_s * S)
+        try:
+            with connection.begin_nested():
+                leases.take(connection, self.tenant, self.targets, self.holder, owner, now, self.for_s * S)
+        except leases.Busy as busy:
+            return busy.by
+        return {}
 
     def meant(self, model: Model, now: int) -> Any:
         wanted = [(self.tenant, target) for target in self.targets]

@@ -16,8 +16,7 @@ from typing import Any
 
 from quell.app import App
 from quell.incident.event import Event, EventKind
-from quell.respond import permit
-from quell.respond.frame import Frame
+from quell.respond import perform, permit
 from quell.store import events
 from tests.app import EVERY_S, WITHIN_S, House, settings_of
 
@@ -48,9 +47,9 @@ def arm(point: str) -> Callable[[Sequence[Event]], None]:
     elif point == AFTER_INTENT:
         permit.intend = _dying_after(permit.intend)
     elif point == AFTER_EFFECT:
-        Frame._execute = _dying_after(Frame._execute)  # type: ignore[method-assign]
+        perform.execute = _dying_after(perform.execute)
     elif point == AFTER_OUTCOME:
-        Frame._settle = _dying_after(Frame._settle)  # type: ignore[method-assign]
+        perform.settle = _dying_after(perform.settle)
     elif point.startswith("before "):
         _die_in_append(EventKind(point.removeprefix("before ")))
     kind = point.removeprefix("after ")

@@ -554,10 +554,11 @@ async def test_what_was_begun_and_is_refused_the_second_time_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash left an intent of an action that may be repeated; before it is, somebody pulls the kill switch."""
+    kept = {"captured": {}, "risk": "low", "call": "a = 1", "targets": ["a"], "magnitude": None}
     (tmp_path / "flags.json").write_text('{"a": 0}')
 
     def begun(connection: Any, key: str) -> ledger.Intent:
-        return ledger.Intent(key, "set_flag", "intended", True, {"captured": {}}, None, 0, "dead")
+        return ledger.Intent(key, "set_flag", "intended", True, kept, None, 0, "dead")
 
     async def paused(*given: Any, **named: Any) -> None:
         raise Refused("paused", "every action is paused")

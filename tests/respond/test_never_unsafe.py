@@ -124,13 +124,13 @@ BROKEN: dict[str, tuple[str, Callable[..., Any], Story]] = {
     "ownership": ("respond.guard._ownership", _none, _story(FIRE, book=Book(owner="post"))),
     "magnitude": ("respond.guard._magnitude", _none, _story(Step("grow", ("shop", 3)), FIRE, rails=_once(max_magnitude=2))),
     "rate": ("respond.permit._rates", lambda *_: (), _story(*AGAIN, rails=_once(rate="1/1h"))),
-    "exclusive": ("engine.leases.take", lambda *_, **__: {},
+    "exclusive": ("engine.leases.take", lambda *_, **__: None,
                   _story(AT_ONCE, Step("fire", ("Slow", "shop")), act=Act(lasts_ms=300))),
     "periods": ("respond.guard._when", _none, _story(FIRE, freeze={"on": True, "ask": False})),
     "approval": ("respond.frame.rule_on", _without(approved=True), _story(FIRE, act=Act(people=1))),
-    "once": ("respond.frame.Frame._told", lambda self, request, known: known.outcome,
+    "once": ("respond.perform._told", lambda request, known: known.outcome,
              _story(Step("die_acting", soon=True), FIRE)),
-    "paused": ("respond.permit._paused", lambda *_: None, _story(PAUSE, FIRE)),
+    "paused": ("respond.permit.covering", lambda *_: None, _story(PAUSE, FIRE)),
     "ledger": ("engine.ledger.intend", _unknown_keys, _story(FIRE)),
 }  # fmt: skip
 """For each rule what breaks it, and a story that shows it."""

@@ -37,3 +37,16 @@ def test_what_has_run_out_or_was_ended_is_off(database: Database) -> None:
 
     with database.engine.begin() as connection:
         work(connection)
+
+
+def test_the_clock_is_told_with_those_that_are_on_by_it(database: Database) -> None:
+    with database.engine.begin() as connection:
+        before = database.now_us(connection)
+        assert pauses.now_on(connection)[1] == ()
+        off, long, other = (pull(number, seconds=seconds) for number, seconds in ((1, 10), (2, 10**9), (3, 10**9)))
+        for one in (other, long, off):
+            pauses.add(connection, one.model_copy(update={"until": when(before)}) if one is off else one)
+        clock, on = pauses.now_on(connection)
+        assert before <= pauses.hold(connection)
+        assert before <= clock <= database.now_us(connection)
+        assert on == (long, other)

@@ -18,6 +18,18 @@ from quell.engine.tables import intents, permits, resets
 UNDONE = "undone"
 _BACK = (".undo", ".revert")
 """How the nodes of passes that take back end."""
+_RESET = (
+    sa.select(resets.c.at)
+    .where(resets.c.tenant == sa.bindparam("of"), resets.c.target == sa.bindparam("on"))
+    .scalar_subquery()
+)
+# Asked before every action, hence made once.
+_EXECUTIONS = (
+    sa.select(intents.c.batch, intents.c.state, intents.c.request)
+    .join(permits, permits.c.key == intents.c.batch)
+    .where(permits.c.tenant == sa.bindparam("of"), permits.c.target == sa.bindparam("on"))
+    .where(permits.c.at > sa.bindparam("since"), permits.c.at > sa.func.coalesce(_RESET, 0))
+)
 
 
 def remedied(
@@ -28,17 +40,11 @@ def remedied(
     A run has ``undone`` what it did, ``failed`` in a part of it, or ``done`` all of it. What was begun and has no
     outcome has not succeeded; what does no harm is no remediation.
     """
-    spent = sa.select(permits.c.key).where(
-        permits.c.tenant == tenant, permits.c.target == target,
-        permits.c.at > max(since_us, _reset_at(connection, tenant, target)),
-    )  # fmt: skip
-    visits = connection.execute(spent).scalars().all()
-    if not visits:
-        return 0
     runs = defaultdict[str, dict[str, set[str]]](dict)
-    for visit, states in _states(connection, visits).items():
-        run, node, _ = visit.split("/", 2)
-        runs[run].setdefault(UNDONE if node.endswith(_BACK) else DONE, set()).update(states)
+    for row in connection.execute(_EXECUTIONS, {"of": tenant, "on": target, "since": since_us}):
+        if orjson.loads(row.request).get("risk") != "none":
+            run, node, _ = row.batch.split("/", 2)
+            runs[run].setdefault(UNDONE if node.endswith(_BACK) else DONE, set()).add(row.state)
     return sum(_how(ended) in counts for run, ended in runs.items() if run != but)
 
 
@@ -54,21 +60,6 @@ def reset(connection: sa.Connection, tenant: str, target: str, now_us: int, by: 
     values = {"at": now_us, "by": by, "reason": reason}
     if not connection.execute(sa.update(resets).where(*mine).values(values)).rowcount:
         connection.execute(sa.insert(resets).values(tenant=tenant, target=target, **values))
-
-
-def _reset_at(connection: sa.Connection, tenant: str, target: str) -> int:
-    found = sa.select(resets.c.at).where(resets.c.tenant == tenant, resets.c.target == target)
-    return connection.execute(found).scalar() or 0
-
-
-def _states(connection: sa.Connection, visits: Collection[str]) -> Mapping[str, set[str]]:
-    """Of each visit the states of its executions, but for those that do no harm."""
-    query = sa.select(intents.c.batch, intents.c.state, intents.c.request).where(intents.c.batch.in_(visits))
-    found = defaultdict[str, set[str]](set)
-    for row in connection.execute(query):
-        if orjson.loads(row.request).get("risk") != "none":
-            found[row.batch].add(row.state)
-    return found
 
 
 def _how(ended: Mapping[str, set[str]]) -> str:

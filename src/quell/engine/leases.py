@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import orjson
 import sqlalchemy as sa
 
 from quell.engine.tables import leases
 
-# Made once, as those of the event log are.
-_WANTED = (leases.c.tenant == sa.bindparam("of"), leases.c.target.in_(sa.bindparam("wanted", expanding=True)))
-_LOCK = sa.select(leases).where(*_WANTED).with_for_update()
-_PROLONG = sa.update(leases).where(*_WANTED)
-_INSERT = sa.insert(leases)
+# A row that somebody else holds stays as it is, and is not among what comes back. In one order, so that nobody waits
+# in a circle.
+_UPSERT = """
+insert into quell_leases (tenant, target, holder, owner, taken_at, until)
+select :of, one.{target}, :holder, :owner, :now, :until from {wanted}
+on conflict (tenant, target) do update
+set holder = excluded.holder, owner = excluded.owner, taken_at = excluded.taken_at, until = excluded.until
+where quell_leases.holder = excluded.holder or quell_leases.until <= :now
+returning target
+"""
+_TAKE = {
+    "postgresql": sa.text(_UPSERT.format(target="target", wanted="unnest(cast(:wanted as text[])) as one(target)")),
+    "sqlite": sa.text(_UPSERT.format(target="value", wanted="json_each(:wanted) as one where true")),
+}
 _RELEASE = sa.delete(leases).where(leases.c.tenant == sa.bindparam("of"), leases.c.holder == sa.bindparam("by"))
-_ONE_AT_A_TIME = sa.text(
-    "select pg_advisory_xact_lock(hashtextextended(one.name, 0))"
-    " from unnest(cast(:names as text[])) with ordinality as one(name, number) order by one.number"
-)
+
+
+class Busy(Exception):
+    """Somebody else acts on some of the targets: ``by`` says on which, and for which incident."""
+
+    def __init__(self, by: Mapping[str, str]) -> None:
+        super().__init__(", ".join(by))
+        self.by = dict(by)
 
 
 def held(connection: sa.Connection, tenant: str, targets: Sequence[str], holder: str, now_us: int) -> dict[str, str]:
@@ -32,27 +46,20 @@ def held(connection: sa.Connection, tenant: str, targets: Sequence[str], holder:
 
 def take(
     connection: sa.Connection, tenant: str, targets: Sequence[str], holder: str, owner: str, now_us: int, for_us: int
-) -> dict[str, str]:
-    """Lease all of ``targets`` for ``holder``, or none. Returns who holds what when somebody else does, else nothing.
+) -> None:
+    """Lease all of ``targets`` for ``holder``. Raises ``Busy``: the transaction, or its savepoint, must be rolled back.
 
     ``owner`` is what the holder works for (the incident), so that a waiting one can link to it. A lease that ran out is
     free. Taking again prolongs.
     """
-    wanted = sorted(set(targets))
-    if connection.dialect.name == "postgresql":
-        # Two who find no row must not both insert one; taken in one order, so that nobody waits in a circle.
-        connection.execute(_ONE_AT_A_TIME, {"names": [f"lease/{tenant}/{target}" for target in wanted]})
-    rows = connection.execute(_LOCK, {"of": tenant, "wanted": wanted}).mappings()
-    known = {row["target"]: row for row in rows}
-    busy = {target: row["owner"] for target, row in known.items() if row["holder"] != holder and row["until"] > now_us}
-    if busy:
-        return busy
-    values = {"holder": holder, "owner": owner, "taken_at": now_us, "until": now_us + for_us}
-    if known:
-        connection.execute(_PROLONG, {"of": tenant, "wanted": list(known), **values})
-    if new := [{"tenant": tenant, "target": target, **values} for target in wanted if target not in known]:
-        connection.execute(_INSERT, new)
-    return {}
+    wanted, dialect = sorted(set(targets)), connection.dialect.name
+    asked = {
+        "of": tenant, "holder": holder, "owner": owner, "now": now_us, "until": now_us + for_us,
+        "wanted": wanted if dialect == "postgresql" else orjson.dumps(wanted).decode(),
+    }  # fmt: skip
+    taken = set(connection.execute(_TAKE[dialect], asked).scalars())
+    if missed := [target for target in wanted if target not in taken]:
+        raise Busy(dict.fromkeys(missed, "") | held(connection, tenant, missed, holder, now_us))
 
 
 def release(connection: sa.Connection, tenant: str, holder: str) -> int:

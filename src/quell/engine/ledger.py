@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from quell.engine.tables import intents, leases, permits
 from quell.errors import Refused
@@ -29,12 +30,13 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 
 # Made once, as those of the event log are.
 _FIND = sa.select(intents).where(intents.c.key == sa.bindparam("of"))
-_INTEND = sa.insert(intents)
 _SETTLE = sa.update(intents).where(
     intents.c.key == sa.bindparam("of"), intents.c.state.in_(sa.bindparam("allowed", expanding=True))
 )
-_SPENT = sa.select(permits.c.target).where(permits.c.key == sa.bindparam("of"))
-_SPEND = sa.insert(permits)
+_INTEND = {"postgresql": postgresql.insert(intents).on_conflict_do_nothing(),
+           "sqlite": sqlite.insert(intents).on_conflict_do_nothing()}  # fmt: skip
+_SPEND = {"postgresql": postgresql.insert(permits).on_conflict_do_nothing(),
+          "sqlite": sqlite.insert(permits).on_conflict_do_nothing()}  # fmt: skip
 _ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -84,6 +86,11 @@ class Ask:
     most_regions: int | None = None
     most_tenants: int | None = None
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether what others do is counted before it may be."""
+        return bool(self.rates) or self.most_regions is not None or self.most_tenants is not None
+
 
 def find(connection: sa.Connection, key: str) -> Intent | None:
     row = connection.execute(_FIND, {"of": key}).mappings().first()
@@ -116,12 +123,12 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
     Raises ``Refused`` when a rate is used up; counted in this transaction, so that two workers cannot both take the
     last permit.
     """
-    if connection.dialect.name == "postgresql":
-        # One at a time per action: looking, counting and taking must not interleave.
-        connection.execute(_ONE_AT_A_TIME, {"name": f"{ask.tenant}/{ask.action}"})
-    known = find(connection, ask.key)
-    if known is not None:
-        return known
+    if ask.is_counted:
+        if connection.dialect.name == "postgresql":
+            # One at a time per action: looking, counting and taking must not interleave.
+            connection.execute(_ONE_AT_A_TIME, {"name": f"{ask.tenant}/{ask.action}"})
+        if (known := find(connection, ask.key)) is not None:
+            return known
     _spread(connection, ask, now_us)
     for rate in ask.rates:
         since = now_us - int(rate.per_s * 1_000_000)
@@ -138,7 +145,8 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
         "request": orjson.dumps(ask.request, default=str).decode(), "state": INTENDED, "schema_version": LEDGER_SCHEMA,
         "batch": ask.batch,
     }  # fmt: skip
-    connection.execute(_INTEND, row)
+    if not connection.execute(_INTEND[connection.dialect.name], row).rowcount:
+        return find(connection, ask.key)
     _spend(connection, ask, now_us)
     return None
 
@@ -171,15 +179,15 @@ def _spread(connection: sa.Connection, ask: Ask, now_us: int) -> None:
 
 
 def _spend(connection: sa.Connection, ask: Ask, now_us: int) -> None:
-    held = connection.execute(_SPENT, {"of": ask.batch}).scalars().all() if ask.shared else ()
-    keys = dict.fromkeys(ask.targets, ask.key) | {one: ask.batch for one in ask.shared if one not in held}
+    """Those of a batch are there already when another of its executions was first."""
+    keys = dict.fromkeys(ask.targets, ask.key) | dict.fromkeys(ask.shared, ask.batch)
     rows = [
         {"key": key, "target": target, "tenant": ask.tenant, "action": ask.action, "at": now_us,
          "magnitude": ask.magnitude}
         for target, key in keys.items()
     ]  # fmt: skip
     if rows:
-        connection.execute(_SPEND, rows)
+        connection.execute(_SPEND[connection.dialect.name], rows)
 
 
 def settle(connection: sa.Connection, key: str, state: str, outcome: dict[str, Any], now_us: int) -> bool:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from quell.engine import breaker, leases, ledger
 from quell.engine.claims import Fenced
-from quell.errors import Refused
+from quell.errors import NotFound, Refused
 from quell.incident.action import Preview, Risk
-from quell.incident.event import EventKind, NewEvent, Stream
+from quell.incident.event import EventKind, NewEvent
 from quell.incident.incident import ENDED, Incident
 from quell.incident.pause import Pause, covering
 from quell.respond import guard
@@ -35,42 +35,39 @@ def held(means: Means, connection: sa.Connection, request: Request, targets: Seq
     return leases.held(connection, request.context.tenant, targets, request.key, means.database.now_us(connection))
 
 
-def lease(
-    means: Means, connection: sa.Connection, request: Request, prepared: Prepared, preview: Preview
-) -> dict[str, str]:
-    """Take or prolong, by the database's clock; returns who holds what when somebody else does.
+def lease(means: Means, request: Request, prepared: Prepared, preview: Preview, connection: sa.Connection) -> None:
+    """Take or prolong, by the database's clock. Raises ``Busy`` when somebody else has it.
 
     For as long as acting and its postcondition may take; what stays unknown keeps it until it runs out.
     """
-    return _lease(connection, request, prepared, preview, means.database.now_us(connection))
+    _lease(connection, request, prepared, preview, means.database.now_us(connection))
 
 
-def _lease(
-    connection: sa.Connection, request: Request, prepared: Prepared, preview: Preview, clock: int
-) -> dict[str, str]:
+def _lease(connection: sa.Connection, request: Request, prepared: Prepared, preview: Preview, clock: int) -> None:
     within_s = request.act.postcondition.within_s if request.act.postcondition else POSTCONDITION_S
     for_s = 2 * request.act.timeout_s + max(within_s, prepared.kind.postcondition_within_s) + SPARE_S
     context, targets = request.context, prepared.touches(preview)
-    return leases.take(
-        connection, context.tenant, targets, request.key, context.incident, clock, int(for_s * 1_000_000)
-    )
+    for_us = int(for_s * 1_000_000)
+    leases.take(connection, context.tenant, targets, request.key, context.incident, clock, for_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What the guard must know of the moment, all read at once. ``now`` is the database's."""
+    """What the guard must know of the moment, all read at once. ``now`` is the database's; ``intent``: what an earlier
+    attempt of this very execution left."""
 
     incident: Incident
     pause: Pause | None
     overridden: bool
     now: datetime
     remedied: int
+    intent: ledger.Intent | None
 
 
-def around(means: Means, connection: sa.Connection, request: Request, prepared: Prepared) -> Around:
-    known, clock = queries.incident(connection, request.context.incident), means.database.now_us(connection)
-    pause, remedied = _paused(connection, prepared, clock), _remedied(means, connection, request, prepared, clock)
-    return Around(known, pause, overridden(known, clock), when(clock), remedied)
+def around(means: Means, request: Request, prepared: Prepared, connection: sa.Connection) -> Around:
+    known, (clock, on) = queries.incident(connection, request.context.incident), pauses.now_on(connection)
+    remedied, begun = _remedied(means, connection, request, prepared, clock), ledger.find(connection, request.key)
+    return Around(known, covering(on, prepared.reach), overridden(known, clock), when(clock), remedied, begun)
 
 
 def overridden(incident: Incident, clock: int) -> bool:
@@ -126,15 +123,16 @@ def release(connection: sa.Connection, request: Request) -> None:
 
 async def intend(
     means: Means, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any], *,
-    approved: bool,
+    approved: bool, ready: Mapping[str, Any],
 ) -> ledger.Intent | None:  # fmt: skip
     """The intent, its permits and its event in one transaction; what was there already is returned.
 
-    The lease is prolonged with it: looking before acting took its time. Raises ``Refused`` when a rate is used up, the
-    lease was lost, or somebody took or ended the incident or pulled the kill switch meanwhile; ``CancelledError`` when
-    somebody else has the work.
+    The lease is taken or prolonged with it: looking before acting took its time. ``ready``: what was found out before
+    anybody was asked, kept for whoever goes on after a crash. Raises ``Busy``; ``Refused`` when a rate is used up, or
+    somebody took or ended the incident or pulled the kill switch meanwhile; ``CancelledError`` when somebody else has
+    the work.
     """
-    ask = _ask(means, request, prepared, preview, captured)
+    ask = _ask(means, request, prepared, preview, captured, ready)
     event = NewEvent(
         kind=EventKind.ACTION_INTENDED, node=request.key, key=f"{request.key}/intended",
         payload={"action": prepared.kind.name, "call": preview.call, "key": request.key,
@@ -146,14 +144,12 @@ async def intend(
 
     def write(connection: sa.Connection) -> None:
         fence(connection)
-        pauses.hold(connection)
-        clock = means.database.now_us(connection)
+        clock = pauses.hold(connection)
         pause = _paused(connection, prepared, clock)
         if pause and not overridden(queries.incident(connection, request.context.incident), clock):
             no = guard.paused(pause)
             raise Refused(no.rule or "", no.reason, value=no.value, limit=no.limit)
-        if busy := _lease(connection, request, prepared, preview, clock):
-            raise Refused("target_busy", f"the target was leased meanwhile: {busy}")
+        _lease(connection, request, prepared, preview, clock)
         _is_ours_still(connection, request)
         if not approved and request.undoes is None:
             _not_too_often(means, connection, request, prepared, clock)
@@ -171,8 +167,9 @@ def _is_ours_still(connection: sa.Connection, request: Request) -> None:
     if request.late:
         return
     # Whoever does either from now on comes after this intent. Leases come first, as where they are given back.
-    events.hold(connection, request.context.tenant, Stream.INCIDENT, request.context.incident)
-    known = queries.incident(connection, request.context.incident)
+    known = events.held(connection, request.context.tenant, request.context.incident)
+    if known is None:
+        raise NotFound("incident", request.context.incident)
     if known.status in ENDED:
         raise Refused("incident_ended", "the incident has ended")
     if known.assignee:
@@ -191,8 +188,9 @@ def _not_too_often(
 
 
 def _ask(
-    means: Means, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any]
-) -> ledger.Ask:
+    means: Means, request: Request, prepared: Prepared, preview: Preview, captured: Mapping[str, Any],
+    ready: Mapping[str, Any],
+) -> ledger.Ask:  # fmt: skip
     context = request.context
     blast = prepared.rule.blast_radius or prepared.rails.blast_radius
     return ledger.Ask(
@@ -203,7 +201,8 @@ def _ask(
         executor=means.durable.executor_id,
         request={"call": preview.call, "targets": list(preview.targets), "captured": dict(captured),
                  "risk": prepared.kind.risk.value, "params": prepared.params.model_dump(mode="json"),
-                 "magnitude": preview.magnitude},
+                 "magnitude": preview.magnitude,
+                 "ready": {"hash": ready["hash"], "risk": ready["risk"], "preview": ready["preview"]}},
     )  # fmt: skip
 
 

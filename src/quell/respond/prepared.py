@@ -120,6 +120,17 @@ class Prepared:
         said = ", ".join(f"{name}: {value}" for name, value in own.items())
         return seen.model_copy(update={"undo": f"on {' or '.join(undo.on)}: {undo.call.type} {said}".strip()})
 
+    @property
+    def looks_before_acting(self) -> bool:
+        """Whether there is a condition to be met, or a value to be remembered, before it acts."""
+        act, undoes = self.request.act, self.request.undoes is not None
+        return not undoes and bool(self.kind.precondition or act.precondition or act.capture)
+
+    @property
+    def asks_afterwards(self) -> bool:
+        """Whether there is a postcondition."""
+        return self.request.undoes is None and bool(self.request.act.postcondition or self.kind.postcondition)
+
     async def broken_precondition(self) -> tuple[str, str] | None:
         """(condition, explanation) of the first that does not hold: the action's own, then the runbook's."""
         conditions = [text for text in (self.kind.precondition, self.request.act.precondition) if text]

@@ -51,6 +51,9 @@ AWAY_STATES = (
 """SQLSTATEs, or how they begin, that say nothing about the statement: later it may well do."""
 AWAY_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN})
 """The same for SQLite. Not a lock: whoever meets one tries again on the connection that it has."""
+CLOCK = "(extract(epoch from clock_timestamp())*1000000)::bigint"
+"""Microseconds since 1970 by PostgreSQL's clock, in its words."""
+_ASK_CLOCK = sa.text(f"select {CLOCK}")
 
 
 def now_us() -> int:
@@ -205,9 +208,7 @@ class Database:
         """The database's clock; with SQLite that is this machine's."""
         if self.is_sqlite:
             return now_us()
-        return int(
-            connection.execute(sa.text("select (extract(epoch from clock_timestamp())*1000000)::bigint")).scalar_one()
-        )
+        return int(connection.execute(_ASK_CLOCK).scalar_one())
 
     async def read(self, work: Work[T]) -> T:
         """Raises ``Unavailable`` when the database is away."""

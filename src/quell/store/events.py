@@ -235,6 +235,13 @@ def hold(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str)
     _head(connection, tenant, stream, stream_id)
 
 
+def held(connection: sa.Connection, tenant: str, incident: str) -> Incident | None:
+    """``hold`` the log of an incident, and what it comes to. None: there is no such incident, or none any more."""
+    seq, last = _head(connection, tenant, Stream.INCIDENT, incident)
+    fold = _fold_so_far(connection, incident, seq, last)
+    return fold.incident if fold else None
+
+
 def read(
     connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, after: int = 0, limit: int = 10_000
 ) -> list[Event]:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.incident.pause import Pause, Scope
+from quell.store.database import CLOCK, now_us
 from quell.store.events import to_us, when
 from quell.store.schema import pauses
 
@@ -17,16 +18,25 @@ _ON = (
     .where(pauses.c.ended_at.is_(None), pauses.c.until > sa.bindparam("now"))
     .order_by(pauses.c.at, pauses.c.id)
 )
+_NOW = sa.select(sa.literal_column(CLOCK).label("now")).subquery()
+_NOW_ON = (
+    sa.select(_NOW.c.now, pauses)
+    .select_from(_NOW.outerjoin(pauses, pauses.c.ended_at.is_(None) & (pauses.c.until > _NOW.c.now)))
+    .order_by(pauses.c.at, pauses.c.id)
+)
 
-
-_BEFORE_ACTING = sa.text("select pg_advisory_xact_lock_shared(hashtextextended('quell/pauses', 0))")
+_BEFORE_ACTING = sa.text(f"select {CLOCK} from pg_advisory_xact_lock_shared(hashtextextended('quell/pauses', 0))")
 _BEFORE_PAUSING = sa.text("select pg_advisory_xact_lock(hashtextextended('quell/pauses', 0))")
 
 
-def hold(connection: sa.Connection) -> None:
-    """Until this transaction ends nobody pulls the switch: whoever pulls it afterwards comes after what it decided."""
+def hold(connection: sa.Connection) -> int:
+    """Until this transaction ends nobody pulls the switch: whoever pulls it afterwards comes after what it decided.
+
+    The database's clock then, microseconds since 1970.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(_BEFORE_ACTING)
+        return int(connection.execute(_BEFORE_ACTING).scalar_one())
+    return now_us()
 
 
 def add(connection: sa.Connection, pause: Pause) -> None:
@@ -40,6 +50,15 @@ def add(connection: sa.Connection, pause: Pause) -> None:
 def on(connection: sa.Connection, now_us: int) -> tuple[Pause, ...]:
     """Those that have neither run out nor been ended, of every tenant, oldest first."""
     return tuple(_pause(dict(row)) for row in connection.execute(_ON, {"now": now_us}).mappings())
+
+
+def now_on(connection: sa.Connection) -> tuple[int, tuple[Pause, ...]]:
+    """The database's clock, and those that are ``on`` by it, asked at once."""
+    if connection.dialect.name != "postgresql":
+        clock = now_us()
+        return clock, on(connection, clock)
+    rows = connection.execute(_NOW_ON).mappings().all()
+    return int(rows[0]["now"]), tuple(_pause(dict(row)) for row in rows if row["id"] is not None)
 
 
 def end(connection: sa.Connection, pause: str, by: str, now_us: int) -> bool:
