@@ -16,10 +16,11 @@ from quell.errors import InvalidInput, NotFound, Problem, Refused
 from quell.incident.alert import Alert
 from quell.incident.event import EventKind
 from quell.intake import accept
-from quell.intake.correlate import Join, Open, Resolve, in_order
+from quell.intake.correlate import Acknowledge, Join, Open, Resolve, in_order
 from quell.ports import SourceType
 from quell.redact import KNOWN
 from quell.registry import Registry
+from quell.respond import people
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
 from quell.runbook.invalid import plainly
@@ -122,6 +123,8 @@ def _place(change: Change, alert: Alert, plans: Sequence[Plan]) -> str | None:
             _joined(change, placed, join)
         case Resolve(incident=incident) as resolved:
             _resolved(change, placed, resolved)
+        case Acknowledge(incident=incident, by=by):
+            people.acknowledge(change, incident, by)
     accept.belongs(change.connection, placed, incident)
     return incident
 

@@ -9,7 +9,18 @@ import pytest
 
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.incident import ENDED, Deed, Incident, Status
-from quell.intake.correlate import Join, Known, Nothing, Open, Resolve, alert_id, correlate, group_key, in_order
+from quell.intake.correlate import (
+    Acknowledge,
+    Join,
+    Known,
+    Nothing,
+    Open,
+    Resolve,
+    alert_id,
+    correlate,
+    group_key,
+    in_order,
+)
 
 S = Status
 OPEN = [status for status in Status if status not in ENDED]
@@ -51,6 +62,17 @@ def test_again_while_its_incident_is_open(status: Status) -> None:
 def test_again_after_its_incident_ended(status: Status, before: str) -> None:
     assert isinstance(correlate(alert(), Known(before, incident(status)), None), Open)
     assert isinstance(correlate(alert(), Known(before, incident(status)), incident(S.OPEN)), Join)
+
+
+def test_acknowledged_where_it_came_from_somebody_is_on_it() -> None:
+    said = alert("acknowledged", details={"by": "ann"})
+    now = correlate(said, Known("firing", incident(S.OPEN)), None)
+    assert now == Acknowledge("i", "ann", "ann acknowledged it in am")
+    assert correlate(alert("acknowledged"), Known("firing", incident(S.OPEN)), None) == Acknowledge(
+        "i", "am", "am acknowledged it in am"
+    )
+    assert isinstance(correlate(said, None, incident(S.OPEN)), Nothing)
+    assert isinstance(correlate(said, Known("firing", incident(S.RESOLVED)), None), Nothing)
 
 
 def test_a_resolved_alert_that_never_fired_is_nothing() -> None:

@@ -18,6 +18,8 @@ _SAID_ALREADY = frozenset({"alertname", "severity"})
 
 class AlertStatus(StrEnum):
     FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody said so where it came from: ``details["by"]`` says who. It goes on firing."""
     RESOLVED = "resolved"
 
 

@@ -16,7 +16,18 @@ from quell.incident.alert import ALERT_SCHEMA, Alert, AlertStatus
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.incident.service import Service, names_of, resolve_service
-from quell.intake.correlate import Join, Known, Meaning, Nothing, Open, Resolve, alert_id, correlate, group_key
+from quell.intake.correlate import (
+    Acknowledge,
+    Join,
+    Known,
+    Meaning,
+    Nothing,
+    Open,
+    Resolve,
+    alert_id,
+    correlate,
+    group_key,
+)
 from quell.intake.route import Route, route
 from quell.runbook.plan import Plan
 from quell.store import events, queries
@@ -29,6 +40,10 @@ _SELECT_ALERT = sa.select(alerts).where(alerts.c.id == sa.bindparam("id"))
 _INSERT_ALERT = sa.insert(alerts)
 _UPDATE_ALERT = sa.update(alerts).where(alerts.c.id == sa.bindparam("known"))
 _ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+_OUTCOMES = {
+    Open: "opened", Join: "joined", Resolve: "resolved", Acknowledge: "acknowledged", Nothing: "nothing",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,10 @@ def _incident(connection: sa.Connection, incident: str | None) -> Incident | Non
 
 def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
     alert, row, at = placed.alert, placed.row, to_us(placed.alert.received_at)
+    if alert.status is AlertStatus.ACKNOWLEDGED and row is not None:
+        # It says nothing of the alert itself, which goes on as it was.
+        connection.execute(_UPDATE_ALERT, {"known": placed.id, "reason": placed.meaning.reason, "last_at": at})
+        return
     values: dict[str, Any] = {
         "status": alert.status.value, "last_at": at, "alert": alert.model_dump_json(), "service": placed.service,
         "severity": alert.severity.value if alert.severity else None, "reason": placed.meaning.reason,
@@ -102,7 +121,7 @@ def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> N
 def belongs(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
     """Store an alert, with the incident that it belongs to and why, in its row and in its own stream."""
     _store(connection, placed, incident)
-    outcome = {Open: "opened", Join: "joined", Resolve: "resolved", Nothing: "nothing"}[type(placed.meaning)]
+    outcome = _OUTCOMES[type(placed.meaning)]
     if outcome == "nothing" and placed.alert.status is AlertStatus.FIRING:
         return  # the hundredth repetition of the same tells nobody anything
     plan = placed.route.plan

@@ -47,13 +47,22 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody is on it, as they said where the alert came from."""
+
+    incident: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """Nothing follows, and why."""
 
     reason: str
 
 
-Meaning = Open | Join | Resolve | Nothing
+Meaning = Open | Join | Resolve | Acknowledge | Nothing
 
 
 def group_key(alert: Alert, service: str | None, runbook: str | None) -> str:
@@ -77,6 +86,8 @@ def correlate(alert: Alert, known: Known | None, open_incident: Incident | None)
     """``open_incident``: one of the same group that has not ended."""
     if alert.status is AlertStatus.RESOLVED:
         return _resolved(alert, known)
+    if alert.status is AlertStatus.ACKNOWLEDGED:
+        return _acknowledged(alert, known)
     mine = known.incident if known else None
     if known and known.status == AlertStatus.FIRING.value and mine and mine.status not in ENDED:
         return Nothing(f"already firing in incident {mine.id}")
@@ -112,6 +123,15 @@ def _resolved(alert: Alert, known: Known | None) -> Meaning:
         incident.id, "the source says that it has resolved", not left and idle,
         not left and not incident.acted,
     )  # fmt: skip
+
+
+def _acknowledged(alert: Alert, known: Known | None) -> Meaning:
+    if known is None:
+        return Nothing("it was acknowledged without ever having fired here")
+    if known.incident is None or known.incident.status in ENDED:
+        return Nothing("its incident has ended")
+    by = str(alert.details.get("by") or alert.source)
+    return Acknowledge(known.incident.id, by, f"{by} acknowledged it in {alert.source}")
 
 
 def alert_id(alert: Alert) -> str:
