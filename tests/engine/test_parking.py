@@ -125,3 +125,29 @@ async def test_what_somebody_else_has_by_now_is_left_alone(url: str, tmp_path: P
         chain = [("waits c", running["waits c"]), ("p", "another claim")]
         assert not here.durable._parking._leave(chain)
         assert [status_of(here.database, one) for one in ("waits c", "p")] == ["PENDING", "PENDING"]
+
+
+async def test_what_has_taken_its_message_has_something_to_do(url: str, tmp_path: Path) -> None:
+    """The message is not among those that wait any more, and the wait is over all the same."""
+    async with engine(url, tmp_path, "one") as here:
+        await here.start("asks", "w", 600.0)
+        await did(tmp_path, "asked")
+        library, claim = here.durable._dbos._sys_db, here.durable._claims.running()["w"]
+        kept = library.tables.operation_outputs
+        mine = sa.select(kept.c.function_id).where(kept.c.workflow_uuid == "w", kept.c.function_name == "DBOS.sleep")
+
+        async def waits() -> int | None:
+            with library.engine.begin() as connection:
+                return connection.execute(mine).scalar()
+
+        await until(waits, "it waits")
+        deadline = await waits()
+        assert deadline is not None
+        with library.engine.begin() as connection:
+            connection.execute(
+                sa.insert(kept).values(workflow_uuid="w", function_id=deadline - 1, function_name="DBOS.recv")
+            )
+        assert not here.durable._parking._leave([("w", claim)])
+        with library.engine.begin() as connection:
+            connection.execute(sa.delete(kept).where(kept.c.function_id == deadline - 1))
+        assert here.durable._parking._leave([("w", claim)])

@@ -349,12 +349,13 @@ class Durable:
 
     async def call(self, workflow: str, workflow_id: str, request: Json) -> Json:
         """Run a child workflow to its end: here, in the caller's place; while it runs elsewhere, that is left."""
-        with lending():
-            handle = await self.child(workflow, workflow_id, request)
-        elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
-        left = place_left() if elsewhere else contextlib.nullcontext()
-        with left, self._parking.called(workflow_id, DBOS.workflow_id):
-            return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
+        # From before it begins: it may be parked before we hear that it has begun.
+        with self._parking.called(workflow_id, DBOS.workflow_id):
+            with lending():
+                handle = await self.child(workflow, workflow_id, request)
+            elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
+            with place_left() if elsewhere else contextlib.nullcontext():
+                return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
 
     def fence(self) -> Callable[[sa.Connection], None]:
         """For a transaction of the workflow that runs here: raises ``Fenced`` when somebody else has its work by now.

@@ -26,7 +26,8 @@ LEAST_MS = 5_000
 AGAIN_S = 1.0
 """How soon it is tried again at the earliest: what it waits for may not be on disk yet."""
 _WAITS_FOR_TIME = "DBOS.sleep"
-"""Under this name the durable library keeps until when a workflow waits, for a message too."""
+_TAKES = "DBOS.recv"
+"""Under these names the durable library keeps until when a workflow waits, for a message too, and the message."""
 
 
 class _NotOurs(Exception):
@@ -111,7 +112,7 @@ class Parking:
         """All of them or none. False: there is something to do for it, or soon will be."""
         table, waiter = self._library.tables.workflow_status, chain[0][0]
         try:
-            with self._library.engine.begin() as connection:
+            with self._one_at_a_time() as connection:
                 self._hold(connection, waiter)
                 until_ms = self._until_ms(connection, waiter)
                 if self._has_message(connection, waiter) or until_ms - time.time() * 1000 < LEAST_MS:
@@ -132,7 +133,7 @@ class Parking:
     def wake(self, workflow: str) -> bool:
         """Once its message is on disk: back into the queue, with whoever waits for it. False: it was not parked."""
         table, woken = self._library.tables.workflow_status, 0
-        with self._library.engine.begin() as connection:
+        with self._one_at_a_time() as connection:
             row = self._hold(connection, workflow)
             while row is not None and row.status == "DELAYED":
                 mine = sa.update(table).where(table.c.workflow_uuid == row.workflow_uuid)
@@ -141,6 +142,14 @@ class Parking:
                 row = self._hold(connection, row.parent_workflow_id) if row.parent_workflow_id else None
         return woken > 0
 
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[sa.Connection]:
+        """SQLite reads outside of a transaction until something is written: here what is read must stay true."""
+        with self._library.engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
     def _hold(self, connection: sa.Connection, workflow: str) -> sa.Row[Any] | None:
         """Who leaves and who wakes come one after the other, the one who waits before whoever waits for it."""
         table = self._library.tables.workflow_status
@@ -148,13 +157,21 @@ class Parking:
         return connection.execute(query.where(table.c.workflow_uuid == workflow).with_for_update()).first()
 
     def _until_ms(self, connection: sa.Connection, workflow: str) -> int:
-        """When the wait is over: the last that it began, since there is one at a time."""
+        """When the wait is over; 0 when it is not on disk, or over by now.
+
+        Its deadline is the last thing that is kept, and what it then does has a number after it; but a message that was
+        taken, which has the number before.
+        """
         kept = self._library.tables.operation_outputs
-        query = sa.select(kept.c.output).where(
-            kept.c.workflow_uuid == workflow, kept.c.function_name == _WAITS_FOR_TIME
+        query = sa.select(kept.c.function_id, kept.c.function_name, kept.c.output).where(
+            kept.c.workflow_uuid == workflow
         )
-        last = connection.execute(query.order_by(kept.c.function_id.desc()).limit(1)).scalar()
-        return int(orjson.loads(last) * 1000) if last else 0
+        rows = connection.execute(query.order_by(kept.c.function_id.desc()).limit(2)).all()
+        if not rows or rows[0].function_name != _WAITS_FOR_TIME:
+            return 0
+        last, *before = rows
+        taken = any((one.function_id, one.function_name) == (last.function_id - 1, _TAKES) for one in before)
+        return 0 if taken else int(orjson.loads(last.output) * 1000)
 
     def _has_message(self, connection: sa.Connection, workflow: str) -> bool:
         told = self._library.tables.notifications
