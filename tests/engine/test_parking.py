@@ -77,6 +77,20 @@ async def test_it_is_nobodys_and_whoever_is_there_goes_on(url: str, tmp_path: Pa
         assert done(tmp_path) == ["asked c", "told c"]
 
 
+async def test_told_by_somebody_who_died_before_waking_it(url: str, tmp_path: Path) -> None:
+    async with engine(url, tmp_path, "one", park_after_s=SOON_S) as here:
+        await here.start("asks", "w", 600.0)
+        await here.start("asks", "other", 600.0)
+        await parked(here, "w", "other")
+        client = here.durable._client
+        assert client is not None
+        await asyncio.to_thread(client.send, "w", "stop", "answer", "stop")
+        assert status_of(here.database, "w") == "DELAYED"
+        await here.durable.pick_up()
+        await here.ended("w")
+        assert status_of(here.database, "other") == "DELAYED"
+
+
 async def test_what_is_soon_over_stays(url: str, tmp_path: Path) -> None:
     async with engine(url, tmp_path, "one", park_after_s=0.0) as here:
         looked = asyncio.Event()

@@ -270,7 +270,7 @@ class Durable:
             logging.getLogger("quell").warning("work was taken over while this process was silent: %s", astray)
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
-        if again:
+        if await asyncio.to_thread(self._parking.wake_told) or again:
             await self.kick_recovered()
         return again
 

@@ -142,6 +142,19 @@ class Parking:
                 row = self._hold(connection, row.parent_workflow_id) if row.parent_workflow_id else None
         return woken > 0
 
+    def wake_told(self) -> int:
+        """Those whose message came from somebody who died before he woke them, or does not know how. How many."""
+        table, told = self._library.tables.workflow_status, self._library.tables.notifications
+        query = (
+            sa.select(table.c.workflow_uuid)
+            .join(told, told.c.destination_uuid == table.c.workflow_uuid)
+            .where(table.c.status == "DELAYED", told.c.consumed.is_(False))
+            .distinct()
+        )
+        with self._library.engine.begin() as connection:
+            missed = connection.execute(query).scalars().all()
+        return sum(self.wake(workflow) for workflow in missed)
+
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[sa.Connection]:
         """SQLite reads outside of a transaction until something is written: here what is read must stay true."""
