@@ -53,11 +53,7 @@ class Reception:
             try:
                 self._source(name)
             except NotFound as error:
-                kind = self.settings.sources[name].type or name
-                expected = f"one of {', '.join(sorted(self.registry.sources))}"
-                message, place = f"no kind of source is called {kind!r}", {"path": f"sources.{name}.type"}
-                known = {"found": kind, "expected": expected, "nearest": error.nearest}
-                problems.append(Problem(message, "unknown-source", **place, **known))
+                problems.append(_unknown(name, error, self.registry))
             except InvalidInput as error:
                 problems += error.problems
         if problems:
@@ -125,6 +121,14 @@ class Reception:
         incidents = [_place(change, alert, known) for alert in in_order(alerts)]
         accept.set_aside(change.connection, self.settings.tenant, source, bad)
         return incidents
+
+
+def _unknown(source: str, error: NotFound, registry: Registry) -> Problem:
+    expected = f"one of {', '.join(sorted(registry.sources))}"
+    return Problem(
+        f"no kind of source is called {error.name!r}", "unknown-source", path=f"sources.{source}.type",
+        found=error.name, expected=expected, nearest=error.nearest,
+    )  # fmt: skip
 
 
 def _faults(error: ValidationError, source: str, given: dict[str, Any], kind: SourceType) -> Iterator[Problem]:
