@@ -67,6 +67,12 @@ def test_our_template_says_all_there_is() -> None:
     assert not [text for text in alert.model_dump_json().split('"') if text.startswith("$")]
 
 
+def test_the_documentation_has_the_same_template() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
+    template = TEMPLATE
+    assert template.split() in [block.split() for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+
+
 def test_a_form_says_the_same() -> None:
     flat = {**filled(), "org": json.dumps(filled()["org"])}
     for body in (urlencode(flat), urlencode({"payload": json.dumps(filled())})):

@@ -107,13 +107,13 @@ def test_every_fault_of_the_body_is_told_at_once() -> None:
     assert [problem.path for problem in caught.value.problems] == ["version", "alerts"]
 
 
-KEYS = st.sampled_from(["status", "labels", "annotations", "startsAt", "values", "generatorURL", "fingerprint", "orgId"])
+KEYS = st.sampled_from(
+    ["status", "labels", "annotations", "startsAt", "values", "generatorURL", "fingerprint", "orgId"]
+)
 
 
 @given(st.dictionaries(KEYS, values, max_size=3), values, st.sampled_from(sorted(BODY)), values)
-def test_no_field_raises_anything_but_invalid_input(
-    fields: dict[str, Any], sibling: Any, key: str, value: Any
-) -> None:
+def test_no_field_raises_anything_but_invalid_input(fields: dict[str, Any], sibling: Any, key: str, value: Any) -> None:
     document = changed(0, **fields)
     document["alerts"].append(sibling)
     document[key] = value if key not in ("version", "alerts") else document[key]

@@ -164,6 +164,12 @@ def test_our_template_is_json_once_new_relic_fills_it() -> None:
         assert set(ISSUE) <= set(json.loads(re.sub(r"\{\{[^}]*\}\}", "1", text)))
 
 
+def test_the_documentation_has_the_same_template() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
+    template = re.search(r"```json\n(.*?)```", newrelic.__doc__ or "", re.DOTALL)[1]  # type: ignore[index]
+    assert template.split() in [block.split() for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"{", b"{{ json issueId }}"])
 def test_a_body_that_is_wrong_as_a_whole_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidInput):

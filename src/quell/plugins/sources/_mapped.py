@@ -18,17 +18,24 @@ from quell.plugins.sources._paths import NOWHERE, PathText, at, checked, shown
 from quell.plugins.sources._scalars import spoken, text
 from quell.ports import Params, at_fault
 
-Word = str | bool | int | float
-"""A word of a body, as a person writes it in YAML. Case does not matter."""
+
+def _as_text(value: Any) -> Any:
+    """A word is a text in a body, or a number, or true; a person need not quote it."""
+    return spoken(value) if isinstance(value, bool | int | float) else value
 
 
 def listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | bool | int | float) else value
+    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else [_as_text(value)]
 
 
-Words = Annotated[tuple[Word, ...], BeforeValidator(listed)]
+def named(value: Any) -> Any:
+    return {_as_text(name): one for name, one in value.items()} if isinstance(value, dict) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(listed)]
+"""Case does not matter."""
 Paths = Annotated[tuple[PathText, ...], BeforeValidator(listed)]
-Conditions = dict[PathText, Annotated[tuple[Word, ...], BeforeValidator(listed), Field(min_length=1)]]
+Conditions = dict[PathText, Annotated[Words, Field(min_length=1)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,14 @@ class Item:
         found = self.at(path)
         return None if found is NOWHERE or found is None else text(self.shown(path), found)
 
-    def is_one_of(self, path: str, words: Iterable[Word]) -> bool | None:
+    def is_one_of(self, path: str, words: Iterable[str]) -> bool | None:
         """Whether what is there is one of these words; None when nothing is there."""
         found = self.text(path)
-        return None if found is None else word(found) in {word(one) for one in words}
+        return None if found is None else word(found) in map(word, words)
 
 
-def word(value: Word) -> str:
-    return spoken(value).strip().casefold()
+def word(value: str) -> str:
+    return value.strip().casefold()
 
 
 class Mapped(Params):
@@ -91,7 +98,7 @@ class Mapped(Params):
 class MappedSeverity(Mapped):
     """Where the severity stands, in words such as critical, error, warning, P1; a word that says nothing is none."""
 
-    words: dict[str | int, Severity] = Field(default_factory=dict)
+    words: Annotated[dict[str, Severity], BeforeValidator(named)] = Field(default_factory=dict)
     """What the body's own words mean: ``{disaster: P1, 4: P2}``."""
 
     def severity(self, item: Item) -> Severity | None:
@@ -104,6 +111,7 @@ class MappedStatus(Params):
     """Where it stands whether the alert goes on, and the words for it."""
 
     path: PathText | None = "status"
+    """Where that stands."""
     firing: Annotated[Words, Field(min_length=1)] = ("firing",)
     """The words for an alert that fires."""
     resolved: Words = ("resolved",)
@@ -125,7 +133,7 @@ class MappedStatus(Params):
         return self
 
     @property
-    def _lists(self) -> Mapping[AlertStatus, tuple[Word, ...]]:
+    def _lists(self) -> Mapping[AlertStatus, tuple[str, ...]]:
         return {
             AlertStatus.FIRING: self.firing, AlertStatus.RESOLVED: self.resolved,
             AlertStatus.ACKNOWLEDGED: self.acknowledged,
@@ -140,7 +148,7 @@ class MappedStatus(Params):
                 raise Bad(f"{item.shown(path)}: missing" if path else "no status")
             return self.default
         for status, words in self._lists.items():
-            if word(found) in {word(one) for one in words}:
+            if word(found) in map(word, words):
                 return status
-        known = ", ".join(spoken(one) for words in self._lists.values() for one in words)
+        known = ", ".join(one for words in self._lists.values() for one in words)
         raise Bad(f"{item.shown(path)}: {short(found)}, not one of {known}")

@@ -62,9 +62,9 @@ class Params(Strict):
     unless: Conditions = Field(default_factory=dict)
     """Path → words: an item for which one of these holds is no alert."""
     name: Mapped = Mapped(path="name")
-    """What runbooks call it in ``alert_name``."""
+    """What runbooks call it in ``alert_name``; by default, what stands at ``name``."""
     status: MappedStatus = MappedStatus()
-    """Whether it goes on."""
+    """Whether it goes on; by default, ``firing`` or ``resolved`` at ``status``."""
     fingerprint: Paths = ()
     """What tells alerts apart and stays the same until the end of one; without it, name, service and labels do."""
     service: Mapped | None = None
