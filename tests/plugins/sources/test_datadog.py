@@ -149,6 +149,12 @@ def test_the_default_template_is_read_by_its_title() -> None:
     assert read(filled(DEFAULT, EVENT_TITLE="Queue is deep"))[0] == [], "a title that does not say how it is"
 
 
+def test_what_is_unfilled_inside_was_not_sent_either() -> None:
+    details = one(filled(ORG_ID="$ORG_ID", ORG_NAME="acme")).details
+    assert details["org"] == {"name": "acme"}
+    assert "org" not in one(filled(ORG_ID="$ORG_ID", ORG_NAME="$ORG_NAME")).details
+
+
 def test_brackets_of_the_titles_own_stay() -> None:
     assert one(filled(EVENT_TITLE="[shop] deep")).name == "[shop] deep"
 
