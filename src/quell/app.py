@@ -100,6 +100,7 @@ class App:
         words = Registry() if self.registry.observe_only else self.registry
         rails = named(settings.guardrails, words, settings.services or None)
         shifts = schedules(settings.schedules, self.registry, settings.folder)
+        self.reception.check()
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.access = Access(self.database, settings.tenant, self._errands)

@@ -5,8 +5,8 @@ Works inside an open ``Change``. Never does: commit, answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +23,9 @@ from quell.registry import Registry
 from quell.respond import people
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
-from quell.runbook.invalid import plainly
+from quell.runbook.invalid import problems_of
 from quell.runbook.plan import Plan
+from quell.runbook.source import Document
 from quell.settings import Settings
 
 
@@ -42,6 +43,21 @@ class Reception:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings, self.registry = settings, registry
+        self._known: dict[str, tuple[SourceType, Any]] = {}
+
+    def check(self) -> None:
+        """Whether every source that is configured can read alerts. Raises ``InvalidInput`` with every fault: later, it
+        would be an alert that nobody gets."""
+        problems: list[Problem] = []
+        for name in self.settings.sources:
+            try:
+                self._source(name)
+            except NotFound as error:
+                problems.append(_unknown(name, error, self.registry))
+            except InvalidInput as error:
+                problems += error.problems
+        if problems:
+            raise InvalidInput(problems)
 
     def read(
         self, source: str, headers: Mapping[str, str], body: bytes
@@ -53,7 +69,7 @@ class Reception:
         kind, params = self._verified(source, headers, body)
         # What went wrong elsewhere may have our secrets in its words.
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
-        return [self._located(alert) for alert in alerts], bad
+        return [self._located(source, alert) for alert in alerts], bad
 
     def verify(self, source: str, headers: Mapping[str, str], body: bytes) -> None:
         """Raises ``NotFound`` (source), ``Refused`` (signature)."""
@@ -74,21 +90,22 @@ class Reception:
         return kind.verify({}, b"", params) is not None
 
     def _source(self, source: str) -> tuple[SourceType, Any]:
-        configured = self.settings.sources.get(source)
-        kind = self.registry.source(configured.type or source if configured else source)
-        try:
-            return kind, kind.params.model_validate(configured.params if configured else {})
-        except ValidationError as error:
-            raise InvalidInput(
-                Problem(plainly(item), "settings", path=_place_of(source, item["loc"])) for item in error.errors()
-            ) from None
+        if source not in self._known:
+            configured = self.settings.sources.get(source)
+            kind = self.registry.source(configured.type or source if configured else source)
+            given = configured.params if configured else {}
+            try:
+                self._known[source] = kind, kind.params.model_validate(given)
+            except ValidationError as error:
+                raise InvalidInput(_faults(error, source, given, kind)) from None
+        return self._known[source]
 
-    def _located(self, alert: Alert) -> Alert:
-        """An alert that names no environment or region is of ours."""
+    def _located(self, source: str, alert: Alert) -> Alert:
+        """An alert is from the source as the site calls it: two of a kind may have the same fingerprints. One that
+        names no environment or region is of ours."""
         settings = self.settings
-        return alert.model_copy(
-            update={"environment": alert.environment or settings.environment, "region": alert.region or settings.region}
-        )
+        environment, region = alert.environment or settings.environment, alert.region or settings.region
+        return alert.model_copy(update={"source": source, "environment": environment, "region": region})
 
     def take_in(
         self,
@@ -106,8 +123,17 @@ class Reception:
         return incidents
 
 
-def _place_of(source: str, path: Sequence[str | int]) -> str:
-    return ".".join(["sources", source, *map(str, path)])
+def _unknown(source: str, error: NotFound, registry: Registry) -> Problem:
+    expected = f"one of {', '.join(sorted(registry.sources))}"
+    return Problem(
+        f"no kind of source is called {error.name!r}", "unknown-source", path=f"sources.{source}.type",
+        found=error.name, expected=expected, nearest=error.nearest,
+    )  # fmt: skip
+
+
+def _faults(error: ValidationError, source: str, given: dict[str, Any], kind: SourceType) -> Iterator[Problem]:
+    for problem in problems_of(error, Document(given), kind.params):
+        yield replace(problem, path=f"sources.{source}.{problem.path}".removesuffix("."))
 
 
 def _place(change: Change, alert: Alert, plans: Sequence[Plan]) -> str | None:

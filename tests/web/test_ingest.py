@@ -91,6 +91,13 @@ def test_garbage_instead_of_http_harms_nobody(house: House) -> None:
     assert house.http.get("/healthz").status_code == 200
 
 
+def test_a_form_reaches_its_source_as_it_is(house: House) -> None:
+    form = {"alert_id": "7", "alert_transition": "Triggered", "event_title": "[Triggered] Form came", "tags": "a:b"}
+    answer = house.http.post("/webhooks/datadog", data=form)
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["quarantined"]) == (200, 1, [])
+    assert house.http.post("/webhooks/datadog", data={"alert_id": "7"}).status_code == 202, "kept aside"
+
+
 def test_an_unknown_source_is_404_and_names_the_nearest(house: House) -> None:
     answer = house.http.post("/webhooks/alertmanger", json={})
     assert answer.status_code == 404

@@ -48,8 +48,8 @@ def plainly(item: Mapping[str, Any]) -> str:
 
 
 def _problem(item: dict[str, Any], document: Document, model: type[BaseModel], meant: Mapping[str, str]) -> Problem:
-    path: Path = tuple(item["loc"])
     kind, context = item["type"], item.get("ctx") or {}
+    path: Path = tuple(context.get("place", item["loc"]))
     if kind == "extra_forbidden":
         names, found = _fields_at(model, path[:-1]), str(path[-1])
         near = meant[found] if meant.get(found) in names else nearest(found, names)

@@ -22,14 +22,20 @@ MAX_KEPT = 4_096
 
 def document(body: bytes) -> dict[str, Any]:
     """An object. Raises ``InvalidInput``."""
+    read = json_of(body)
+    if not isinstance(read, dict):
+        raise InvalidInput([Problem("the body is not an object", "type", found=kind_of(read), expected="object")])
+    return read
+
+
+def json_of(body: bytes) -> Any:
+    """Whatever it is, not too deep. Raises ``InvalidInput``."""
     try:
         read = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput([_unreadable(body, error)]) from None
     if _too_deep(read):
         raise InvalidInput([Problem(f"nested deeper than {MAX_DEPTH}", "too_deep", expected=f"≤ {MAX_DEPTH} levels")])
-    if not isinstance(read, dict):
-        raise InvalidInput([Problem("the body is not an object", "type", found=kind_of(read), expected="object")])
     return read
 
 
