@@ -136,9 +136,7 @@ class SourceSettings(Section):
     @classmethod
     def _plain(cls, value: str | None) -> str | None:
         if value is not None and not _PATH.fullmatch(value):
-            raise ValueError(
-                "a path is / and words of letters, digits and . _ - in between, such as /pagerduty/webhook"
-            )
+            raise ValueError("a path is / and words of letters, digits and . _ -, such as /pagerduty/webhook")
         return value
 
     @property

@@ -13,8 +13,8 @@ from starlette.types import Scope
 from quell.incident.access import Role
 
 PUBLIC = None
-"""Needs nothing. Of a webhook the gate asks one thing of three: its source's own secret, a token, this machine. An event
-for ``/v2/enqueue`` brings its routing key, without which nothing becomes of it."""
+"""Needs nothing. Of a webhook the gate asks one thing of three: its source's own secret, a token, this machine. An
+event for ``/v2/enqueue`` brings its routing key, without which nothing becomes of it."""
 _VIEWER, _RESPONDER, _APPROVER, _ADMIN = Role
 
 NEEDS: Mapping[str, Role | None] = {

@@ -5,9 +5,9 @@ sources: {opsgenie: {token: env:OPSGENIE_SECRET, header: X-Quell-Secret, service
 ```
 
 Every other action (notes, tags, snoozing, owners, actions of your own) is taken, and answered with ``"ignored"`` and
-its name. The alias tells alerts apart, the alert's id where there is none. Labels are ``entity``, ``source``, ``priority`` and
-``team``, the plain values of ``details``, and tags written ``name:value``; all tags are in ``tags``. P5 is P4 here.
-Format: support.atlassian.com/opsgenie/docs/integrate-opsgenie-with-webhook.
+its name. The alias tells alerts apart, the alert's id where there is none. Labels are ``entity``, ``source``,
+``priority`` and ``team``, the plain values of ``details``, and tags written ``name:value``; all tags are in ``tags``.
+P5 is P4 here. Format: support.atlassian.com/opsgenie/docs/integrate-opsgenie-with-webhook.
 Never does: ask Opsgenie anything, open an incident for a note.
 """
 
