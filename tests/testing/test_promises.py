@@ -242,7 +242,7 @@ def ignored(body):
 @pytest.mark.parametrize(
     ("good", "bad", "told"),
     [
-        ('return "one"', "return body.decode()", "what it is raises UnicodeDecodeError"),
+        ('return "one"', "return body.decode() or None", "what it is raises UnicodeDecodeError"),
         ('return "one"', "return 5", "is called"),
         ('return "one"', 'return ""', "is called"),
         ("def ignored(body):\n    return None", 'def ignored(body):\n    return body["event"]', "raises TypeError"),
