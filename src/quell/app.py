@@ -107,7 +107,7 @@ class App:
         self.executor_id = liveness.new_executor_id()
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll,
-            places=settings.engine.places,
+            places=settings.engine.places, park_after_s=settings.engine.park,
         )  # fmt: skip
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(

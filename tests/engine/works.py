@@ -190,11 +190,14 @@ def status_of(database: Database, workflow_id: str) -> str | None:
 
 @asynccontextmanager
 async def engine(
-    url: str, folder: Path, executor: str, *, poll_s: float = POLL_S, places: int = 20
+    url: str, folder: Path, executor: str, *, poll_s: float = POLL_S, places: int = 20, park_after_s: float = 60.0
 ) -> AsyncIterator[Engine]:
     """In this process, over a database that is there."""
     database = Database(url)
-    durable = Durable(database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places)
+    durable = Durable(
+        database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places,
+        park_after_s=park_after_s,
+    )  # fmt: skip
     works = Works(durable, folder, database)
     await durable.launch()
     try:

@@ -79,6 +79,16 @@ class Claims:
                 ended.append(workflow_id)
         return ended
 
+    async def end(self, claims: Mapping[str, str | None]) -> None:
+        """End what runs here under these claims, and wait until it has: it is nobody's by now."""
+        running = [(self._running.get(name), claim) for name, claim in claims.items()]
+        ending = [one for one, claim in running if one is not None and one.claim == claim]
+        for one in ending:
+            if one.task is not None:
+                one.task.cancel()
+        for one in ending:
+            await one.over.wait()
+
     def lost(self, claimed: Mapping[str, str | None], active: Collection[str]) -> dict[str, str | None]:
         """What nothing runs under, of what is ``claimed`` for this process: from now on nothing will.
 

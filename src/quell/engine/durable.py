@@ -28,6 +28,7 @@ from dbos._utils import INTERNAL_QUEUE_NAME
 
 from quell.engine.aside import Loose, aside
 from quell.engine.claims import Claims, Fenced, GivenBack
+from quell.engine.parking import Parking
 from quell.engine.patience import Pauses, is_outage, patiently
 from quell.engine.places import Places, lending, place_left, working
 from quell.engine.replay import Replay
@@ -46,6 +47,7 @@ VERSION = "1"
 RUNS, ERRANDS = "runs", "errands"
 """Runs wait in their queue until a process has a place for them; pages and messages never wait for one."""
 PLACES = 20
+PARK_AFTER_S = 10.0
 CLOSE_S = 3.0
 """How long letting go may take: a database that is away is not waited for."""
 MAX_RECOVERIES = 1_000_000
@@ -53,6 +55,11 @@ MAX_RECOVERIES = 1_000_000
 
 _letting_go = threading.Lock()
 """The library has one instance per process: the next is not made before the last has been let go of."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whoever ends an execution knows, and says it where it is one to worry about."""
+    return not str(record.msg).startswith("Asyncio task cancelled")
 
 
 def _let_go() -> None:
@@ -65,10 +72,11 @@ class Durable:
 
     def __init__(
         self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0, steps: sa.Engine | None = None,
-        places: int = PLACES,
+        places: int = PLACES, park_after_s: float = PARK_AFTER_S,
     ) -> None:  # fmt: skip
         """``steps``: another engine for the same database, for what is kept of steps; by default the same one.
-        ``places``: how many workflows that need one work here at once, those that wait not counted."""
+        ``places``: how many workflows that need one work here at once, those that wait not counted.
+        ``park_after_s``: how long a wait stays in this process."""
         self._engine = engine
         self._poll_s = poll_s
         self.executor_id = executor_id
@@ -87,9 +95,11 @@ class Durable:
         self._kicking = asyncio.Lock()
         self._replay = Replay()
         self._waits = Waits()
+        self._parking = Parking(executor_id, self._claims, after_s=park_after_s, queue=INTERNAL_QUEUE_NAME)
         self._pauses = Pauses()
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
+        logging.getLogger("dbos").addFilter(_is_news)
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_engine": steps or engine,
@@ -135,6 +145,7 @@ class Durable:
         DBOS.launch()
         self._replay.stand_before(self._dbos._sys_db)
         self._waits.stand_before(self._dbos._sys_db)
+        self._parking.stand_before(self._dbos._sys_db)
         for name in (RUNS, ERRANDS):
             self._queues[name] = await DBOS.register_queue_async(name, polling_interval_sec=self._poll_s)
         self._turnstile.stand_before(self._dbos._sys_db, self._take_more)
@@ -236,6 +247,9 @@ class Durable:
         waiter = self._dbos._sys_db.notifications_map.get(f"{workflow_id}::{topic}")
         if waiter is not None:
             waiter.set()
+        # Even one that was still there a moment ago may be on its way out.
+        if await asyncio.to_thread(self._parking.wake, workflow_id):
+            await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
 
     def recover(self, executor_id: str) -> int:
         """Put the unfinished work of a dead executor back in the queue. Harmless when done twice."""
@@ -252,13 +266,16 @@ class Durable:
         await self.kick()
         running = self._claims.running()
         claimed = await asyncio.to_thread(self._claimed)
-        if astray := self._claims.end_astray(running, claimed, self.in_flight):
+        if astray := self._claims.end_astray(running, claimed, self._spares):
             logging.getLogger("quell").warning("work was taken over while this process was silent: %s", astray)
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
         again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
-        if again:
+        if await asyncio.to_thread(self._parking.wake_told) or again:
             await self.kick_recovered()
         return again
+
+    def _spares(self, workflow_id: str) -> bool:
+        return self.in_flight(workflow_id) or self._parking.is_leaving(workflow_id)
 
     def _claimed(self) -> dict[str, str | None]:
         """What this process has claimed and not ended, each with its claim."""
@@ -332,11 +349,13 @@ class Durable:
 
     async def call(self, workflow: str, workflow_id: str, request: Json) -> Json:
         """Run a child workflow to its end: here, in the caller's place; while it runs elsewhere, that is left."""
-        with lending():
-            handle = await self.child(workflow, workflow_id, request)
-        elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
-        with place_left() if elsewhere else contextlib.nullcontext():
-            return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
+        # From before it begins: it may be parked before we hear that it has begun.
+        with self._parking.called(workflow_id, DBOS.workflow_id):
+            with lending():
+                handle = await self.child(workflow, workflow_id, request)
+            elsewhere = not isinstance(handle, WorkflowHandleAsyncTask)
+            with place_left() if elsewhere else contextlib.nullcontext():
+                return await self._kept(handle.get_result(polling_interval_sec=self._poll_s))
 
     def fence(self) -> Callable[[sa.Connection], None]:
         """For a transaction of the workflow that runs here: raises ``Fenced`` when somebody else has its work by now.
@@ -363,12 +382,12 @@ class Durable:
 
     async def receive(self, topic: str, timeout_s: float) -> Json | None:
         """Wait for a message; the deadline survives restarts. None when it passed."""
-        with place_left():
+        with place_left(), self._parking.waits(DBOS.workflow_id):
             return await self._kept(DBOS.recv_async(topic, timeout_seconds=timeout_s))
 
     async def sleep(self, seconds: float) -> None:
         """A sleep whose end survives restarts."""
-        with place_left():
+        with place_left(), self._parking.waits(DBOS.workflow_id):
             await self._kept(DBOS.sleep_async(seconds))
 
     async def pause(self, seconds: float) -> None:

@@ -70,7 +70,7 @@ def pages_of(incident: str, run: int) -> tuple[str, ...]:
 
 async def acknowledge(means: Means, workflow: str, by: str, seq: int) -> None:
     """Tell a page that waits that somebody is on it. ``seq``: of the incident then, for it may be said again."""
-    if await means.durable.status(workflow) in ("PENDING", "ENQUEUED"):
+    if await means.durable.status(workflow) in ("PENDING", "ENQUEUED", "DELAYED"):
         await means.durable.send(workflow, {"by": by}, topic=TOPIC, key=f"{workflow}/acknowledged/{seq}")
 
 
