@@ -307,12 +307,19 @@ class NotifierType:
 @dataclass(frozen=True, slots=True)
 class SourceType:
     """``plugins/sources/<name>.py``: ``Params``, ``verify(headers, body, params) -> str | None`` (why it is refused),
-    ``parse(body, headers, params, received_at) -> (alerts, quarantined)``; quarantined are (reason, fragment)."""
+    ``parse(body, headers, params, received_at) -> (alerts, quarantined)``; quarantined are (reason, fragment).
+
+    Optional: ``delivery(headers, body) -> str | None``: what the sender calls this delivery, so that one which is sent
+    again within 48 hours has no second effect; ``ignored(body) -> str | None``: what it is, when it is none of those
+    that say anything of an alert. Both are asked about what ``parse`` has read, and raise nothing.
+    """
 
     name: str
     params: type[Params]
     verify: Callable[[Mapping[str, str], bytes, Any], str | None]
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
+    delivery: Callable[[Mapping[str, str], bytes], str | None] = lambda headers, body: None
+    ignored: Callable[[bytes], str | None] = lambda body: None
     doc: str = ""
 
 

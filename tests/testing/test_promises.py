@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from quell.ports import Connection
+from quell.ports import Connection, Params
 from quell.testing import Broken, Promise, Scene, Stage, promises
 
 GOOD = '''
@@ -219,3 +219,44 @@ def broken_schedule(*changes: tuple[str, str]) -> set[str]:
 def test_a_schedule_that_breaks_a_promise_is_seen(promise: str | None, changes: list[tuple[str, str]]) -> None:
     found = broken_schedule(*changes)
     assert found == set() if promise is None else promise in found
+
+
+SOURCE = """
+def verify(headers, body, params):
+    return None
+
+
+def parse(body, headers, params, received_at):
+    return [], []
+
+
+def delivery(headers, body):
+    return "one"
+
+
+def ignored(body):
+    return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ('return "one"', "return body.decode() or None", "what it is raises UnicodeDecodeError"),
+        ('return "one"', "return 5", "is called"),
+        ('return "one"', 'return ""', "is called"),
+        ("def ignored(body):\n    return None", 'def ignored(body):\n    return body["event"]', "raises TypeError"),
+    ],
+)
+def test_what_a_source_calls_a_delivery_is_a_text_or_nothing(good: str, bad: str, told: str) -> None:
+    def keep(text: str) -> None:
+        module = ModuleType("good")
+        module.__dict__["Params"] = Params
+        exec(compile(text, "good.py", "exec", dont_inherit=True), module.__dict__)
+        (promise,) = [one for one in promises("sources", module) if one.text.startswith("a bad body")]
+        promise.keep()
+
+    keep(SOURCE)
+    assert good in SOURCE
+    with pytest.raises(Broken, match=told):
+        keep(SOURCE.replace(good, bad))
