@@ -17,15 +17,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import model_validator
-
-from quell.errors import InvalidInput, Permanent, Problem
+from quell.errors import InvalidInput, Problem
 from quell.incident.alert import AlertStatus, fingerprint_of, severity_of
-from quell.plugins.sources import _body, _credentials
+from quell.plugins.sources import _body
 from quell.plugins.sources._body import kind_of, short
 from quell.plugins.sources._fields import MAX_NAME, Bad, line, plain
-from quell.plugins.sources._labelled import Labelled
-from quell.ports import Alert, at_fault
+from quell.plugins.sources._shared_secret import SharedSecret
+from quell.ports import Alert
 
 _MAX_TITLE = 1_024
 _MEANS = {
@@ -41,37 +39,14 @@ _UNITS = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Params(Labelled):
+class Params(SharedSecret):
     """``token`` (bearer, or alone in ``header``) and ``password`` (basic) are secret references; with neither,
     everybody may post."""
-
-    token: str | None = None
-    header: str = ""
-    """The header that carries ``token``, such as one named in the integration, instead of ``Authorization``."""
-    username: str = ""
-    """The user of basic authentication."""
-    password: str | None = None
-
-    @model_validator(mode="after")
-    def _header_has_a_token(self) -> Params:
-        if self.header and not self.token:
-            raise at_fault(("token",), f"the header {self.header[:80]} is to carry a token, and there is none")
-        return self
 
 
 def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | None:
     """Why the sender is refused, None when it may post. Compared in constant time; a lost secret lets nobody in."""
-    if not params.header or not params.token:
-        return _credentials.token_or_password(headers, params.token, params.username, params.password)
-    try:
-        given = _credentials.header(headers, params.header.lower())
-        if _credentials.one_of([given.strip()], [params.token], str):
-            return None
-    except Permanent as error:
-        return _credentials.lost(error)
-    if params.password:
-        return _credentials.token_or_password(headers, None, params.username, params.password)
-    return _credentials.WRONG
+    return params.refuses(headers)
 
 
 def parse(
