@@ -52,7 +52,10 @@ def test_it_ends_without_its_database(tmp_path: Path, own_postgres: Postgres, aw
 
 
 def test_it_ends_although_its_database_hangs(tmp_path: Path, own_postgres: Postgres) -> None:
-    write_runbook(tmp_path)
+    write_runbook(tmp_path, step=EXPIRES)
     (tmp_path / "quell.yaml").write_text("runbooks: fix.json\nengine: {lease: 2s, poll: 0.2s}\n")
-    with served(tmp_path, "--db", own_postgres.url()) as server, hanging(own_postgres):
-        assert server.stop() == 0
+    with served(tmp_path, "--db", own_postgres.url()) as server:
+        incident = server.json("trigger", "fix")["execution"]["incidentId"]
+        server.wait_for(incident, "waiting_approval")
+        with hanging(own_postgres):
+            assert server.stop() == 0
