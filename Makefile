@@ -1,7 +1,8 @@
 # Needs Python 3.11 or newer with venv, and make. See docs/development.md.
 
 ARGS ?=
-JOBS ?= 2
+# Tests wait as long as they compute: one more than two cores have hands for.
+JOBS ?= 3
 PYTEST_ARGS ?=
 STORM ?= full
 BIN := .venv/bin
@@ -16,7 +17,7 @@ export PYTHON
 
 help:
 	@echo "make demo        faults are injected into a small service, and handled (ARGS='--pace fast')"
-	@echo "make test        lint, types, walls and tests (PYTEST_ARGS='-k name', JOBS=2)"
+	@echo "make test        lint, types, walls and tests (PYTEST_ARGS='-k name', JOBS=3)"
 	@echo "make test-storm  the slow storms (STORM=short for the bounded ones)"
 	@echo "make lint        only lint, types and walls"
 	@echo "make bench       the figures of docs/benchmarks.md (ARGS='...')"

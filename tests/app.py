@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from quell.app import App, Receipt
+from quell.engine.durable import Durable
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Approval, Incident
 from quell.registry import Registry
 from quell.settings import Settings, parse_settings
+from quell.store.database import Database
+from quell.store.migrate import migrate
+from tests.servers.forked import Forked
 
 WITHIN_S = 15.0
 EVERY_S = 0.02
+POLL_S = 0.1
 
 DO = """#!/bin/sh
 # do NAME VALUE [SECONDS [EXIT]]: leaves a line, waits, sets the state, ends.
@@ -154,7 +160,7 @@ def settings_of(folder: Path, *, database: str = "", more: str = "", services: s
     """Quick everywhere where a real house is patient."""
     text = (
         f"database: {database or folder / 'quell.db'}\nrunbooks: {folder}/runbooks\nservices: {services}\n"
-        f"scrape_interval: 50ms\nengine: {{lease: 900ms, poll: 0.1s}}\n{more}"
+        f"scrape_interval: 50ms\nengine: {{lease: 900ms, poll: {POLL_S}s}}\n{more}"
     )
     return parse_settings(text.replace("@/", f"{folder}/"), "quell.yaml", folder)
 
@@ -166,6 +172,8 @@ async def house(
 ) -> AsyncIterator[House]:  # fmt: skip
     """An App that is started, and stopped at the end. ``more``: further settings; ``sound``: every runbook loads."""
     write(folder, runbooks, state=state)
+    if not database and not (folder / "quell.db").exists():
+        (folder / "quell.db").write_bytes(await empty_database())
     told: list[Event] = []
     settings = settings_of(folder, database=database, more=more, services=services)
     app = App(settings, registry=Registry(observe_only=observe), on_events=told.extend)
@@ -175,6 +183,29 @@ async def house(
         yield House(app, folder, told)
     finally:
         await app.stop()
+
+
+_empty: list[bytes] = []
+
+
+async def empty_database() -> bytes:
+    """A SQLite file with every table and no row of ours: made once per process, since that took half of a start."""
+    if not _empty:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "empty.db"
+            await make_tables(str(path))
+            _empty.append(path.read_bytes())
+    return _empty[0]
+
+
+async def make_tables(url: str) -> None:
+    """Ours, and those of the engine."""
+    database = Database(url)
+    database.prepare(migrate)
+    durable = Durable(database.engine, executor_id="nobody", poll_s=POLL_S)
+    await durable.launch()
+    await durable.shutdown()
+    database.close()
 
 
 async def eventually(holds: Callable[[], Awaitable[object]], what: str) -> None:
@@ -204,16 +235,13 @@ def live(folder: str, database: str = "", more: str = "") -> None:
 @asynccontextmanager
 async def doomed(folder: Path, database: str = "", more: str = "") -> AsyncIterator[Callable[[str], Awaitable[str]]]:
     """Run ``live`` in a child; yields ``seen(kind)``: the incident, once that event happened. Killed at the end."""
-    program = f"from tests.app import live; live({str(folder)!r}, {database!r}, {more!r})"
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, cwd=Path(__file__).parents[1], stdout=asyncio.subprocess.PIPE
-    )
+    child = Forked("tests.app:live", given=[str(folder), database, more], stdout=subprocess.PIPE)
     assert child.stdout is not None
     lines = child.stdout
 
     async def seen(kind: str) -> str:
         while True:
-            line = (await asyncio.wait_for(lines.readline(), WITHIN_S)).decode().split()
+            line = (await asyncio.wait_for(asyncio.to_thread(lines.readline), WITHIN_S)).decode().split()
             assert line, "the child ended by itself"
             if line[-1] == kind:
                 return line[0]
@@ -222,4 +250,5 @@ async def doomed(folder: Path, database: str = "", more: str = "") -> AsyncItera
         yield seen
     finally:
         child.kill()
-        await child.wait()
+        await asyncio.to_thread(child.wait)
+        lines.close()

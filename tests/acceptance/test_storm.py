@@ -28,7 +28,8 @@ from quell.incident.event import EventKind
 from quell.incident.incident import fold
 from quell.store import audit, queries
 from quell.store.database import Database
-from tests.cli.command import QUELL, environment
+from tests.acceptance.quell import COMMAND
+from tests.cli.command import environment
 from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(900)]
@@ -72,7 +73,7 @@ class Process:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*QUELL, *self._words], cwd=self._folder, env=environment(), stdout=self._log, stderr=self._log
+            [*COMMAND, *self._words], cwd=self._folder, env=environment(), stdout=self._log, stderr=self._log
         )
 
     def kill(self) -> None:

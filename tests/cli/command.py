@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 import quell as package
 from quell import local
+from tests.servers.forked import QUELL, Forked, run
 from tests.servers.ports import free_port
 from tests.servers.process import wait_until
 
 SOURCE = str(Path(package.__file__).parents[1])
-QUELL = (sys.executable, "-m", "quell.cli.main")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -30,12 +29,15 @@ def environment(**more: str) -> dict[str, str]:
 
 def run_quell(folder: Path, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """One command to its end. Without a terminal, as everything here."""
-    done = subprocess.run(
-        [*QUELL, *words], cwd=folder, env=environment(**env), input=stdin, capture_output=True, text=True, timeout=90,
-        check=False,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+    done = run(QUELL, words, cwd=folder, env=environment(**env), stdin=stdin.encode())
+    out, err = (told.decode() for told in (done.stdout, done.stderr))
+    assert "Traceback" not in err, err
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+def start_quell(folder: Path, *words: str, env: dict[str, str] | None = None, **files: Any) -> Forked:
+    """One command, to be talked to while it runs. ``files``: as of `Forked`."""
+    return Forked(QUELL, words, cwd=folder, env=environment(**(env or {})), **files)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> Any:
@@ -55,9 +57,9 @@ class Served:
     def start(self) -> None:
         """Start, or start again, and wait until it accepts."""
         self._log = (self.folder / "serve.log").open("ab")
-        self.process = subprocess.Popen(
-            [*QUELL, "serve", "--json", "--port", str(self.port), "--db", "quell.db", *self._words],
-            cwd=self.folder, env=environment(), stdout=subprocess.PIPE, stderr=self._log,
+        self.process = start_quell(
+            self.folder, "serve", "--json", "--port", str(self.port), "--db", "quell.db", *self._words,
+            stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -6,13 +6,13 @@ Never pretends: no function of the command line is called inside the test's own 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from tests.servers.forked import QUELL, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,9 +31,8 @@ class Said:
 def quell(*words: object, cwd: Path | None = None, stdin: str | bytes = b"", env: dict[str, str] | None = None) -> Said:
     """One command line, to its end."""
     source = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-    ran = subprocess.run(
-        [sys.executable, "-m", "quell.cli.main", *map(str, words)],
-        cwd=cwd, input=stdin.encode() if isinstance(stdin, str) else stdin, capture_output=True, timeout=60, check=False,
+    ran = run(
+        QUELL, [str(word) for word in words], cwd=cwd, stdin=stdin.encode() if isinstance(stdin, str) else stdin,
         env={**os.environ, "PYTHONPATH": source, "COLUMNS": "100", "NO_COLOR": "1", **(env or {})},
     )  # fmt: skip
     return Said(ran.returncode, ran.stdout.decode(), ran.stderr.decode())

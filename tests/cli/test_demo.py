@@ -4,13 +4,12 @@ import json
 import os
 import pty
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command import QUELL, environment, read_until, run_quell
+from tests.cli.command import read_until, run_quell, start_quell
 from tests.servers.process import wait_until
 
 PHASES = {"detect_s", "diagnose_s", "decide_s", "act_s", "verify_s"}
@@ -76,9 +75,9 @@ def test_with_json_on_stdout_the_story_is_told_beside_it(tmp_path: Path, scratch
 
 def test_whoever_says_no_sees_a_fault_that_is_not_repaired(tmp_path: Path, scratch: Path) -> None:
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*QUELL, "demo", "--pace", "fast", "--fault", "bad_deploy_5xx"], cwd=tmp_path, start_new_session=True,
-        env=environment(TMPDIR=str(scratch)), stdin=follower, stdout=follower, stderr=follower,
+    process = start_quell(
+        tmp_path, "demo", "--pace", "fast", "--fault", "bad_deploy_5xx", start_new_session=True,
+        env={"TMPDIR": str(scratch)}, stdin=follower, stdout=follower, stderr=follower,
     )  # fmt: skip
     os.close(follower)
     try:
@@ -95,15 +94,15 @@ def test_whoever_says_no_sees_a_fault_that_is_not_repaired(tmp_path: Path, scrat
 
 
 def test_interrupted_it_cleans_up(tmp_path: Path, scratch: Path) -> None:
-    process = subprocess.Popen(
-        [*QUELL, "demo", "--pace", "fast", "--fault", "pool_leak"], cwd=tmp_path, start_new_session=True,
-        env=environment(TMPDIR=str(scratch)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        process = start_quell(
+            tmp_path, "demo", "--pace", "fast", "--fault", "pool_leak", env={"TMPDIR": str(scratch)}, stdout=out
+        )
     try:
         wait_until(lambda: len(processes_in(scratch)) > 3, "the payment service runs", 30)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
-        assert process.returncode == 130, out
+        assert process.wait(30) == 130, said.read_text()
     finally:
         process.kill()
         process.wait()

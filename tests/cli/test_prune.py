@@ -4,7 +4,6 @@ import os
 import pty
 import select
 import sqlite3
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from quell.incident.event import EventKind, NewEvent, Stream
 from quell.store import events
 from quell.store.database import Database, now_us
 from quell.store.migrate import migrate
-from tests.cli.command import QUELL, Served, environment, run_quell, told
+from tests.cli.command import Served, run_quell, start_quell, told
 
 DAY_US = 86_400 * 1_000_000
 OLD = ("prune", "--older-than", "90d", "--db", "quell.db")
@@ -111,7 +110,7 @@ def test_nothing_is_pruned_by_accident(site: Path, words: tuple[str, ...], code:
 @pytest.mark.parametrize(("answer", "code", "after"), [("n\n", 1, 4), ("\n", 1, 4), ("y\n", 0, 2)])
 def test_a_terminal_is_asked(site: Path, answer: str, code: int, after: int) -> None:
     ours, theirs = pty.openpty()
-    child = subprocess.Popen([*QUELL, *OLD], cwd=site, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs)
+    child = start_quell(site, *OLD, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     said, deadline = b"", time.monotonic() + 60
     while b"cannot be undone" not in said:

@@ -1,18 +1,16 @@
 """`quell run`: one runbook, started as a person starts it."""
 
-import contextlib
 import json
 import os
 import pty
 import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command import QUELL, environment, read_until, run_quell, times_done, told, write_runbook
+from tests.cli.command import read_until, run_quell, start_quell, times_done, told, write_runbook
 from tests.servers.process import wait_until
 
 APPROVAL = {"requires_approval": True}
@@ -89,10 +87,9 @@ def test_approve_cannot_be_two_people(tmp_path: Path) -> None:
 def test_at_a_terminal_the_person_is_asked(tmp_path: Path, typed: str, code: int, happened: int) -> None:
     book = write_runbook(tmp_path, step=APPROVAL)
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*QUELL, "run", str(book)], cwd=tmp_path, env=environment(), stdin=follower, stdout=follower, stderr=follower,
-        start_new_session=True,
-    )  # fmt: skip
+    process = start_quell(
+        tmp_path, "run", str(book), stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+    )
     os.close(follower)
     seen = read_until(leader, b"[t]ake over")
     order = [seen.index(word) for word in (b"echo 0", b"targets", b"because", b"risk", b"undo", b"left, then a person")]
@@ -214,19 +211,17 @@ def test_a_run_that_is_ended_leaves_no_database(tmp_path: Path) -> None:
     book = write_runbook(tmp_path, fix="sleep 30")
     scratch = tmp_path / "tmp"
     scratch.mkdir()
-    process = subprocess.Popen(
-        [*QUELL, "run", str(book)], cwd=tmp_path, env=environment(TMPDIR=str(scratch)), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    log = tmp_path / "log"
+    with log.open("wb") as said:
+        process = start_quell(tmp_path, "run", str(book), env={"TMPDIR": str(scratch)}, stdout=said, stderr=said)
     try:
         wait_until(lambda: times_done(tmp_path) == 1, "the action has begun")
         assert list(scratch.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=30)
+        process.wait(30)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        process.kill()
     assert process.returncode == 128 + signal.SIGTERM
-    assert "cut off while this was being done" in stderr
-    assert "Traceback" not in stderr
+    assert "cut off while this was being done" in log.read_text()
+    assert "Traceback" not in log.read_text()
     assert list(scratch.iterdir()) == []

@@ -7,7 +7,6 @@ import pty
 import re
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,11 @@ import pytest
 
 from quell import local
 from tests.cli.command import (
-    QUELL,
     Served,
-    environment,
     read_until,
     run_quell,
     served,
+    start_quell,
     times_done,
     told,
     write_runbook,
@@ -193,10 +191,7 @@ def test_insecure_asks_nobody(tmp_path: Path) -> None:
 def test_the_link_is_shown_to_a_person_and_not_to_a_log(server: Served, tmp_path: Path) -> None:
     """What stands in a log is read by others."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*QUELL, "serve", "--port", "0"], cwd=tmp_path, env=environment(), stdin=follower, stdout=follower,
-        stderr=follower,
-    )  # fmt: skip
+    process = start_quell(tmp_path, "serve", "--port", "0", stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
     try:
         shown = read_until(leader, b"quell token link").decode()

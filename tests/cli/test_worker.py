@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import QUELL, Served, environment, run_quell, served, times_done, write_runbook
+from tests.cli.command import Served, environment, run_quell, served, start_quell, times_done, write_runbook
+from tests.servers.forked import Forked
 from tests.servers.process import wait_until
 from tests.servers.relay import Relay
 
@@ -27,11 +28,15 @@ class Works:
 
     def __init__(self, folder: Path, url: str, *, version: str = "") -> None:
         self._log = (folder / "worker.log").open("ab")
-        newer = f"import quell; quell.__version__ = {version!r}; from quell.cli.main import main; main()"
-        self.process = subprocess.Popen(
-            [*((sys.executable, "-c", newer) if version else QUELL), "worker", "--json", "--db", url],
-            cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=self._log,
-        )  # fmt: skip
+        words, files = ("worker", "--json", "--db", url), {"stdout": subprocess.PIPE, "stderr": self._log}
+        self.process: subprocess.Popen[bytes] | Forked
+        if version:
+            newer = f"import quell; quell.__version__ = {version!r}; from quell.cli.main import main; main()"
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", newer, *words], cwd=folder, env=environment(), **files
+            )  # fmt: skip
+        else:
+            self.process = start_quell(folder, *words, **files)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, (folder / "worker.log").read_text()

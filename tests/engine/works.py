@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ import sqlalchemy as sa
 
 from quell.engine.durable import Durable
 from quell.store.database import Database
+from tests.servers.forked import Forked
 
 WITHIN_S = 20.0
 EVERY_S = 0.02
@@ -224,17 +223,13 @@ async def elsewhere(
     url: str, folder: Path, executor: str, workflow: str = "", workflow_id: str = "", request: Any = None
 ) -> AsyncIterator[None]:
     """``live`` in a child, which is killed at the end."""
-    words = ", ".join(repr(one) for one in (url, str(folder), executor, workflow, workflow_id, request))
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", f"from tests.engine.works import live; live({words})", cwd=Path(__file__).parents[2]
-    )
+    child = Forked("tests.engine.works:live", given=[url, str(folder), executor, workflow, workflow_id, request])
     try:
         yield
-        assert child.returncode is None, "the child ended by itself"
+        assert not child.ended(), "the child ended by itself"
     finally:
-        if child.returncode is None:
-            child.send_signal(signal.SIGKILL)
-        await child.wait()
+        child.kill()
+        await asyncio.to_thread(child.wait)
 
 
 async def until(holds: Callable[[], Awaitable[object]], what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -19,6 +19,7 @@ from quell.incident.event import Event, EventKind
 from quell.respond import perform, permit
 from quell.store import events
 from tests.app import EVERY_S, WITHIN_S, House, settings_of
+from tests.servers.forked import Forked
 
 BEFORE_INTENT, AFTER_INTENT, DURING_EFFECT = "before the intent", "after the intent", "during the effect"
 AFTER_EFFECT, AFTER_OUTCOME = "after the effect", "after the outcome"
@@ -92,7 +93,7 @@ def _die_in_append(kind: EventKind) -> None:
     events.append = dying
 
 
-def live(folder: str, database: str, more: str, point: str, *, fires: bool) -> None:
+def live(folder: str, database: str, more: str, point: str, fires: bool) -> None:
     """In a process of its own: an App that fires an alert, or goes on, and says yes to whatever is asked."""
 
     async def run() -> None:
@@ -117,22 +118,18 @@ async def died_at(
     seen: Callable[[], Awaitable[object]] | None = None,
 ) -> None:  # fmt: skip
     """Run ``live`` until it has died at the point; ``seen``: or until that holds, and then kill it."""
-    program = (
-        f"from tests.respond.crash import live; live({str(folder)!r}, {database!r}, {more!r}, {point!r}, fires={fires})"
-    )
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=Path(__file__).parents[2])
+    child = Forked("tests.respond.crash:live", given=[str(folder), database, more, point, fires])
     try:
         async with asyncio.timeout(WITHIN_S):
             while seen is not None and not await seen():
-                assert child.returncode is None, f"it ended by itself: {child.returncode}"
+                assert not child.ended(), f"it ended by itself: {child.poll()}"
                 await asyncio.sleep(EVERY_S)
             if seen is not None:
                 child.kill()
-            await child.wait()
-        assert child.returncode == -signal.SIGKILL, f"it ended with {child.returncode}"
-    except TimeoutError:
+            code = await asyncio.to_thread(child.wait, WITHIN_S)
+        assert code == -signal.SIGKILL, f"it ended with {code}"
+    except (TimeoutError, subprocess.TimeoutExpired):
         raise AssertionError(f"it never came to {point}") from None
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        child.kill()
+        await asyncio.to_thread(child.wait)

@@ -106,10 +106,10 @@ class Postgres(Server):
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager
-    def fresh_database(self) -> Iterator[str]:
-        """A new empty database; its name. Dropped afterwards, with the sessions that are still in it."""
+    def fresh_database(self, template: str = "template1") -> Iterator[str]:
+        """A new database, empty or as the ``template`` is; its name. Dropped afterwards, with the sessions that are still in it."""
         name = f"t_{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield name
         finally:

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import IO, Any, Protocol, Self, TypeVar, runtime_checkable
 
 START_WITHIN = 30.0
 STOP_WITHIN = 10.0
@@ -90,6 +90,27 @@ def alive(pid: int, started: str | None) -> bool:
     return started is not None and start_time(pid) == started
 
 
+def die_with_the_parent(how: signal.Signals) -> None:
+    """From now on this process gets that signal when the thread that started it ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+
+
+class Child(Protocol):
+    """What a server is to the test that started it: the part of `subprocess.Popen` that is used here."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+@runtime_checkable
+class Watched(Child, Protocol):
+    """A child of a child of ours, which we cannot ask the kernel about."""
+
+    def ended(self) -> bool: ...
+
+
 class Server(ABC):
     """A server on loopback with a temporary folder of its own; a context manager.
 
@@ -106,7 +127,7 @@ class Server(ABC):
     """What the server gets when the test process dies."""
 
     folder: Path
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Child | None = None
 
     def prepare(self) -> None:  # noqa: B027 - not every server has something to prepare
         """Write configuration and data into `folder`, once. Nothing by default."""
@@ -163,23 +184,27 @@ class Server(ABC):
         """Start and wait until `ready`. Raises DidNotStartError with the log."""
         argv = self.argv()
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env={**os.environ, **self.environment()},
-                start_new_session=True,
-                preexec_fn=self._die_with_the_test,
-                **_account(self.user),
-            )
+            self._process = self.launch(argv, log)
         try:
             wait_until(lambda: not self.running or self.ready(), argv[0], within)
         except TimeoutError as late:
             raise DidNotStartError(f"{late}\n{self.log()}") from None
         if not self.running:
             raise DidNotStartError(f"{argv[0]} ended at once\n{self.log()}")
+
+    def launch(self, argv: Sequence[str], log: IO[bytes]) -> Child:
+        """Begin, in a session of its own, with everything it says in the log."""
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
+            env={**os.environ, **self.environment()},
+            start_new_session=True,
+            preexec_fn=self._die_with_the_test,
+            **_account(self.user),
+        )
 
     def stop(self, how: signal.Signals | None = None, within: float = STOP_WITHIN) -> None:
         """Ask to end with `how` (default `stop_signal`), then insist. Nothing of it runs afterwards."""
@@ -218,8 +243,7 @@ class Server(ABC):
             raise DidNotStartError(f"{argv[0]} failed ({done.returncode})\n{done.stdout.decode()[-_LOG_TAIL:]}")
 
     def _die_with_the_test(self) -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(self.death_signal), 0, 0, 0)
+        die_with_the_parent(self.death_signal)
 
 
 AnyServer = TypeVar("AnyServer", bound=Server)
@@ -251,6 +275,8 @@ def _account(user: str | None) -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _exited(process: subprocess.Popen[bytes]) -> bool:
+def _exited(process: Child) -> bool:
     """Whether it ended, without reaping it: its id stays taken until `stop`."""
+    if isinstance(process, Watched):
+        return process.ended()
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

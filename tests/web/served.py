@@ -1,18 +1,24 @@
 """A Quell as a process of its own, for what only a process shows: signals, exit codes, the line with its address.
 
-Run as a program it serves the settings file that it is given; the port may be 0. Told to die at an event, it kills
+Its ``main`` serves the settings file that it is given; the port may be 0. Told to die at an event, it kills
 itself as soon as that one is committed, before anybody is answered.
 """
 
 import os
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import httpx
 
+from quell.app import App
+from quell.incident.event import Event
+from quell.settings import load_settings
+from quell.web.run import serve
+from tests.servers.forked import Forked
 from tests.servers.process import Server
-
-ROOT = Path(__file__).parents[2]
 
 
 class Served(Server):
@@ -26,17 +32,20 @@ class Served(Server):
         """What it printed as its address; empty before it listens."""
         return next((line for line in self.log().splitlines() if line.startswith("http://")), "")
 
+    def launch(self, argv: Sequence[str], log: IO[bytes]) -> Forked:
+        self._child = Forked(
+            "tests.web.served:main", argv, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+        )
+        return self._child
+
     @property
     def exit_code(self) -> int | None:
         """How it ended, without reaping it; None while it runs, the signal's number when it was killed by one."""
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return ended.si_status if ended else None
+        code = self._child.poll()
+        return None if code is None else abs(code)
 
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "tests.web.served", str(self.settings), str(self.port), self.dies_at]
-
-    def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+        return [str(self.settings), str(self.port), self.dies_at]
 
     def ready(self) -> bool:
         try:
@@ -45,15 +54,7 @@ class Served(Server):
             return False
 
 
-if __name__ == "__main__":
-    import signal
-    from collections.abc import Sequence
-
-    from quell.app import App
-    from quell.incident.event import Event
-    from quell.settings import load_settings
-    from quell.web.run import serve
-
+def main() -> None:
     settings = load_settings(Path(sys.argv[1]))
     nobody_asked = settings.server.model_copy(update={"insecure": settings.server.token is None})
     fatal = set(sys.argv[3].split(","))

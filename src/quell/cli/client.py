@@ -57,7 +57,11 @@ class Client:
         if token := os.environ.get(TOKEN_VARIABLE) or key:
             headers["authorization"] = f"Bearer {token}"
         self._within_s = timeout_s
-        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=timeout_s, trust_env=not here)
+        # To whom no TLS is spoken, the list of those we trust need not be read: it takes 30 ms.
+        plain = here and self.address.startswith("http:")
+        self._http = httpx.Client(
+            base_url=self.address, headers=headers, timeout=timeout_s, trust_env=not here, verify=not plain
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

@@ -6,8 +6,10 @@ Never a real cluster: the API is a fake, and kubectl is shown no configuration b
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -28,12 +30,26 @@ SERVICE = Service(name="payment")
 def shop_cluster() -> Iterator[FakeKubernetes]:
     """A Deployment `payment` on its third revision, with three pods ready."""
     with FakeKubernetes() as fake:
+        usual = fake.kubelet.ready_after_s, fake.kubelet.grace_s
+        fake.kubelet.ready_after_s = fake.kubelet.grace_s = 0  # so far nobody looks
         fake.add_deployment("payment", "shop/payment:1", replicas=3)
         wait_until(lambda: fake.settled("payment"), "first revision")
         for tag in ("2", "3"):
-            kubectl(fake, "set", "image", "deployment/payment", f"app=shop/payment:{tag}")
+            _set_image(fake, f"shop/payment:{tag}")
             wait_until(lambda: fake.settled("payment"), f"revision {tag}")
+        fake.kubelet.ready_after_s, fake.kubelet.grace_s = usual
         yield fake
+
+
+def _set_image(fake: FakeKubernetes, image: str) -> None:
+    """As `kubectl set image` does it, which takes a third of a second to begin."""
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}}
+    urllib.request.urlopen(
+        urllib.request.Request(
+            f"{fake.url}/apis/apps/v1/namespaces/default/deployments/payment", json.dumps(patch).encode(),
+            {"content-type": "application/strategic-merge-patch+json"}, method="PATCH",
+        )
+    ).close()  # fmt: skip
 
 
 def kubectl(fake: FakeKubernetes, *words: str) -> str:
