@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from quell.engine.claims import Claims, GivenBack
-from tests.engine.works import Engine, did, done, engine, status_of, until
+from tests.engine.works import Engine, did, done, engine, status_of, until, waits
 
 pytestmark = pytest.mark.anyio
 
@@ -123,11 +123,7 @@ async def test_what_was_taken_over_ends_here_and_its_next_claim_is_not_kept_wait
     async with engine(url, tmp_path, "one", poll_s=60.0) as here:
         await here.start("asks", "w", 600.0)
         await did(tmp_path, "asked")
-
-        async def waits() -> bool:
-            return here.durable._dbos._sys_db.notifications_map.get("w::answer") is not None
-
-        await until(waits, "it waits for its answer")  # before that, what it cannot keep would end it
+        await waits(here.database, "w")  # before that, what it cannot keep would end it
         schema = "" if here.database.is_sqlite else "dbos."
         put_back = sa.text(
             f"update {schema}workflow_status set status = 'ENQUEUED', owner_xid = null where workflow_uuid = 'w'"

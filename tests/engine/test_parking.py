@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from quell.engine import parking
-from tests.engine.works import Engine, did, done, engine, status_of, until
+from tests.engine.works import Engine, did, done, engine, status_of, until, waits
 
 pytestmark = pytest.mark.anyio
 
@@ -147,16 +147,7 @@ async def test_what_has_taken_its_message_has_something_to_do(url: str, tmp_path
         await here.start("asks", "w", 600.0)
         await did(tmp_path, "asked")
         library, claim = here.durable._dbos._sys_db, here.durable._claims.running()["w"]
-        kept = library.tables.operation_outputs
-        mine = sa.select(kept.c.function_id).where(kept.c.workflow_uuid == "w", kept.c.function_name == "DBOS.sleep")
-
-        async def waits() -> int | None:
-            with library.engine.begin() as connection:
-                return connection.execute(mine).scalar()
-
-        await until(waits, "it waits")
-        deadline = await waits()
-        assert deadline is not None
+        kept, deadline = library.tables.operation_outputs, await waits(here.database, "w")
         with library.engine.begin() as connection:
             connection.execute(
                 sa.insert(kept).values(workflow_uuid="w", function_id=deadline - 1, function_name="DBOS.recv")

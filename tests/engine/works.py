@@ -180,6 +180,22 @@ class Engine:
         await until(over, f"the success of {workflow_id}")
 
 
+async def waits(database: Database, workflow_id: str) -> int:
+    """Until it waits, and its deadline is on disk: the number of that."""
+    schema = "" if database.is_sqlite else "dbos."
+    query = sa.text(
+        f"select function_id from {schema}operation_outputs where workflow_uuid = :id and function_name = 'DBOS.sleep'"
+    )
+
+    async def kept() -> object:
+        return await database.read(lambda c: c.execute(query, {"id": workflow_id}).scalar())
+
+    await until(kept, f"{workflow_id} waits")
+    number = await kept()
+    assert isinstance(number, int)
+    return number
+
+
 def status_of(database: Database, workflow_id: str) -> str | None:
     """As it is on disk, with or without an engine."""
     schema = "" if database.is_sqlite else "dbos."

@@ -248,8 +248,14 @@ class Durable:
         if waiter is not None:
             waiter.set()
         # Even one that was still there a moment ago may be on its way out.
-        if await asyncio.to_thread(self._parking.wake, workflow_id):
-            await asyncio.to_thread(self._dequeue, self._dbos._registry.get_internal_queue())
+        await asyncio.to_thread(self._wake, workflow_id)
+
+    def _wake(self, workflow_id: str) -> None:
+        """Here and at once, beyond any limit: what was agreed to is not put off. Elsewhere when this process ends."""
+        claim = str(uuid4()) if self._turnstile.is_open else None
+        woken = self._parking.wake(workflow_id, claim)
+        if woken and claim is not None:
+            self._begin(woken, claim)
 
     def recover(self, executor_id: str) -> int:
         """Put the unfinished work of a dead executor back in the queue. Harmless when done twice."""

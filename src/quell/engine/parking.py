@@ -130,17 +130,26 @@ class Parking:
             return False
         return True
 
-    def wake(self, workflow: str) -> bool:
-        """Once its message is on disk: back into the queue, with whoever waits for it. False: it was not parked."""
-        table, woken = self._library.tables.workflow_status, 0
+    def wake(self, workflow: str, claim: str | None = None) -> list[str]:
+        """Once its message is on disk: it and whoever waits for it, none if it was not parked.
+
+        Back into the queue; with a ``claim`` they are this process's at once, which is to begin them under it.
+        """
+        table, woken = self._library.tables.workflow_status, list[str]()
+        values: dict[str, Any] = {"status": "ENQUEUED", "delay_until_epoch_ms": None}
+        if claim is not None:
+            now_ms = time.time_ns() // 1_000_000
+            values |= {"status": "PENDING", "owner_xid": claim, "executor_id": self._executor_id,
+                       "started_at_epoch_ms": now_ms, "updated_at": now_ms,
+                       "recovery_attempts": table.c.recovery_attempts + 1}  # fmt: skip
         with self._one_at_a_time() as connection:
             row = self._hold(connection, workflow)
             while row is not None and row.status == "DELAYED":
                 mine = sa.update(table).where(table.c.workflow_uuid == row.workflow_uuid)
-                connection.execute(mine.values(status="ENQUEUED", delay_until_epoch_ms=None))
-                woken += 1
+                connection.execute(mine.values(values))
+                woken.append(row.workflow_uuid)
                 row = self._hold(connection, row.parent_workflow_id) if row.parent_workflow_id else None
-        return woken > 0
+        return woken
 
     def wake_told(self) -> int:
         """Those whose message came from somebody who died before he woke them, or does not know how. How many."""
@@ -153,7 +162,7 @@ class Parking:
         )
         with self._library.engine.begin() as connection:
             missed = connection.execute(query).scalars().all()
-        return sum(self.wake(workflow) for workflow in missed)
+        return sum(len(self.wake(workflow)) for workflow in missed)
 
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[sa.Connection]:

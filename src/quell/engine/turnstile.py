@@ -21,7 +21,7 @@ class Turnstile:
     def __init__(self, places: Places, queue: str) -> None:
         self.places = places
         self._queue = queue
-        self._is_open = True
+        self.is_open = True
         self._claiming = threading.Lock()
         self._taking: asyncio.Task[None] | None = None
 
@@ -41,7 +41,7 @@ class Turnstile:
     def _claimed(
         self, claim: Any, queue: Any, executor: str, version: str, partition: str | None, *_: int, **more: Any
     ) -> tuple[list[str], str | None]:
-        free = self.places.free if self._is_open else 0
+        free = self.places.free if self.is_open else 0
         if not free:
             self.places.want()
             return [], "worker_concurrency"
@@ -55,12 +55,12 @@ class Turnstile:
 
     def _again(self, loop: asyncio.AbstractEventLoop, take_more: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """In a context of its own: it is no step of the run that has just left its place."""
-        if self._is_open and (self._taking is None or self._taking.done()):
+        if self.is_open and (self._taking is None or self._taking.done()):
             self._taking = loop.create_task(take_more(), context=Context())
 
     def admits(self, workflow_id: str) -> bool:
         """In the transaction that starts it, so nobody is waited for: two may take the last place, without harm."""
-        if not self._is_open:
+        if not self.is_open:
             return False
         if not self.places.free:
             self.places.want()
@@ -70,6 +70,6 @@ class Turnstile:
 
     def close(self) -> None:
         """Nothing more is claimed here; what runs goes on."""
-        self._is_open = False
+        self.is_open = False
         if self._taking is not None:
             self._taking.cancel()
