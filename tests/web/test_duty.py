@@ -38,6 +38,21 @@ def test_by_hand_handed_over_resolved_and_closed(house: House) -> None:
     assert say(house, incident, "close", {"by": "Omar", "reason": "written up"}).json()["status"] == "closed"
 
 
+def test_how_a_runbook_in_shadow_compares_is_told_beside_it(house: House) -> None:
+    house.set(errors="9", release="2")
+    house.runbook("shop-shadow", alert="ShadowOne", mode="shadow")
+    house.http.post("/api/v1/reload")
+    assert house.http.get("/api/v1/shadow").json() == {"runbooks": []}
+    assert "in shadow" not in house.http.get("/runbooks").text
+    house.until(house.alert("ShadowOne"), "escalated")
+    (told,) = house.http.get("/api/v1/shadow").json()["runbooks"]
+    assert (told["runbook"], told["runs"], told["pending"]) == ("shop-shadow", 1, 1)
+    assert (
+        "in shadow 1 time: people did the same 0, other 0, cannot tell 0, not over 1"
+        in house.http.get("/runbooks").text
+    )
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("steps", {**STEP, "result": "half"}, "result"),
     ("steps", {**STEP, "step": ""}, "step"),
@@ -69,9 +84,8 @@ def test_the_glass_is_broken(house: House) -> None:
         house.http.post("/api/v1/pauses/resume", json={"pause": name, "by": "Ines"})
 
 
-def test_nothing_is_kept_and_nothing_was_rehearsed(house: House) -> None:
+def test_nothing_is_kept(house: House) -> None:
     assert house.http.get("/api/v1/obligations").json() == {"obligations": []}
-    assert house.http.get("/api/v1/shadow").json() == {"runbooks": []}
     gone = house.http.post("/api/v1/obligations/end", json={"obligation": "run:x.1/y/1/", "how": "kept", "by": "Ines"})
     assert gone.status_code == 404
 

@@ -116,7 +116,8 @@ async def incident(request: Request, incident: Name, all: bool = False) -> Respo
 async def runbooks(request: Request) -> Response:
     worst = list(State)[::-1]
     entries = sorted(app_of(request).library.entries, key=lambda entry: worst.index(entry.state))
-    return page_of(request, "runbooks.html", entries=entries)
+    shadows = {one.runbook: one for one in await app_of(request).shadows(caller_of(request).tenant)}
+    return page_of(request, "runbooks.html", entries=entries, shadows=shadows)
 
 
 @router.get("/runbooks/{runbook}")
