@@ -38,7 +38,7 @@ from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
 from quell.once import Once, asked
 from quell.probe import World, learn_references, make_client, resolve_secret
-from quell.reception import Receipt, Reception
+from quell.reception import PROOF_S, Receipt, Reception
 from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
@@ -214,8 +214,8 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
-        alerts, bad = self.reception.read(source, headers, body)
-        return await self.take_in(source, alerts, bad)
+        read = await self.reception.read(source, headers, body, self.world.probe(timeout_s=PROOF_S))
+        return Receipt(0, (), noted=read.noted) if read.noted else await self.take_in(source, read.alerts, read.bad)
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""

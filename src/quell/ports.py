@@ -307,12 +307,22 @@ class NotifierType:
 @dataclass(frozen=True, slots=True)
 class SourceType:
     """``plugins/sources/<name>.py``: ``Params``, ``verify(headers, body, params) -> str | None`` (why it is refused),
-    ``parse(body, headers, params, received_at) -> (alerts, quarantined)``; quarantined are (reason, fragment)."""
+    ``parse(body, headers, params, received_at) -> (alerts, quarantined)``; quarantined are (reason, fragment).
+
+    Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
+    while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
+    ``prove(headers, body, params, probe) -> str | None``: why it is refused after all; ``verify`` has refused before
+    whatever must not lead anywhere. ``answer(headers, body, params, probe) -> str | None``, once that is proven: does
+    what the sender asks for beside alerts (confirming that we want them) and says what it was, which is logged and
+    told; None: it is for ``parse``. A message that comes twice is answered twice.
+    """
 
     name: str
     params: type[Params]
     verify: Callable[[Mapping[str, str], bytes, Any], str | None]
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
+    prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
+    answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     doc: str = ""
 
 

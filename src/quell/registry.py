@@ -98,9 +98,10 @@ def _notifier(name: str, module: ModuleType) -> NotifierType:
 
 
 def _source(name: str, module: ModuleType) -> SourceType:
+    optional = {key: getattr(module, key) for key in ("prove", "answer") if hasattr(module, key)}
     return SourceType(
         name=name, params=_need(module, "Params"), verify=_need(module, "verify"), parse=_need(module, "parse"),
-        doc=_doc(module),
+        doc=_doc(module), **optional,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ Answers when all of it is on disk, so a sender that gets no 2xx may send again. 
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,14 +18,19 @@ router = APIRouter()
 
 
 async def webhook(request: Request) -> Response:
-    """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used."""
+    """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used.
+
+    ``"noted": "confirmed the subscription to …"`` when it was something beside alerts.
+    """
     app: App = request.app.state.app
     receipt = await app.receive(request.path_params["source"], request.headers, await request.body())
-    told = {
+    told: dict[str, Any] = {
         "accepted": receipt.accepted,
         "incidents": list(receipt.incidents),
         "quarantined": list(receipt.quarantined),
     }
+    if receipt.noted is not None:
+        told["noted"] = receipt.noted
     return Json(told, 202 if receipt.quarantined and not receipt.accepted else 200)
 
 
