@@ -102,7 +102,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "ports.py": ("tests/plugins/test_contract.py", "the sockets, by what is in them"),
     "probe.py": ("tests/plugins/world.py", "every plug-in's test is given one"),
     "registry.py": ("tests/plugins/test_contract.py", "every plug-in is found through it"),
-    "reception.py": ("tests/intake/test_accept.py", "with the app, by what a webhook is sent"),
     "respond/*": ("tests/respond/test_interpreter.py", "as a run, from the first check to the last event"),
     "runbook/boxes.py": ("tests/runbook/test_draw.py", "by the drawing"),
     "runbook/expr/*": ("tests/runbook/expr", "as the language: text in, values and flaws out"),

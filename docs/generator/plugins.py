@@ -159,7 +159,8 @@ def sources() -> str:
     return page(
         "# Alert sources",
         "A source turns what a monitoring system posts to `/webhooks/NAME` into alerts. `sources` in "
-        "[quell.yaml](configuration.md) configures one by its name; `type` is needed only when the name is another.",
+        "[quell.yaml](configuration.md) configures one by its name; `type` is needed only when the name is another. "
+        "How to point each system at Quell: [where alerts come from](../sources.md).",
         *(part for kind in kinds for part in _source(kind)),
     )
 

@@ -26,7 +26,7 @@ from quell.engine.workers import Kind, Worker, differ
 from quell.errands import Errands, Kick, again
 from quell.errors import NotFound, QuellError
 from quell.housekeeping import keep_house
-from quell.incident.alert import Alert, AlertStatus
+from quell.incident.alert import AlertStatus
 from quell.incident.event import Event
 from quell.incident.incident import Incident
 from quell.incident.keys import incidents_of
@@ -38,7 +38,7 @@ from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
 from quell.once import Once, asked
 from quell.probe import World, learn_references, make_client, resolve_secret
-from quell.reception import PROOF_S, Receipt, Reception
+from quell.reception import PROOF_S, Delivery, Receipt, Reception
 from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
@@ -177,7 +177,7 @@ class App:
 
     def _thresholds(self) -> Thresholds:
         place = Place(self.settings.tenant, self.settings.environment, self.settings.region)
-        return Thresholds(self.world, place, self._fires, lambda alerts: self.take_in(SOURCE, alerts))
+        return Thresholds(self.world, place, self._fires, lambda alerts: self.take_in(Delivery(SOURCE, alerts)))
 
     def _plans(self) -> Iterable[Plan]:
         """Those of the library as it is now: a reload puts another in its place."""
@@ -214,21 +214,22 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
-        read = await self.reception.read(source, headers, body, self.world.probe(timeout_s=PROOF_S))
-        return Receipt(0, (), noted=read.noted) if read.noted else await self.take_in(source, read.alerts, read.bad)
+        probe = self.world.probe(timeout_s=PROOF_S)
+        return await self.take_in(await self.reception.read(source, headers, body, probe))
+
+    def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
+        """The source of this type that the credentials belong to. Raises ``Refused``, ``Unavailable``."""
+        return self.reception.addressed(kind, headers, body)
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
         return self.reception.guards_itself(source)
 
-    async def take_in(self, source: str, alerts: Sequence[Alert], bad: Sequence[tuple[str, Any]] = ()) -> Receipt:
+    async def take_in(self, delivery: Delivery) -> Receipt:
         """Alerts onto disk, and what follows from them, all in one transaction."""
-
-        def work(change: Change) -> list[str | None]:
-            return self.reception.take_in(change, source, alerts, bad, self._plans())
-
-        incidents = [one for one in await self._commit(work) if one is not None]
-        return Receipt(len(alerts), tuple(dict.fromkeys(incidents)), tuple(reason for reason, _ in bad))
+        if delivery.ignored is not None or delivery.noted is not None:
+            return Receipt(0, (), ignored=delivery.ignored, noted=delivery.noted)
+        return Receipt.of(await self._commit(lambda change: self.reception.take_in(change, delivery, self._plans())))
 
     # Incidents by hand.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 from pydantic import ValidationError
 
@@ -29,6 +30,8 @@ from quell.runbook.invalid import problems_of
 from quell.runbook.plan import Plan
 from quell.runbook.source import Document
 from quell.settings import Settings
+from quell.store import requests
+from quell.store.events import dumps
 
 PROOF_S = 10.0
 """How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
@@ -38,20 +41,34 @@ _log = structlog.get_logger("quell")
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a webhook's alerts. All of it is on disk. ``noted``: what it was, when it was about none."""
+    """What became of a webhook's alerts. All of it is on disk. ``ignored``: what it was, when it said nothing of any.
+    ``noted``: what it was, and what was done about it. ``fingerprints``: of what was accepted, in its order."""
 
     accepted: int
     incidents: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
+    ignored: str | None = None
     noted: str | None = None
+    fingerprints: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Receipt:
+        """As its fields were committed."""
+        return cls(
+            told["accepted"], tuple(told["incidents"]), tuple(told["quarantined"]),
+            fingerprints=tuple(told["fingerprints"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a source was sent, as it was read. ``bad``: (reason, fragment). ``noted``: what it was, if not alerts."""
+    """What a source was sent, as it was read. ``bad``: (reason, fragment). ``name``: what the sender calls it."""
 
-    alerts: Sequence[Alert] = ()
+    source: str
+    alerts: Sequence[Alert]
     bad: Sequence[tuple[str, Any]] = ()
+    name: str | None = None
+    ignored: str | None = None
     noted: str | None = None
 
 
@@ -79,15 +96,43 @@ class Reception:
     async def read(self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe) -> Delivery:
         """Its alerts, and what cannot be read.
 
-        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven).
+        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven now).
         """
         kind, params = self._verified(source, headers, body)
         if (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
             _log.info("webhook_noted", source=source, noted=noted)
-            return Delivery(noted=noted)
+            return Delivery(source, (), noted=noted)
         # What went wrong elsewhere may have our secrets in its words.
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
-        return Delivery([self._located(source, alert) for alert in alerts], bad)
+        ignored = None if alerts or bad else kind.ignored(body)
+        located = [self._located(source, alert) for alert in alerts]
+        return Delivery(source, located, bad, kind.delivery(headers, body), ignored)
+
+    def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
+        """The configured source of this type that lets the sender in: the credentials are the address.
+
+        Raises ``Refused`` (signature); ``Unavailable`` when one cannot tell, so that nobody is sent away for good.
+        """
+        plugin = self.registry.source(kind)
+        stranger = plugin.verify(headers, body, plugin.params())
+        found, unsure = [], False
+        for name, configured in self.settings.sources.items():
+            if (configured.type or name) == kind:
+                refused = self._refusal(name, headers, body)
+                found += [name] if refused is None else []
+                unsure |= refused not in (None, stranger)
+        if found:
+            return found[0]
+        if unsure:
+            raise Unavailable(f"a source of type {kind} cannot tell who may post; quell doctor says why")
+        raise Refused("signature", stranger or "no such source is configured")
+
+    def _refusal(self, source: str, headers: Mapping[str, str], body: bytes) -> str | None:
+        try:
+            kind, params = self._source(source)
+        except InvalidInput as error:
+            return str(error)
+        return kind.verify(headers, body, params)
 
     def verify(self, source: str, headers: Mapping[str, str], body: bytes) -> None:
         """Raises ``NotFound`` (source), ``Refused`` (signature)."""
@@ -125,20 +170,32 @@ class Reception:
         environment, region = alert.environment or settings.environment, alert.region or settings.region
         return alert.model_copy(update={"source": source, "environment": environment, "region": region})
 
-    def take_in(
-        self,
-        change: Change,
-        source: str,
-        alerts: Sequence[Alert],
-        bad: Sequence[tuple[str, Any]],
-        plans: Iterable[Plan],
-    ) -> list[str | None]:
-        """The incident of each alert; what cannot be read is set aside with its reason."""
+    def take_in(self, change: Change, delivery: Delivery, plans: Iterable[Plan]) -> dict[str, Any]:
+        """The fields of its receipt. One that has come before has no second effect, and the receipt of the first."""
+        connection, tenant = change.connection, self.settings.tenant
+        if delivery.name is None:
+            return self._taken_in(change, delivery, plans)
+        key, now = requests.delivery(delivery.source, delivery.name), change.means.database.now_us(connection)
+        if not requests.claim(connection, tenant, key, "", now):
+            kept = requests.find(connection, tenant, key, now)
+            assert kept is not None, "whoever had claimed it is gone"
+            receipt: dict[str, Any] = orjson.loads(kept.effect or "")
+            return receipt
+        receipt = self._taken_in(change, delivery, plans)
+        requests.led_to(connection, tenant, key, dumps(receipt))
+        return receipt
+
+    def _taken_in(self, change: Change, delivery: Delivery, plans: Iterable[Plan]) -> dict[str, Any]:
+        """Each alert to its incident; what cannot be read is set aside with its reason."""
         accept.in_turn(change.connection, self.settings.tenant)
-        known = list(plans)
+        known, alerts = list(plans), delivery.alerts
         incidents = [_place(change, alert, known) for alert in in_order(alerts)]
-        accept.set_aside(change.connection, self.settings.tenant, source, bad)
-        return incidents
+        accept.set_aside(change.connection, self.settings.tenant, delivery.source, delivery.bad)
+        return {
+            "accepted": len(alerts), "incidents": [one for one in dict.fromkeys(incidents) if one is not None],
+            "quarantined": [reason for reason, _ in delivery.bad],
+            "fingerprints": [alert.fingerprint for alert in alerts],
+        }  # fmt: skip
 
 
 async def _believed(

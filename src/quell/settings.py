@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,6 +29,7 @@ from quell.runbook.source import Document, load
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
 DEFAULT_PORT = 8470
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+")
 
 
 class Section(BaseModel):
@@ -127,6 +129,15 @@ class SourceSettings(Section):
 
     type: str | None = None
     """Which [source](sources.md); by default the entry's name. The other keys are its parameters."""
+    path: Annotated[str, Field(max_length=200)] | None = None
+    """An address of its own, such as ``/pagerduty/webhook``, beside ``/webhooks/NAME``."""
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, value: str | None) -> str | None:
+        if value is not None and not _PATH.fullmatch(value):
+            raise ValueError("a path is / and words of letters, digits and . _ -, such as /pagerduty/webhook")
+        return value
 
     @property
     def params(self) -> dict[str, Any]:
@@ -275,6 +286,14 @@ class Settings(Section):
             raise ValueError(f"groups and schedules share a name: {', '.join(both)}")
         if reserved := sorted({"oncall", "owner"} & {*self.groups, *self.schedules}):
             raise ValueError(f"{', '.join(reserved)}: it means what the catalogue says of a service; use another name")
+        return self
+
+    @model_validator(mode="after")
+    def _paths_lead_to_one_source(self) -> Self:
+        taken: dict[str, str] = {}
+        for name, source in self.sources.items():
+            if source.path is not None and (first := taken.setdefault(source.path, name)) != name:
+                raise ValueError(f"sources.{name}.path: {source.path} is that of sources.{first} already")
         return self
 
     @property

@@ -107,7 +107,7 @@ class Storm:
         services = ", ".join(f"{name}: {{}}" for name in self.services)
         (folder / "quell.yaml").write_text(
             f"database: {url}\nrunbooks: books\nservices: {{{services}}}\nscrape_interval: 100ms\n"
-            "engine: {lease: 1s, poll: 0.1s, places: 6}\nserver: {insecure: true}\n"
+            "engine: {lease: 1s, poll: 0.1s, places: 6, park: 50ms}\nserver: {insecure: true}\n"
         )
         self.processes = [Process(folder, "serve", "--port", str(self.port))]
         if url.startswith("postgres"):

@@ -15,7 +15,10 @@ WRITTEN = {
         },
     },
     "notifiers": {"sre": {"type": "slack", "url": "env:SLACK", "channel": "#sre"}},
-    "sources": {"alertmanager": {"token": "env:AM", "labels": {"a": "b"}}},
+    "sources": {
+        "alertmanager": {"token": "env:AM", "labels": {"a": "b"}},
+        "pagerduty": {"secrets": ["env:OLD", "env:NEW"]},
+    },
 }
 
 
@@ -24,6 +27,7 @@ def test_every_reference_is_found_with_its_place() -> None:
         "server.token": "env:TOKEN", "connections.pg.url": "file:/run/pg", "connections.pg.password": "env:PG",
         "connections.web.token": "env:WEB", "connections.web.headers.X-Key": "env:KEY",
         "notifiers.sre.url": "env:SLACK", "sources.alertmanager.token": "env:AM",
+        "sources.pagerduty.secrets[0]": "env:OLD", "sources.pagerduty.secrets[1]": "env:NEW",
     }  # fmt: skip
 
 

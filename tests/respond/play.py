@@ -36,7 +36,7 @@ END_S = 20.0
 
 
 def _drained(settings: Settings, within_s: float) -> Settings:
-    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"drain": within_s})})
+    return settings.model_copy(update={"engine": settings.engine.model_copy(update={"drain": within_s, "park": 0.05})})
 
 
 def now_us() -> int:

@@ -17,7 +17,7 @@ class Alertmanager(Server):
     """Posts to `webhook` (an address); without one it keeps its alerts to itself.
 
     `group_wait` and `group_interval` are seconds; `headers` cannot be set, as the real one cannot either,
-    but `authorization` is (`scheme credentials`).
+    but `authorization` is (`scheme credentials`). `pagerduty`: the keys of a `pagerduty_configs`, to page that way.
     """
 
     def __init__(
@@ -29,12 +29,14 @@ class Alertmanager(Server):
         group_interval: float = 0.5,
         repeat_interval: float = 3600.0,
         authorization: str | None = None,
+        pagerduty: Mapping[str, Any] | None = None,
     ) -> None:
         self.port = free_port()
         self.address = f"{LOOPBACK}:{self.port}"
         self.url = f"http://{self.address}"
         self._webhook = webhook
         self._authorization = authorization
+        self._pagerduty = pagerduty
         self._route = {
             "receiver": "quell",
             "group_by": list(group_by),
@@ -51,6 +53,8 @@ class Alertmanager(Server):
                 scheme, _, credentials = self._authorization.partition(" ")
                 hook["http_config"] = {"authorization": {"type": scheme, "credentials": credentials}}
             receiver["webhook_configs"] = [hook]
+        if self._pagerduty:
+            receiver["pagerduty_configs"] = [{"send_resolved": True, **self._pagerduty}]
         configuration = {"route": self._route, "receivers": [receiver]}
         (self.folder / "alertmanager.yml").write_text(yaml.safe_dump(configuration))
 

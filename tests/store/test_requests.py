@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quell.store import requests
 from quell.store.database import Database
-from quell.store.requests import AT_ONCE, KEPT_US, Answer, Kept
+from quell.store.requests import AT_ONCE, DELIVERY_KEPT_US, KEPT_US, Answer, Kept
 
 NOW = 1_795_867_200_000_000
 YES = Answer(201, {"content-type": "application/json"}, b'{"a": "\xc3\xbc"}')
@@ -51,3 +51,18 @@ def test_so_many_at_once_are_forgotten_and_none_that_is_good(database: Database)
         assert requests.forget(connection, last) == 1
         assert requests.forget(connection, last) == 0
         assert requests.find(connection, "acme", str(AT_ONCE + 1), last) is not None
+
+
+def test_a_delivery_is_known_for_two_days_beside_keys_that_are_forgotten_after_one(database: Database) -> None:
+    key = requests.delivery("pagerduty", "an id")
+    assert key not in (requests.delivery("opsgenie", "an id"), requests.delivery("pagerduty", "another"))
+    with database.engine.begin() as connection:
+        requests.claim(connection, "acme", key, "", NOW)
+        requests.claim(connection, "acme", "k", "f", NOW)
+        assert requests.forget(connection, NOW + KEPT_US) == 1
+        assert requests.forget(connection, NOW + DELIVERY_KEPT_US - 1) == 0
+        assert requests.find(connection, "acme", key, NOW + DELIVERY_KEPT_US - 1) is not None
+        assert not requests.claim(connection, "acme", key, "", NOW + DELIVERY_KEPT_US - 1)
+        assert requests.find(connection, "acme", key, NOW + DELIVERY_KEPT_US) is None
+        assert requests.forget(connection, NOW + DELIVERY_KEPT_US) == 1
+        assert requests.claim(connection, "acme", key, "", NOW + DELIVERY_KEPT_US)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.plugins.sources.test_pagerduty import BODY as PAGERDUTY
 from tests.web.house import House, alerts
 
 
@@ -25,6 +26,23 @@ def test_one_bad_alert_is_set_aside_and_its_sibling_goes_on(house: House) -> Non
     assert told["accepted"] == 1
     assert told["quarantined"] == ['alerts[0].status: "on", not firing or resolved']
     assert house.http.get("/api/v1/quarantine").json()["quarantined"][0]["reason"] == told["quarantined"][0]
+
+
+def test_what_says_nothing_of_an_alert_is_told_to_be_ignored(house: House) -> None:
+    ping = {"event": {"id": "p1", "event_type": "pagey.ping", "data": {"message": "Hello", "type": "ping"}}}
+    answer = house.http.post("/webhooks/pagerduty", json=ping)
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": 0, "incidents": [], "quarantined": [], "ignored": "pagey.ping"}
+
+
+def test_a_delivery_that_comes_again_gets_the_same_answer(house: House) -> None:
+    first, again = (house.http.post("/webhooks/pagerduty", json=PAGERDUTY) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    assert first.json()["accepted"] == 1
+    assert "ignored" not in first.json()
+    (alert,) = [one for one in house.http.get("/api/v1/alerts").json()["alerts"] if one["source"] == "pagerduty"]
+    assert alert["count"] == 1
 
 
 def test_nothing_usable_is_202(house: House) -> None:

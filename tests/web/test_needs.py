@@ -39,7 +39,7 @@ def test_each_route_says_what_it_needs_and_each_need_has_a_route() -> None:
 
 def test_what_is_public_is_known_by_heart() -> None:
     public = {key for key, role in NEEDS.items() if role is PUBLIC}
-    assert public == {"GET /healthz", "GET /sign-in", "POST /sign-in", "GET /static"}
+    assert public == {"GET /healthz", "GET /sign-in", "POST /sign-in", "GET /static", "POST /v2/enqueue"}
 
 
 def test_whatever_changes_something_needs_more_than_looking() -> None:
@@ -72,6 +72,8 @@ def scope(method: str, path: str) -> dict[str, object]:
         ("GET", "/healthz/x", Role.VIEWER, {}),
         ("GET", "/sign-in/x", Role.VIEWER, {}),
         ("GET", "/staticx", Role.VIEWER, {}),
+        ("POST", "/v2/enqueue", PUBLIC, {}),
+        ("GET", "/v2/enqueue", Role.VIEWER, {}),
         ("DELETE", "/healthz", Role.VIEWER, {}),
     ],
 )
@@ -92,4 +94,4 @@ def test_a_route_that_is_not_in_the_table_is_an_admins() -> None:
 def test_no_address_is_public_by_accident(needs: Needs, method: str, rest: str) -> None:
     role, _ = needs.of(scope(method, "/" + rest))
     path = "/" + rest
-    assert role is not PUBLIC or path in ("/healthz", "/sign-in") or path.startswith("/static/")
+    assert role is not PUBLIC or path in ("/healthz", "/sign-in", "/v2/enqueue") or path.startswith("/static/")

@@ -36,6 +36,9 @@ def _inside(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _inside(inner, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _inside(inner, f"{place}[{number}]")
 
 
 def judge(asked: Iterable[tuple[str, str | None, bool]]) -> list[Judgement]:

@@ -68,6 +68,10 @@ def in_turn(connection: sa.Connection, tenant: str) -> None:
 
 def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
     """Find out what an alert means. It is stored by ``belongs``, once its incident is known."""
+    name = alert_id(alert)
+    row = connection.execute(_SELECT_ALERT, {"id": name}).mappings().first()
+    if row is not None and not alert.labels:
+        alert = _as_known(alert, row["alert"])
     service, service_why = resolve_service(services, alert.labels, alert.service, alert.environment)
     routed = route(alert, plans, names_of(services, service))
     named = alert.service or alert.labels.get("service")
@@ -76,12 +80,17 @@ def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], 
         service, service_why = resolve_service(services, {}, routed.plan.service, alert.environment)
         service_why = f"the runbook {routed.plan.id!r} is for it" if service else service_why
     key = group_key(alert, service, routed.plan.id if routed.plan else None)
-    name = alert_id(alert)
-    row = connection.execute(_SELECT_ALERT, {"id": name}).mappings().first()
     known = Known(row["status"], _incident(connection, row["incident"])) if row else None
     open_incident = _incident(connection, queries.open_incident_for(connection, alert.tenant, key))
     meaning = correlate(alert, known, open_incident)
     return Placed(name, alert, service, service_why, routed, key, meaning, dict(row) if row else None)
+
+
+def _as_known(alert: Alert, stored: str) -> Alert:
+    """A later word that names an alert by its fingerprint alone, without saying again what it is."""
+    known = Alert.model_validate_json(stored)
+    same = ("name", "service", "severity", "labels", "annotations", "starts_at", "url")
+    return alert.model_copy(update={field: getattr(known, field) for field in same})
 
 
 def _incident(connection: sa.Connection, incident: str | None) -> Incident | None:

@@ -1,4 +1,5 @@
-"""Requests that may be sent twice, by their key: what each came to, and its answer. A row is good for a day.
+"""Requests that may be sent twice, by their key: what each came to, and its answer. A row is good for a day; that of a
+delivery, whose sender keeps trying for longer, for two.
 
 A row is made together with an effect, in its transaction, or together with the answer of a request that had none.
 Never does: judge whether two requests are the same one; replace an answer.
@@ -6,6 +7,7 @@ Never does: judge whether two requests are the same one; replace an answer.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import orjson
@@ -14,6 +16,9 @@ import sqlalchemy as sa
 from quell.store.schema import requests
 
 KEPT_US = 86_400 * 1_000_000
+DELIVERY_KEPT_US = 2 * KEPT_US
+_DELIVERY = "\tdelivery/"
+"""What the keys of deliveries begin with: no ``Idempotency-Key`` can hold a tab."""
 AT_ONCE = 500
 """How many old rows one transaction takes away."""
 
@@ -29,7 +34,10 @@ _LED_TO = sa.update(requests).where(*_MINE)
 _ANSWERED = sa.update(requests).where(*_MINE, requests.c.status.is_(None))
 _OLDEST = (
     sa.select(requests.c.tenant, requests.c.key)
-    .where(requests.c.at <= sa.bindparam("since"))
+    .where(
+        requests.c.at <= sa.bindparam("since"),
+        requests.c.key.not_like(f"{_DELIVERY}%") | (requests.c.at <= sa.bindparam("delivered_since")),
+    )
     .order_by(requests.c.at)
     .limit(AT_ONCE)
 )
@@ -54,8 +62,13 @@ class Kept:
     answer: Answer | None
 
 
+def delivery(source: str, name: str) -> str:
+    """The key of what a source was sent under a name of the sender's."""
+    return f"{_DELIVERY}{source}/{hashlib.sha256(name.encode()).hexdigest()}"
+
+
 def find(connection: sa.Connection, tenant: str, key: str, now_us: int) -> Kept | None:
-    row = connection.execute(_FIND, {**_asked(tenant, key), "since": now_us - KEPT_US}).first()
+    row = connection.execute(_FIND, {**_asked(tenant, key), "since": _since(key, now_us)}).first()
     if row is None:
         return None
     answer = None if row.status is None else Answer(row.status, orjson.loads(row.headers), bytes(row.body))
@@ -65,7 +78,7 @@ def find(connection: sa.Connection, tenant: str, key: str, now_us: int) -> Kept 
 def claim(connection: sa.Connection, tenant: str, key: str, fingerprint: str, now_us: int) -> bool:
     """False when it is somebody's already; whoever claims it in this moment is waited for."""
     mine = _asked(tenant, key)
-    connection.execute(_EXPIRE, {**mine, "since": now_us - KEPT_US})
+    connection.execute(_EXPIRE, {**mine, "since": _since(key, now_us)})
     return connection.execute(_CLAIM, {**mine, "fingerprint": fingerprint, "at": now_us}).rowcount == 1
 
 
@@ -84,7 +97,12 @@ def answered(connection: sa.Connection, tenant: str, key: str, answer: Answer) -
 
 def forget(connection: sa.Connection, now_us: int) -> int:
     """Take away some of those that are too old; how many that were."""
-    return connection.execute(_FORGET, {"since": now_us - KEPT_US}).rowcount
+    old = {"since": now_us - KEPT_US, "delivered_since": now_us - DELIVERY_KEPT_US}
+    return connection.execute(_FORGET, old).rowcount
+
+
+def _since(key: str, now_us: int) -> int:
+    return now_us - (DELIVERY_KEPT_US if key.startswith(_DELIVERY) else KEPT_US)
 
 
 def _asked(tenant: str, key: str) -> dict[str, str]:

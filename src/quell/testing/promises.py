@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from quell.errors import InvalidInput, Permanent, Transient
 from quell.incident.alert import Alert
 from quell.ports import SourceType
@@ -147,7 +149,8 @@ def _played(call: played.Call, play: Play) -> Iterator[Row]:
 
 _BODIES: tuple[bytes, ...] = (
     b"", b"null", b"[]", b"{}", b"{", b'"text"', b"0", b"\xff\xfe", b"\x00", b"NaN", b"[" * _DEEP, b'{"a":' * _DEEP,
-    json.dumps({"version": "4", "alerts": [None, 1, "a", [], {}]}).encode(), b'{"alerts": {"a": 1}}', b"1e999",
+    json.dumps({"version": "4", "alerts": [None, 1, "a", [], {}]}).encode(), b'{"version": "4", "alerts": []}',
+    b'{"event": {"event_type": "a.b"}, "action": "b"}', b'{"alerts": {"a": 1}}', b"1e999",
 )  # fmt: skip
 
 
@@ -157,7 +160,10 @@ def _params(module: ModuleType, entry: SourceType) -> Any:
         return entry.params()
     found = [call for data in examples(module.__doc__ or "") for call in calls(data, entry.name)]
     expect(found, f"the docstring has no example of {entry.name!r}")
-    return entry.params.model_validate(dict(found[0][1]))
+    try:
+        return entry.params.model_validate(dict(found[0][1]))
+    except ValidationError as error:
+        raise Broken(f"the example is not what it takes: {error}") from error
 
 
 async def unproven_is_refused(entry: SourceType, params: Any) -> None:
@@ -187,6 +193,16 @@ def bad_bodies_are_told(entry: SourceType, params: Any) -> None:
             raise Broken(f"{body[:40]!r} raises {type(error).__name__}: {error}") from error
         expect(all(isinstance(alert, Alert) for alert in alerts), f"{body[:40]!r} gives something that is no Alert")
         expect(all(reason for reason, _ in quarantined), f"{body[:40]!r}: quarantined without a reason")
+        _says_what_it_is(entry, body, nothing=not alerts and not quarantined)
+
+
+def _says_what_it_is(entry: SourceType, body: bytes, *, nothing: bool) -> None:
+    """``delivery`` and ``ignored`` of what ``parse`` has read are texts or None."""
+    try:
+        said = [entry.delivery({}, body), entry.ignored(body) if nothing else None]
+    except Exception as error:
+        raise Broken(f"{body[:40]!r}: what it is raises {type(error).__name__}: {error}") from error
+    expect(all(one is None or (isinstance(one, str) and one) for one in said), f"{body[:40]!r} is called {said}")
 
 
 def strangers_are_refused(entry: SourceType) -> None:

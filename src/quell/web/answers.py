@@ -121,7 +121,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     match error:
         case Unavailable() | Overloaded(retry_after=float()) | Conflict(retry_after=float()):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after or 1)))}
-        case Refused(rule="token" | "signature"):
+        case Refused(rule="signature"):
+            # Amazon SNS has a password for its endpoint, and sends it when it is asked.
+            return {"WWW-Authenticate": 'Bearer realm="quell", Basic realm="quell"'}
+        case Refused(rule="token"):
             return {"WWW-Authenticate": 'Bearer realm="quell"'}
         case HTTPException():
             return dict(error.headers or {})
@@ -153,7 +156,7 @@ def _came_from(scope: Scope) -> str:
 
 def wants_page(scope: Scope) -> bool:
     """Whether a browser is there to read HTML."""
-    if scope["path"].startswith(("/api/", "/webhooks/")):
+    if scope["path"].startswith(("/api/", "/webhooks/", "/v2/")):
         return False
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     return b"text/html" in accept

@@ -13,7 +13,8 @@ from starlette.types import Scope
 from quell.incident.access import Role
 
 PUBLIC = None
-"""Needs nothing. Of a webhook the gate asks one thing of three: its source's own secret, a token, this machine."""
+"""Needs nothing. Of a webhook the gate asks one thing of three: its source's own secret, a token, this machine. An
+event for ``/v2/enqueue`` brings its routing key, without which nothing becomes of it."""
 _VIEWER, _RESPONDER, _APPROVER, _ADMIN = Role
 
 NEEDS: Mapping[str, Role | None] = {
@@ -21,6 +22,7 @@ NEEDS: Mapping[str, Role | None] = {
     "GET /sign-in": PUBLIC,
     "POST /sign-in": PUBLIC,
     "GET /static": PUBLIC,
+    "POST /v2/enqueue": PUBLIC,
     "POST /webhooks/{source}": _RESPONDER,
     # Looking.
     "GET /": _VIEWER,
@@ -106,6 +108,11 @@ class Needs:
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.routes = tuple(routes)
+
+    def leads_somewhere(self, path: str) -> bool:
+        """Whether a route of ours answers there, whatever the method."""
+        scope = {"type": "http", "method": "POST", "path": path, "root_path": "", "headers": [], "query_string": b""}
+        return any(route.matches(scope)[0] is not Match.NONE for route in self.routes)
 
     def of(self, scope: Scope) -> tuple[Role | None, Mapping[str, str]]:
         """What it needs, and the parts of its address. An address that leads nowhere tells so to whoever may look."""

@@ -23,7 +23,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, duty, execution, ingest, pages, past, reference, sign, switches, tokens
+from quell.web import api, duty, enqueue, execution, ingest, pages, past, reference, sign, switches, tokens
 from quell.web.answers import Json, answer_to
 from quell.web.described import Described
 from quell.web.desk import Desk
@@ -31,6 +31,7 @@ from quell.web.forms import Sent
 from quell.web.gate import Gate
 from quell.web.live import Live
 from quell.web.needs import Needs
+from quell.web.paths import Paths, chosen
 from quell.web.render import STATIC
 from quell.web.repeats import Repeats
 
@@ -40,7 +41,7 @@ OPENAPI = "/api/v1/openapi.json"
 def make_server(app: App, *, started: bool = False) -> FastAPI:
     """The ASGI application. Its lifespan starts and stops ``app``, unless the caller has ``started`` it.
 
-    Raises ``Permanent`` when the token's reference leads nowhere.
+    Raises ``Permanent`` when the token's reference leads nowhere, ``InvalidInput`` when a source's path is one of ours.
     """
     server = Described(
         title="Quell", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None,
@@ -52,7 +53,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, reference, api, execution, duty, switches, past, tokens, sign, pages)
+    parts = (ingest, enqueue, reference, api, execution, duty, switches, past, tokens, sign, pages)
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")
@@ -70,6 +71,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
         Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
         guards_itself=app.guards_itself, paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
     )  # fmt: skip
+    server.add_middleware(Paths, sources=chosen(app.settings.sources, needs))
     return server
 
 

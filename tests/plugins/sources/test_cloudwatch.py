@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from quell.errors import InvalidInput, Refused, Unavailable
 from quell.incident.alert import AlertStatus, Severity
-from quell.plugins.sources.cloudwatch import Params, answer, parse, verify
+from quell.plugins.sources.cloudwatch import Params, answer, delivery, parse, verify
 from quell.registry import Registry
 from tests.app import house
 from tests.fakes.serving import Fault
@@ -291,6 +291,7 @@ def test_the_registry_finds_all_of_it() -> None:
     source = Registry().source("cloudwatch")
     assert (source.verify, source.parse, source.answer) == (verify, parse, answer)
     assert source.prove is not None
+    assert source.delivery is delivery
     assert Registry().source("alertmanager").prove is None
 
 
@@ -366,6 +367,27 @@ async def test_what_was_done_is_in_the_receipt_and_in_the_log(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
+async def test_what_somebody_recorded_has_no_second_effect(tmp_path: Path) -> None:
+    with FakeSns() as sns:
+        async with house(tmp_path, [], more=sources(sns)) as home:
+            fires, ends = (notification(alarm(state), origin=sns.url) for state in ("ALARM", "OK"))
+            for message in (fires, ends, {**fires, "UnsubscribeURL": "another, since it is not signed"}):
+                receipt = await home.app.receive("cloudwatch", headers(message), sent(message))
+            assert receipt.accepted == 1, "it is told what the first was told"
+            (incident,) = await home.app.incidents()
+            await home.until(incident.id, lambda now: now.status.value == "resolved", "the end")
+            assert len(await home.app.incidents()) == 1
+
+
+def test_a_delivery_is_called_what_is_signed() -> None:
+    message = notification()
+    lying = {**headers(message), "x-amz-sns-message-id": "another", "x-amz-sns-rawdelivery": "true"}
+    assert delivery(lying, sent(message)) == message["MessageId"]
+    assert delivery({"X-Amz-Sns-Message-Id": "a"}, sent(alarm())) == "a"
+    assert delivery({}, sent(alarm())) is None
+
+
+@pytest.mark.anyio
 async def test_while_the_certificate_cannot_be_had_nothing_is_believed(tmp_path: Path) -> None:
     with FakeSns() as sns:
         async with house(tmp_path, [], more=sources(sns)) as home:
@@ -396,7 +418,8 @@ def test_over_http_each_answer_tells_sns_whether_to_come_again(tmp_path: Path) -
         assert post(notification("hello", origin=sns.url)).status_code == 202
         assert post(notification(origin=sns.url, key=rsa_key(1))).status_code == 401
         assert post({**notification(origin=sns.url), "Signature": "AAAA"}).status_code == 401
-        assert home.http.post("/webhooks/cloudwatch", content=b"{").status_code == 401
+        refused = home.http.post("/webhooks/cloudwatch", content=b"{")
+        assert (refused.status_code, "Basic" in refused.headers["www-authenticate"]) == (401, True)
         sns.certificates[PEM.replace("0a1b", "ffff")] = certificate(until=-1)
         old = notification(origin=sns.url, SigningCertURL=sns.url + PEM.replace("0a1b", "ffff"))
         assert post(old).status_code == 401

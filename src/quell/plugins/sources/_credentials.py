@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from quell.errors import Permanent
 from quell.plugins.sources import _secret
@@ -40,6 +40,26 @@ def token_or_password(headers: Mapping[str, str], token: str | None, username: s
     except Permanent as error:
         return lost(error)
     return None if good else WRONG
+
+
+def one_of(given: Iterable[str], secrets: Iterable[str], make: Callable[[str], str]) -> bool:
+    """Whether something given is what ``make`` makes of one of our secrets, of which each is a reference.
+
+    All of them are compared, whichever fits. Raises ``Permanent`` when none fits and one of ours cannot be read.
+    """
+    found, missing = False, None
+    offered = list(given)
+    for reference in secrets:
+        try:
+            wanted = make(_secret.resolve(reference))
+        except Permanent as error:
+            missing = error
+            continue
+        for one in offered:
+            found |= same(one, wanted)
+    if missing is not None and not found:
+        raise missing
+    return found
 
 
 def lost(error: Permanent) -> str:

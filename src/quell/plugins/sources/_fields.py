@@ -40,6 +40,25 @@ def texts(path: str, value: Any, most: int = MAX_LABELS) -> dict[str, str]:
     return value
 
 
+def plain(value: Any, most: int = MAX_LABELS // 2) -> dict[str, str]:
+    """What of a sender's free-form details may be labels: names with texts, numbers and booleans, within the limits.
+
+    The others are left out: whoever wants all of them finds them where the alert keeps them.
+    """
+    found: dict[str, str] = {}
+    for name, given in value.items() if isinstance(value, dict) else ():
+        text = given if isinstance(given, str) else short(given) if isinstance(given, bool | int | float) else ""
+        fits = text and 0 < len(name) <= MAX_NAME and len(text.encode()) <= MAX_VALUE and "\0" not in name + text
+        if fits and len(found) < most:
+            found[name] = text
+    return found
+
+
+def line(value: Any, most: int = MAX_NAME) -> str:
+    """A name or a word that only informs: on one line, cut where it is long, empty where it is no text."""
+    return " ".join(value.replace("\0", "").split())[:most] if isinstance(value, str) else ""
+
+
 def fingerprint(path: str, given: Any, labels: dict[str, str]) -> str:
     """As the sender says, else of the labels."""
     if given is None or given == "":

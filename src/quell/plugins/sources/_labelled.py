@@ -35,3 +35,19 @@ class Labelled(Params):
             "service": next((labels[name] for name in self.service_labels if labels.get(name)), None),
             "severity": severity_of(labels.get(self.severity_label)),
         }  # fmt: skip
+
+    def place_by_site(self) -> dict[str, str]:
+        """``environment`` and ``region`` by ``labels`` alone.
+
+        They are part of what tells alerts apart, so they must not come from what a sender leaves out later: an alert
+        that fired in ``production`` would never resolve.
+        """
+        return {
+            "environment": self.labels.get(self.environment_label, ""),
+            "region": self.labels.get(self.region_label, ""),
+        }  # fmt: skip
+
+
+def listed(value: Any) -> Any:
+    """One reference stands for a list of it."""
+    return (value,) if isinstance(value, str) else value

@@ -31,4 +31,6 @@ def _behind(reference: str) -> str:
             return Path(rest).read_text().strip()
         except OSError as error:
             raise Permanent(f"{reference}: {error.strerror}", "missing") from None
+        except ValueError:
+            raise Permanent(f"{reference}: not a text file with a secret", "invalid") from None
     raise Permanent("a secret is given by reference: env:NAME or file:PATH", "invalid")

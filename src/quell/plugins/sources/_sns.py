@@ -36,7 +36,8 @@ SIGNED: Mapping[str, tuple[str, ...]] = {
 _OPTIONAL = frozenset({"Subject"})
 _ENVELOPE = ("SignatureVersion", "Signature", "SigningCertURL")
 VERSIONS = ("1", "2")
-TYPE_HEADER, TOPIC_HEADER, RAW_HEADER = "x-amz-sns-message-type", "x-amz-sns-topic-arn", "x-amz-sns-rawdelivery"
+TYPE_HEADER, ID_HEADER = "x-amz-sns-message-type", "x-amz-sns-message-id"
+TOPIC_HEADER, RAW_HEADER = "x-amz-sns-topic-arn", "x-amz-sns-rawdelivery"
 OLDEST, AHEAD = timedelta(hours=1), timedelta(minutes=15)
 """How old a message may be: for an hour SNS goes on trying. And how far its clock may be ahead of ours."""
 MOST_URL = 4_096

@@ -123,6 +123,14 @@ def _left(text: bytes, params: Params) -> str | None:
     return f"{short(document.get('AlarmName'))} has {_alarm.UNKNOWN}; its alert was left as it was"
 
 
+def delivery(headers: Mapping[str, str], body: bytes) -> str | None:
+    """The message's id, which is signed; of a raw message the header's. SNS sends it again as it was."""
+    try:
+        return _sns.message(body)["MessageId"] or None
+    except InvalidInput:
+        return _credentials.header(headers, _sns.ID_HEADER) or None
+
+
 def parse(body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime) -> Read:
     """The alert, and what was quarantined as (reason, fragment). Raises ``InvalidInput`` for the envelope."""
     details: dict[str, Any] = {}

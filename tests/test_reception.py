@@ -1,0 +1,233 @@
+"""What a webhook is sent, by the app on both databases: once, in one piece, and by a key alone."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from quell.errors import InvalidInput, Refused, Unavailable
+from quell.incident.event import EventKind
+from quell.reception import Receipt, Reception
+from quell.registry import Registry
+from quell.settings import Settings
+from quell.store import requests
+from quell.store.schema import alerts, quarantine
+from tests.app import House, do, house, runbook
+from tests.plugins.sources.test_opsgenie import BODY as OPSGENIE
+from tests.plugins.sources.test_pagerduty import BODY as PAGERDUTY
+from tests.plugins.sources.test_pagerduty_events import EVENT, KEY
+
+pytestmark = pytest.mark.anyio
+
+BOOK = runbook(
+    "- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+)
+SOURCES = """
+sources:
+  payments: {type: pagerduty_events, routing_keys: ['env:KEY_ONE'], service: shop}
+  search: {type: pagerduty_events, routing_keys: ['env:KEY_TWO', 'env:KEY_OLD']}
+"""
+OTHER = "S" * 32
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("KEY_ONE", KEY), ("KEY_TWO", OTHER), ("KEY_OLD", "old-key-of-search")):
+        monkeypatch.setenv(name, value)
+
+
+async def post(at: House, source: str, document: Any, headers: Mapping[str, str] | None = None) -> Receipt:
+    return await at.app.receive(source, headers or {}, json.dumps(document).encode())
+
+
+def told(kind: str, name: str = "e1", incident: str = "PINC001", **more: Any) -> dict[str, Any]:
+    event = {**copy.deepcopy(PAGERDUTY["event"]), "id": name, "event_type": f"incident.{kind}", **more}
+    event["data"]["id"] = incident
+    return {"event": event}
+
+
+async def rows(at: House, table: sa.Table) -> list[dict[str, Any]]:
+    return await at.app.database.read(lambda c: [dict(row) for row in c.execute(sa.select(table)).mappings()])
+
+
+# The same delivery twice.
+
+
+async def test_a_delivery_that_comes_again_has_no_second_effect_and_the_same_receipt(
+    tmp_path: Path, database: str
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        first = await post(at, "pagerduty", told("triggered"), {"x-webhook-id": "a"})
+        await post(at, "pagerduty", told("resolved", "e2"))
+        before = await rows(at, alerts), await rows(at, requests.requests)
+        again = await post(at, "pagerduty", told("triggered"), {"x-webhook-id": "b"})
+        assert (first.accepted, again) == (1, first)
+        assert (await rows(at, alerts), await rows(at, requests.requests)) == before
+        (row,) = await rows(at, alerts)
+        assert (row["status"], row["count"]) == ("resolved", 1)
+        reopened = await post(at, "pagerduty", told("reopened", "e3"))
+        assert reopened.accepted == 1
+        assert (await rows(at, alerts))[0]["status"] == "firing"
+
+
+async def test_of_many_at_once_one_has_the_effect(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        receipts = await asyncio.gather(*[post(at, "pagerduty", told("triggered")) for _ in range(8)])
+        assert len(set(receipts)) == 1
+        assert len(await at.app.incidents()) == 1
+        assert (await rows(at, alerts))[0]["count"] == 1
+
+
+async def test_what_failed_left_no_name_behind(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one transaction with the alerts: a delivery that was not taken in is taken in when it comes again."""
+    async with house(tmp_path, BOOK, database=database) as at:
+        with monkeypatch.context() as broken:
+            broken.setattr(requests, "led_to", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await post(at, "pagerduty", told("triggered"))
+        assert await rows(at, alerts) == []
+        assert await at.app.incidents() == []
+        assert len((await post(at, "pagerduty", told("triggered"))).incidents) == 1
+
+
+async def test_after_two_days_it_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house(tmp_path, BOOK) as at:
+        await post(at, "pagerduty", told("triggered"))
+        await post(at, "pagerduty", told("resolved", "e2"))
+        monkeypatch.setattr(requests, "DELIVERY_KEPT_US", 0)
+        await post(at, "pagerduty", told("triggered"))
+        assert (await rows(at, alerts))[0]["count"] == 2
+
+
+async def test_a_name_hides_neither_another_source_nor_another_incident(tmp_path: Path) -> None:
+    more = "sources: {eu: {type: pagerduty, tenant: eu}, us: {type: pagerduty, tenant: us}}\n"
+    async with house(tmp_path, BOOK, more=more) as at:
+        for source in ("eu", "us"):
+            await post(at, source, told("triggered"))
+        await post(at, "eu", told("triggered", incident="PINC002"))
+        assert len(await rows(at, alerts)) == 3
+
+
+async def test_what_is_ignored_leaves_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK) as at:
+        for kind in ("annotated", "priority_updated"):
+            assert await post(at, "pagerduty", told(kind)) == Receipt(0, (), ignored=f"incident.{kind}")
+        ping = {"event": {"id": "p", "event_type": "pagey.ping", "data": {"message": "Hello from your friend Pagey!"}}}
+        assert (await post(at, "pagerduty", ping)).ignored == "pagey.ping"
+        assert (await rows(at, alerts), await rows(at, quarantine), at.told) == ([], [], [])
+
+
+async def test_whoever_acknowledged_it_there_has_it_here(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        (incident,) = (await post(at, "pagerduty", told("triggered"))).incidents
+        await post(at, "pagerduty", told("acknowledged", "e2"))
+        assert (await at.app.incident(incident)).acknowledged_by == "Ines Roth"
+        await post(at, "opsgenie", OPSGENIE)
+        await post(
+            at, "opsgenie", {**OPSGENIE, "action": "Acknowledge", "alert": {**OPSGENIE["alert"], "username": " "}}
+        )
+        (other,) = [one for one in await at.app.incidents() if one.id != incident]
+        assert other.acknowledged_by == "opsgenie"
+
+
+# By the key alone.
+
+
+async def test_an_event_that_names_its_key_alone_ends_what_it_is_about(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database, more=SOURCES) as at:
+        (incident,) = (await post(at, "payments", EVENT)).incidents
+        before = (await rows(at, alerts))[0]
+        ended = {"routing_key": KEY, "event_action": "resolve", "dedup_key": "payment/pool"}
+        await post(at, "payments", ended)
+        after = (await rows(at, alerts))[0]
+        assert (before["status"], after["status"]) == ("firing", "resolved")
+        assert [after[name] for name in ("name", "service", "severity")] == ["PoolFull", before["service"], "P1"]
+        (event,) = await at.told_of(incident, EventKind.ALERT_RESOLVED)
+        assert "PoolFull" in json.dumps(event)
+
+
+async def test_the_keys_of_two_sources_have_nothing_to_do_with_one_another(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK, more=SOURCES) as at:
+        await post(at, "payments", EVENT)
+        await post(at, "search", {**EVENT, "routing_key": OTHER})
+        await post(at, "search", {"routing_key": OTHER, "event_action": "resolve", "dedup_key": "payment/pool"})
+        assert {row["source"]: row["status"] for row in await rows(at, alerts)} == {
+            "payments": "firing", "search": "resolved",
+        }  # fmt: skip
+
+
+# Whose it is, by its credentials.
+
+
+def reception(**sources: dict[str, Any]) -> Reception:
+    return Reception(Settings.model_validate({"sources": sources}), Registry())
+
+
+def addressed(at: Reception, key: str) -> str:
+    return at.addressed("pagerduty_events", {}, json.dumps({"routing_key": key}).encode())
+
+
+def test_the_key_says_whose_an_event_is() -> None:
+    at = reception(
+        payments={"type": "pagerduty_events", "routing_keys": ["env:KEY_ONE"]},
+        search={"type": "pagerduty_events", "routing_keys": ["env:KEY_TWO", "env:KEY_OLD"]},
+        pagerduty={"secrets": ["env:KEY_ONE"]},
+    )
+    assert [addressed(at, key) for key in (KEY, OTHER, "old-key-of-search")] == ["payments", "search", "search"]
+    with pytest.raises(Refused, match="Invalid routing key"):
+        addressed(at, "X" * 32)
+    with pytest.raises(Refused, match="Invalid routing key"):
+        addressed(reception(), KEY)
+
+
+@pytest.mark.parametrize("lame", [{"routing_keys": ["env:NOT_THERE"]}, {"routing_keyz": ["env:KEY_ONE"]}])
+def test_a_source_that_cannot_tell_sends_nobody_away_for_good(lame: dict[str, Any]) -> None:
+    at = reception(
+        search={"type": "pagerduty_events", "routing_key": "env:KEY_TWO"}, lame={"type": "pagerduty_events", **lame}
+    )
+    assert addressed(at, OTHER) == "search"
+    with pytest.raises(Unavailable):
+        addressed(at, "X" * 32)
+
+
+# Whatever arrives.
+
+
+async def test_no_body_is_written_in_part(tmp_path: Path, database: str) -> None:
+    """Damaged bodies of every source: refused and nothing is there, or accepted and all of it is."""
+    chance = random.Random(20261129)
+    bodies = {"pagerduty": PAGERDUTY, "opsgenie": OPSGENIE, "payments": EVENT}
+    taken = 0
+    async with house(tmp_path, BOOK, database=database, more=SOURCES) as at:
+        for number in range(240):
+            source = chance.choice(list(bodies))
+            body = bytearray(json.dumps(bodies[source]).encode())
+            for _ in range(chance.randint(1, 3)):
+                start = chance.randrange(len(body))
+                body[start : start + chance.randint(0, 3)] = chance.choice(
+                    [b"", b"\\u0000", b"null", b"\xff", b"9" * 30]
+                )
+            before = await rows(at, alerts), await rows(at, quarantine)
+            try:
+                receipt = await at.app.receive(source, {"x-webhook-id": str(number)}, bytes(body))
+            except (InvalidInput, Refused):
+                assert (await rows(at, alerts), await rows(at, quarantine)) == before
+                continue
+            taken += receipt.accepted
+            assert len(await rows(at, quarantine)) == len(before[1]) + len(receipt.quarantined)
+            known = {row["fingerprint"] for row in await rows(at, alerts)}
+            assert set(receipt.fingerprints) <= known
+        assert taken > 20
