@@ -100,6 +100,7 @@ class Reception:
         """
         kind, params = self._verified(source, headers, body)
         if (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
+            noted = KNOWN.tree(noted)
             _log.info("webhook_noted", source=source, noted=noted)
             return Delivery(source, (), noted=noted)
         # What went wrong elsewhere may have our secrets in its words.

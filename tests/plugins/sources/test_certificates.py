@@ -116,7 +116,7 @@ async def test_a_key_that_sns_does_not_have_is_refused(key: Any) -> None:
 @pytest.mark.parametrize(
     "fault",
     [Fault.refuse(500), Fault.refuse(404), Fault.refuse(301), Fault.refuse(203), Fault.cut(), Fault.cut(midway=True),
-     Fault.malformed(b"<html>"), Fault.malformed(b""), Fault.malformed(b"x" * 70_000)],
+     Fault.malformed(b"<html>"), Fault.malformed(b""), Fault.malformed(certificate() + b"\n" * 70_000)],
     ids=["500", "404", "301", "203", "cut", "midway", "html", "empty", "large"],
 )  # fmt: skip
 async def test_while_it_cannot_be_had_nobody_can_tell(fault: Fault) -> None:

@@ -396,7 +396,24 @@ async def test_while_the_certificate_cannot_be_had_nothing_is_believed(tmp_path:
             with pytest.raises(Unavailable, match="cannot be believed now"):
                 await home.app.receive("cloudwatch", headers(message), sent(message))
             assert await home.app.alerts() == []
+            # Nor while nobody answers.
+            sns.inject(Fault.slow(600))
+            with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+                await home.app.reception.read(
+                    "cloudwatch", headers(message), sent(message), home.app.world.probe(timeout_s=0.2)
+                )
             assert (await home.app.receive("cloudwatch", headers(message), sent(message))).accepted == 1
+
+
+@pytest.mark.anyio
+async def test_while_our_own_certificate_cannot_be_read_nothing_is_believed(tmp_path: Path) -> None:
+    more = f"sources: {{cloudwatch: {{topics: ['{TOPIC}'], certificate: '{tmp_path}/sns.pem'}}}}\n"
+    async with house(tmp_path, [], more=more) as home:
+        message = notification()
+        with pytest.raises(Unavailable, match="No such file"):
+            await home.app.receive("cloudwatch", headers(message), sent(message))
+        (tmp_path / "sns.pem").write_bytes(certificate())
+        assert (await home.app.receive("cloudwatch", headers(message), sent(message))).accepted == 1
 
 
 def test_over_http_each_answer_tells_sns_whether_to_come_again(tmp_path: Path) -> None:

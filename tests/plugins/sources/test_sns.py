@@ -70,6 +70,7 @@ BAD_CERTIFICATES = {
     "a backslash": f"{AMAZON}\\@evil.example{PEM}",
     "a line behind": AMAZON + PEM + "\n",
     "a tab inside": AMAZON.replace("sns", "s\tns") + PEM,
+    "a path alone": PEM,
     "another end": AMAZON + PEM[:-4] + ".crt",
     "nothing": "",
     "a file": "file:///etc/passwd",
