@@ -124,7 +124,9 @@ async def test_one_incident_survives_a_crash_before_and_after_each_of_its_events
 ) -> None:
     book = kind.book(", requires_approval: true")
     write(tmp_path, book)
-    for number, point in enumerate(WALK):
+    # What was done is told with its outcome: before that nobody knows of one that may not be repeated.
+    walk = [point for point in WALK if kind.idempotent or point != before(K.ACTION_FINISHED)]
+    for number, point in enumerate(walk):
         await died_at(tmp_path, database, kind.more, point, fires=number == 0)
     async with house(tmp_path, book, state=0, database=database, more=kind.more) as home:
         [incident] = [one.id for one in await home.app.incidents()]
