@@ -38,7 +38,7 @@ from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
 from quell.once import Once, asked
 from quell.probe import World, learn_references, make_client, resolve_secret
-from quell.reception import Delivery, Receipt, Reception
+from quell.reception import PROOF_S, Delivery, Receipt, Reception
 from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
@@ -214,7 +214,8 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
-        return await self.take_in(self.reception.read(source, headers, body))
+        probe = self.world.probe(timeout_s=PROOF_S)
+        return await self.take_in(await self.reception.read(source, headers, body, probe))
 
     def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
         """The source of this type that the credentials belong to. Raises ``Refused``, ``Unavailable``."""
@@ -226,8 +227,8 @@ class App:
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Alerts onto disk, and what follows from them, all in one transaction."""
-        if delivery.ignored is not None:
-            return Receipt(0, (), ignored=delivery.ignored)
+        if delivery.ignored is not None or delivery.noted is not None:
+            return Receipt(0, (), ignored=delivery.ignored, noted=delivery.noted)
         return Receipt.of(await self._commit(lambda change: self.reception.take_in(change, delivery, self._plans())))
 
     # Incidents by hand.

@@ -312,6 +312,13 @@ class SourceType:
     Optional: ``delivery(headers, body) -> str | None``: what the sender calls this delivery, so that one which is sent
     again within 48 hours has no second effect; ``ignored(body) -> str | None``: what it is, when it is none of those
     that say anything of an alert. Both are asked about what ``parse`` has read, and raise nothing.
+
+    Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
+    while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
+    ``prove(headers, body, params, probe) -> str | None``: why it is refused after all; whatever must not lead us
+    anywhere ``verify`` has refused before. ``answer(headers, body, params, probe) -> str | None``, of what is proven:
+    does what the sender asks for beside alerts (to confirm that we want them), and says what it was and what was done,
+    which is logged and told; None: it is for ``parse``. A message that comes twice is answered twice.
     """
 
     name: str
@@ -320,6 +327,8 @@ class SourceType:
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
     delivery: Callable[[Mapping[str, str], bytes], str | None] = lambda headers, body: None
     ignored: Callable[[bytes], str | None] = lambda body: None
+    prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
+    answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     doc: str = ""
 
 

@@ -5,20 +5,22 @@ Works inside an open ``Change``. Never does: commit, answer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import structlog
 from pydantic import ValidationError
 
-from quell.errors import InvalidInput, NotFound, Problem, Refused, Unavailable
+from quell.errors import InvalidInput, NotFound, Permanent, Problem, Refused, Transient, Unavailable
 from quell.incident.alert import Alert
 from quell.incident.event import EventKind
 from quell.intake import accept
 from quell.intake.correlate import Acknowledge, Join, Open, Resolve, in_order
-from quell.ports import SourceType
+from quell.ports import Probe, SourceType
 from quell.redact import KNOWN
 from quell.registry import Registry
 from quell.respond import people
@@ -31,16 +33,22 @@ from quell.settings import Settings
 from quell.store import requests
 from quell.store.events import dumps
 
+PROOF_S = 10.0
+"""How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
+AGAIN_S = 5.0
+_log = structlog.get_logger("quell")
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a webhook's alerts. All of it is on disk. ``ignored``: what it was, when it said nothing of any.
-    ``fingerprints``: of what was accepted, in its order."""
+    ``noted``: what it was, and what was done about it. ``fingerprints``: of what was accepted, in its order."""
 
     accepted: int
     incidents: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
     ignored: str | None = None
+    noted: str | None = None
     fingerprints: tuple[str, ...] = ()
 
     @classmethod
@@ -61,6 +69,7 @@ class Delivery:
     bad: Sequence[tuple[str, Any]] = ()
     name: str | None = None
     ignored: str | None = None
+    noted: str | None = None
 
 
 class Reception:
@@ -84,12 +93,16 @@ class Reception:
         if problems:
             raise InvalidInput(problems)
 
-    def read(self, source: str, headers: Mapping[str, str], body: bytes) -> Delivery:
+    async def read(self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe) -> Delivery:
         """Its alerts, and what cannot be read.
 
-        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``.
+        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven now).
         """
         kind, params = self._verified(source, headers, body)
+        if (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
+            noted = KNOWN.tree(noted)
+            _log.info("webhook_noted", source=source, noted=noted)
+            return Delivery(source, (), noted=noted)
         # What went wrong elsewhere may have our secrets in its words.
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
         ignored = None if alerts or bad else kind.ignored(body)
@@ -184,6 +197,23 @@ class Reception:
             "quarantined": [reason for reason, _ in delivery.bad],
             "fingerprints": [alert.fingerprint for alert in alerts],
         }  # fmt: skip
+
+
+async def _believed(
+    source: str, kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes, probe: Probe
+) -> str | None:
+    """What a message was that is not about alerts. What cannot be proven now is not believed, and may come again."""
+    try:
+        async with asyncio.timeout(probe.timeout_s):
+            if kind.prove is not None and (refused := await kind.prove(headers, body, params, probe)) is not None:
+                raise Refused("signature", refused)
+            return await kind.answer(headers, body, params, probe) if kind.answer is not None else None
+    except TimeoutError:
+        why, after = f"no answer within {probe.timeout_s:g} s", AGAIN_S
+    except (Transient, Permanent) as error:
+        why, after = str(error), getattr(error, "retry_after", None) or AGAIN_S
+    _log.warning("webhook_unproven", source=source, why=why)
+    raise Unavailable(f"the message cannot be believed now: {why}", retry_after=after)
 
 
 def _unknown(source: str, error: NotFound, registry: Registry) -> Problem:

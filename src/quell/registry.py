@@ -98,7 +98,8 @@ def _notifier(name: str, module: ModuleType) -> NotifierType:
 
 
 def _source(name: str, module: ModuleType) -> SourceType:
-    optional = {key: getattr(module, key) for key in ("delivery", "ignored") if hasattr(module, key)}
+    names = ("delivery", "ignored", "prove", "answer")
+    optional = {key: getattr(module, key) for key in names if hasattr(module, key)}
     return SourceType(
         name=name, params=_need(module, "Params"), verify=_need(module, "verify"), parse=_need(module, "parse"),
         doc=_doc(module), **optional,

@@ -262,3 +262,67 @@ def test_what_a_source_calls_a_delivery_is_a_text_or_nothing(good: str, bad: str
     assert good in SOURCE
     with pytest.raises(Broken, match=told):
         keep(SOURCE.replace(good, bad))
+
+
+PROVES = '''
+"""Reads what a stranger may have written.
+
+    sources: {signed: {topics: [a]}}
+
+Never does: believe it.
+"""
+import asyncio
+from quell import ports
+from quell.errors import InvalidInput, Permanent, Problem, Transient
+
+
+class Params(ports.Params):
+    topics: list[str]
+
+
+def verify(headers, body, params):
+    return None if body == b"{}" and params.topics == ["a"] else "no message"
+
+
+async def prove(headers, body, params, probe):
+    raise Transient("nobody can tell", "refused")
+
+
+async def answer(headers, body, params, probe):
+    return None
+
+
+def parse(body, headers, params, received_at):
+    raise InvalidInput([Problem("no message")])
+'''
+NOT_BELIEVED = "what nobody has signed is not believed"
+
+
+@pytest.mark.parametrize(
+    ("promise", "changes"),
+    [
+        (None, []),
+        (None, [('raise Transient("nobody can tell", "refused")', 'return "not signed"')]),
+        (NOT_BELIEVED, [('raise Transient("nobody can tell", "refused")', "return None")]),
+        (NOT_BELIEVED, [('raise Transient("nobody can tell", "refused")', 'return ""')]),
+        (NOT_BELIEVED, [('raise Transient("nobody can tell", "refused")', 'raise KeyError("Signature")')]),
+        ("prove and answer are asked asynchronously", [("async def answer", "def answer")]),
+        ("prove and answer are asked asynchronously", [("async def answer(headers, body, params, probe)", "async def answer(headers, body, params)")]),
+        ("the example is right", [("topics: [a]", "topic: [a]")]),
+    ],
+)  # fmt: skip
+def test_a_source_that_believes_too_much_is_seen(promise: str | None, changes: list[tuple[str, str]]) -> None:
+    text = PROVES
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    module = ModuleType("signed")
+    exec(compile(text.lstrip(), "signed.py", "exec", dont_inherit=True), module.__dict__)
+    sys.modules["signed"] = module
+    found = set()
+    for one in promises("sources", module):
+        try:
+            one.keep()
+        except Broken:
+            found.add(one.text)
+    assert found == set() if promise is None else promise in found

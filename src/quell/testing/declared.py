@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from quell.errors import InvalidInput
-from quell.ports import ActionType, CheckType, Command, NotifierType, Params, Risk, ScheduleType
+from quell.ports import ActionType, CheckType, Command, NotifierType, Params, Risk, ScheduleType, SourceType
 from quell.runbook.expr import ExprSyntaxError, Scope, check_condition, parse, parse_type
 from quell.settings import ConnectionSettings
 from quell.testing.examples import calls, examples
@@ -200,6 +200,12 @@ def prefixes_are_prefixes(kind: NotifierType) -> None:
     """A prefix is what a target starts with: text, and not empty."""
     for prefix in kind.prefixes:
         expect(isinstance(prefix, str) and prefix, f"{prefix!r} is no prefix")
+
+
+def source_is_whole(kind: SourceType) -> None:
+    """What it may ask before it believes a message is asked asynchronously."""
+    _asynchronous(kind.prove, "prove", 4)
+    _asynchronous(kind.answer, "answer", 4)
 
 
 def schedule_is_whole(kind: ScheduleType) -> None:

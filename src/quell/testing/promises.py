@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
-from quell.errors import InvalidInput
+from pydantic import ValidationError
+
+from quell.errors import InvalidInput, Permanent, Transient
 from quell.incident.alert import Alert
 from quell.ports import SourceType
 from quell.registry import BadPlugin, Registry, entry_of
+from quell.respond.look import bounded
 from quell.testing import declared, played
+from quell.testing.examples import calls, examples
 from quell.testing.promise import Broken, Promise, expect
-from quell.testing.stage import Play, scene_at
+from quell.testing.stage import Play, Stage, outcome_of, probe_of, scene_at
 
 KINDS = ("checks", "actions", "drivers", "notifiers", "sources", "schedules")
 _DEEP = 5_000
@@ -92,8 +96,12 @@ def _notifier(module: ModuleType, entry: Any) -> Iterator[Row]:
 
 def _source(module: ModuleType, entry: Any) -> Iterator[Row]:
     yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.params)
-    yield "a bad body is told, not tripped over", lambda: bad_bodies_are_told(entry)
+    yield "a bad body is told, not tripped over", lambda: bad_bodies_are_told(entry, _params(module, entry))
     yield "a sender without credentials is told why", lambda: strangers_are_refused(entry)
+    if entry.prove is not None or entry.answer is not None:
+        yield "prove and answer are asked asynchronously", lambda: declared.source_is_whole(entry)
+    if entry.prove is not None:
+        yield "what nobody has signed is not believed", lambda: unproven_is_refused(entry, _params(module, entry))
 
 
 def _schedule(module: ModuleType, entry: Any) -> Iterator[Row]:
@@ -146,9 +154,35 @@ _BODIES: tuple[bytes, ...] = (
 )  # fmt: skip
 
 
-def bad_bodies_are_told(entry: SourceType) -> None:
+def _params(module: ModuleType, entry: SourceType) -> Any:
+    """The defaults; those of its example where some parameters are required."""
+    if not any(field.is_required() for field in entry.params.model_fields.values()):
+        return entry.params()
+    found = [call for data in examples(module.__doc__ or "") for call in calls(data, entry.name)]
+    expect(found, f"the docstring has no example of {entry.name!r}")
+    try:
+        return entry.params.model_validate(dict(found[0][1]))
+    except ValidationError as error:
+        raise Broken(f"the example is not what it takes: {error}") from error
+
+
+async def unproven_is_refused(entry: SourceType, params: Any) -> None:
+    """Where nobody can be asked, no body of a stranger's is believed: refused, ``Transient`` or ``Permanent``."""
+    assert entry.prove is not None
+    async with probe_of(Stage({}), played.PLENTY_S) as probe:
+        for body in _BODIES:
+            if entry.verify({}, body, params):
+                continue
+            came = await outcome_of(bounded(entry.prove({}, body, params, probe), played.PLENTY_S))
+            if came.error is not None and not isinstance(came.error, Transient | Permanent):
+                raise Broken(f"{body[:40]!r}: prove raises {type(came.error).__name__}: {came.error}")
+            told = came.error is not None or (isinstance(came.value, str) and came.value)
+            expect(told, f"{body[:40]!r} is believed, and nobody signed it")
+
+
+def bad_bodies_are_told(entry: SourceType, params: Any) -> None:
     """Whatever is posted: alerts, quarantined pieces with their reasons, or ``InvalidInput``; nothing else."""
-    params, now = entry.params(), datetime.now(UTC)
+    now = datetime.now(UTC)
     for body in _BODIES:
         try:
             alerts, quarantined = entry.parse(body, {}, params, now)

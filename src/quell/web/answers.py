@@ -121,7 +121,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     match error:
         case Unavailable() | Overloaded(retry_after=float()) | Conflict(retry_after=float()):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after or 1)))}
-        case Refused(rule="token" | "signature"):
+        case Refused(rule="signature"):
+            # Amazon SNS has a password for its endpoint, and sends it when it is asked.
+            return {"WWW-Authenticate": 'Bearer realm="quell", Basic realm="quell"'}
+        case Refused(rule="token"):
             return {"WWW-Authenticate": 'Bearer realm="quell"'}
         case HTTPException():
             return dict(error.headers or {})

@@ -20,7 +20,8 @@ router = APIRouter()
 async def webhook(request: Request) -> Response:
     """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used.
 
-    ``"ignored": "incident.annotated"`` when it was something that says nothing of an alert.
+    ``"ignored": "incident.annotated"`` when it was something that says nothing of an alert; ``"noted": "confirmed the
+    subscription to …"`` when something else was done about it.
     """
     app: App = request.app.state.app
     receipt = await app.receive(request.path_params["source"], request.headers, await request.body())
@@ -31,6 +32,8 @@ async def webhook(request: Request) -> Response:
     }
     if receipt.ignored is not None:
         told["ignored"] = receipt.ignored
+    if receipt.noted is not None:
+        told["noted"] = receipt.noted
     return Json(told, 202 if receipt.quarantined and not receipt.accepted else 200)
 
 
