@@ -27,6 +27,7 @@ from dbos._queue import Queue
 from dbos._utils import INTERNAL_QUEUE_NAME
 
 from quell.engine.aside import Loose, aside
+from quell.engine.claimed import Claimed
 from quell.engine.claims import Claims, Fenced, GivenBack
 from quell.engine.parking import Parking
 from quell.engine.patience import Pauses, is_outage, patiently
@@ -90,7 +91,7 @@ class Durable:
         self.in_flight: Callable[[str], bool] = lambda workflow_id: False
         """What is not cut off although somebody else has it by now, since it is in the middle of an effect."""
         self._closing = False
-        self._claims = Claims()
+        self._claims, self._claimed = Claims(), Claimed(executor_id, queue=INTERNAL_QUEUE_NAME)
         self._started = Started(executor_id)
         self._kicking = asyncio.Lock()
         self._replay = Replay()
@@ -146,6 +147,7 @@ class Durable:
         self._replay.stand_before(self._dbos._sys_db)
         self._waits.stand_before(self._dbos._sys_db)
         self._parking.stand_before(self._dbos._sys_db)
+        self._claimed.stand_before(self._dbos._sys_db)
         for name in (RUNS, ERRANDS):
             self._queues[name] = await DBOS.register_queue_async(name, polling_interval_sec=self._poll_s)
         self._turnstile.stand_before(self._dbos._sys_db, self._take_more)
@@ -271,11 +273,11 @@ class Durable:
             return []
         await self.kick()
         running = self._claims.running()
-        claimed = await asyncio.to_thread(self._claimed)
+        claimed = await asyncio.to_thread(self._claimed.here)
         if astray := self._claims.end_astray(running, claimed, self._spares):
             logging.getLogger("quell").warning("work was taken over while this process was silent: %s", astray)
         lost = self._claims.lost(claimed, self._dbos._active_workflows_set.activeList())
-        again = [one for one, claim in lost.items() if await asyncio.to_thread(self._give_back, one, claim)]
+        again = [one for one, claim in lost.items() if await asyncio.to_thread(self._claimed.give_back, one, claim)]
         if await asyncio.to_thread(self._parking.wake_told) or again:
             await self.kick_recovered()
         return again
@@ -283,40 +285,9 @@ class Durable:
     def _spares(self, workflow_id: str) -> bool:
         return self.in_flight(workflow_id) or self._parking.is_leaving(workflow_id)
 
-    def _claimed(self) -> dict[str, str | None]:
-        """What this process has claimed and not ended, each with its claim."""
-        table = self._dbos._sys_db.tables.workflow_status
-        query = sa.select(table.c.workflow_uuid, table.c.owner_xid).where(
-            table.c.status == "PENDING", table.c.executor_id == self.executor_id
-        )
-        with self._dbos._sys_db.engine.connect() as connection:
-            return {row.workflow_uuid: row.owner_xid for row in connection.execute(query)}
-
-    def _give_back(self, workflow_id: str, claim: str | None) -> bool:
-        """As the recovery of a dead executor does it, but for one claim and no later one of this process."""
-        table = self._dbos._sys_db.tables.workflow_status
-        where = (
-            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
-            table.c.executor_id == self.executor_id, table.c.owner_xid.is_not_distinct_from(claim),
-        )  # fmt: skip
-        queue = sa.func.coalesce(table.c.queue_name, INTERNAL_QUEUE_NAME)
-        values = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None, "queue_name": queue}
-        with self._dbos._sys_db.engine.begin() as connection:
-            return connection.execute(sa.update(table).where(*where).values(values)).rowcount > 0
-
     async def running(self, workflow: str) -> dict[str, list[str]]:
         """Executor → the workflows of this name that it has claimed and that have not ended."""
-        return await asyncio.to_thread(self._running, workflow)
-
-    def _running(self, workflow: str) -> dict[str, list[str]]:
-        table, found = self._dbos._sys_db.tables.workflow_status, dict[str, list[str]]()
-        query = sa.select(table.c.executor_id, table.c.workflow_uuid).where(
-            table.c.status == "PENDING", table.c.name == workflow
-        )
-        with self._dbos._sys_db.engine.connect() as connection:
-            for executor, one in connection.execute(query):
-                found.setdefault(executor, []).append(one)
-        return found
+        return await asyncio.to_thread(self._claimed.by_executor, workflow)
 
     def drain(self) -> None:
         """Begin no more runs here; what runs goes on. Whoever else has a place begins them."""
