@@ -231,6 +231,11 @@ async def test_who_waits_keeps_nobody_from_a_place(url: str, tmp_path: Path, wor
     async with engine(url, tmp_path, "one", poll_s=60.0, places=1) as here:
         await here.start(workflow, "w", "patient")
         await did(tmp_path, "dozing patient" if workflow == "dozes" else "asked patient")
+
+        async def has_left() -> bool:
+            return here.durable.places.taken == 0
+
+        await until(has_left, "it waits")  # what is started in that very moment is found at the next look
         await here.start("works", "urgent", "urgent")
         await did(tmp_path, done(tmp_path)[0], "began urgent")
         (tmp_path / "patient").touch()
