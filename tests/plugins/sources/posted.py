@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from quell.errors import InvalidInput
+from tests.plugins.sources.bodies import sent as as_bytes
+from tests.plugins.sources.bodies import values
 
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def as_bytes(document: Any) -> bytes:
-    return document if isinstance(document, bytes) else json.dumps(document).encode("utf-8", "surrogatepass")
+__all__ = ["as_bytes", "damaged", "or_refused", "places", "put", "secret", "values"]
 
 
 @st.composite
