@@ -20,7 +20,8 @@ from typing import Any
 from quell.app import App, Receipt
 from quell.engine.durable import Durable
 from quell.incident.event import Event, EventKind
-from quell.incident.incident import Approval, Incident
+from quell.incident.incident import Incident
+from quell.incident.parts import Approval
 from quell.registry import Registry
 from quell.settings import Settings, parse_settings
 from quell.store.database import Database

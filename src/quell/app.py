@@ -19,6 +19,7 @@ import structlog
 
 from quell import __version__
 from quell.access import Access
+from quell.alerting import Alerting
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
@@ -136,6 +137,8 @@ class App:
         await self.durable.launch()
         await self.reload()
         self._kick = Kick(self._errands, self.durable.kick)
+        self.alerting = Alerting(self.means, self.reception, self._commit, self._plans)
+        self._errands.start(again(self.alerting.look_again, settings.engine.poll, "held_alerts_not_looked_at"))
         # What is loaded now lives as long as the process; walking it again cost 100 ms pauses in the middle of runs.
         gc.collect()
         gc.freeze()

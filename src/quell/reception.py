@@ -12,26 +12,29 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 import structlog
 from pydantic import ValidationError
 
 from quell.errors import InvalidInput, NotFound, Permanent, Problem, Refused, Transient, Unavailable
-from quell.incident.alert import Alert
-from quell.incident.event import EventKind
+from quell.incident.alert import Alert, AlertStatus
+from quell.incident.service import Service
 from quell.intake import accept
-from quell.intake.correlate import Acknowledge, Join, Open, Resolve, in_order
+from quell.intake.correlate import in_order
+from quell.intake.placing import Intake, Site
 from quell.ports import Probe, SourceType
 from quell.redact import KNOWN
 from quell.registry import Registry
-from quell.respond import people
-from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
+from quell.respond.means import Means
 from quell.runbook.invalid import problems_of
 from quell.runbook.plan import Plan
 from quell.runbook.source import Document
 from quell.settings import Settings
+from quell.settling import settle
 from quell.store import requests
-from quell.store.events import dumps
+from quell.store.events import dumps, when
+from quell.telling.why import Why
 
 PROOF_S = 10.0
 """How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
@@ -70,6 +73,8 @@ class Delivery:
     name: str | None = None
     ignored: str | None = None
     noted: str | None = None
+    signature: str = ""
+    """How its sender was known: what is shown where somebody asks why."""
 
 
 class Reception:
@@ -78,6 +83,7 @@ class Reception:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings, self.registry = settings, registry
         self._known: dict[str, tuple[SourceType, Any]] = {}
+        self._known_site: Site | None = None
 
     def check(self) -> None:
         """Whether every source that is configured can read alerts. Raises ``InvalidInput`` with every fault: later, it
@@ -189,14 +195,41 @@ class Reception:
     def _taken_in(self, change: Change, delivery: Delivery, plans: Iterable[Plan]) -> dict[str, Any]:
         """Each alert to its incident; what cannot be read is set aside with its reason."""
         accept.in_turn(change.connection, self.settings.tenant)
-        known, alerts = list(plans), delivery.alerts
-        incidents = [_place(change, alert, known) for alert in in_order(alerts)]
+        alerts = delivery.alerts
+        leaving = [alert for alert in alerts if alert.status is AlertStatus.RESOLVED]
+        intake, raise_at = self.intake(change, plans, leaving), self.settings.correlation.raise_at
+        incidents = [
+            settle(change, intake.place(alert, signature=delivery.signature), raise_at) for alert in in_order(alerts)
+        ]  # fmt: skip
         accept.set_aside(change.connection, self.settings.tenant, delivery.source, delivery.bad)
         return {
             "accepted": len(alerts), "incidents": [one for one in dict.fromkeys(incidents) if one is not None],
             "quarantined": [reason for reason, _ in delivery.bad],
             "fingerprints": [alert.fingerprint for alert in alerts],
         }  # fmt: skip
+
+    def intake(self, change: Change, plans: Iterable[Plan], leaving: Sequence[Alert] = ()) -> Intake:
+        """What alerts are held against in this transaction. ``leaving``: what resolves in the same delivery."""
+        now = change.means.database.now_us(change.connection)
+        return Intake(change.connection, self._site(change.means.world.services), list(plans), when(now), leaving)
+
+    def would(self, means: Means, connection: sa.Connection, alert: Alert, plans: Iterable[Plan]) -> Why:
+        """What would follow from an alert that came now. Only reads."""
+        now = when(means.database.now_us(connection))
+        placed = Intake(connection, self._site(means.world.services), list(plans), now).place(alert)
+        plan = placed.route.plan
+        told = {"name": alert.name, "source": alert.source, "service": placed.service, "severity": placed.severity,
+                "labels": alert.labels, "status": alert.status.value}  # fmt: skip
+        return Why(
+            alert=told, outcome=accept.OUTCOMES[type(placed.meaning)], reason=placed.meaning.reason, signature="",
+            runbook=plan.id if plan else None, dedup_key=placed.id, group_key=placed.group_key,
+            tried=tuple(placed.tried),
+        )  # fmt: skip
+
+    def _site(self, services: Mapping[str, Service]) -> Site:
+        if self._known_site is None or self._known_site.services is not services:
+            self._known_site = Site(services, self.settings.intake_rules)
+        return self._known_site
 
 
 async def _believed(
@@ -227,48 +260,3 @@ def _unknown(source: str, error: NotFound, registry: Registry) -> Problem:
 def _faults(error: ValidationError, source: str, given: dict[str, Any], kind: SourceType) -> Iterator[Problem]:
     for problem in problems_of(error, Document(given), kind.params):
         yield replace(problem, path=f"sources.{source}.{problem.path}".removesuffix("."))
-
-
-def _place(change: Change, alert: Alert, plans: Sequence[Plan]) -> str | None:
-    means = change.means
-    placed = accept.place(change.connection, alert, list(means.world.services.values()), plans)
-    incident: str | None = None
-    match placed.meaning:
-        case Open():
-            context, told = begin(means, change.connection, _beginning(placed))
-            incident = context.incident
-            change.told += told
-        case Join(incident=incident) as join:
-            _joined(change, placed, join)
-        case Resolve(incident=incident) as resolved:
-            _resolved(change, placed, resolved)
-        case Acknowledge(incident=incident, by=by):
-            people.acknowledge(change, incident, by)
-    accept.belongs(change.connection, placed, incident)
-    return incident
-
-
-def _beginning(placed: accept.Placed) -> Beginning:
-    alert, plan = placed.alert, placed.route.plan
-    severity = alert.severity.value if alert.severity else plan.severity if plan else "P3"
-    return Beginning(
-        title=alert.summary[:300], severity=severity, tenant=alert.tenant, environment=alert.environment,
-        region=alert.region, service=placed.service, service_why=placed.service_why, plan=plan, why=placed.route.why,
-        alert=alert, alert_id=placed.id, group_key=placed.group_key, source=alert.source,
-    )  # fmt: skip
-
-
-def _joined(change: Change, placed: accept.Placed, join: Join) -> None:
-    change.tell_alert(join.incident, EventKind.ALERT_JOINED, placed.id, placed.alert, join.reason)
-    if join.again:
-        known, why = change.incident(join.incident), f"alert {placed.alert.name!r} fires, and no run looks after it"
-        change.told += next_run(change.means, change.connection, known, placed.alert, why)
-
-
-def _resolved(change: Change, placed: accept.Placed, resolved: Resolve) -> None:
-    change.tell_alert(resolved.incident, EventKind.ALERT_RESOLVED, placed.id, placed.alert, resolved.reason)
-    if resolved.closes:
-        reason = {"reason": "every alert has resolved", "by": "quell"}
-        change.tell(resolved.incident, EventKind.RESOLVED, reason)
-    elif resolved.unasked:
-        change.withdraw(resolved.incident, "the alert resolved by itself")

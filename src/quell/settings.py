@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from quell import addresses
 from quell.errors import InvalidInput, Permanent, Problem
 from quell.incident.service import DriverChoice, Service
+from quell.intake.rules import Correlation, InhibitRule, Maintenance, Rules
 from quell.ports import Connection
 from quell.probe import resolve_secret
 from quell.redact import KNOWN, is_reference
@@ -264,6 +265,12 @@ class Settings(Section):
     """Who is on call, by the name of the schedule."""
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     """Where alerts come from, by the name in ``/webhooks/NAME``."""
+    correlation: Correlation = Correlation()
+    """Which alerts are one incident."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """Times in which alerts are expected."""
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    """Which alerts keep others quiet that follow from them."""
     guardrails: Guardrails = Guardrails()
     """The outer limits of what actions may do."""
     folder: Path = Field(default=Path(), exclude=True)
@@ -288,6 +295,14 @@ class Settings(Section):
             raise ValueError(f"{', '.join(reserved)}: it means what the catalogue says of a service; use another name")
         return self
 
+    @field_validator("maintenance")
+    @classmethod
+    def _named_once(cls, value: tuple[Maintenance, ...]) -> tuple[Maintenance, ...]:
+        names = [one.name for one in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two maintenance windows are called {', '.join(twice)}")
+        return value
+
     @model_validator(mode="after")
     def _paths_lead_to_one_source(self) -> Self:
         taken: dict[str, str] = {}
@@ -305,6 +320,12 @@ class Settings(Section):
         own = {"database", "server", "audit", "retention", "engine", "runbooks", "folder"}
         text = orjson.dumps(self.model_dump(mode="json", exclude=own), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:12]
+
+    @property
+    def intake_rules(self) -> Rules:
+        return Rules(
+            correlation=self.correlation, maintenance=self.maintenance, inhibit_rules=self.inhibit_rules
+        )  # fmt: skip
 
     @property
     def runbook_paths(self) -> list[Path]:

@@ -42,6 +42,9 @@ PAYLOADS: dict[EventKind, dict[str, Any]] = {
     K.VERIFICATION_STARTED: {"signals": ["trigger"]},
     K.VERIFICATION_FINISHED: {"verdict": "recovered"},
     K.NOTIFIED: {"to": "log:", "kind": "page"},
+    K.ALERT_LEFT: {"alert": "a", "to": "j"},
+    K.CAUSE_FOUND: {"alert": "a", "service": "db", "why": "shop needs db"},
+    K.MERGED: {"into": "j", "by": "anna"},
     K.ESCALATED: {"reason": "nothing holds", "to": ["log:"]},
     K.ACKNOWLEDGED: {"by": "anna"},
     K.UNACKNOWLEDGED: {"by": "anna", "reason": "nothing was heard"},
@@ -132,7 +135,7 @@ def test_the_first_event_opens() -> None:
 
 def test_once_escalated_only_an_end_or_a_new_run_moves_the_status() -> None:
     moving = [kind for kind in OF_INCIDENTS if TRANSITIONS[S.ESCALATED].get(kind, S.ESCALATED) is not S.ESCALATED]
-    assert set(moving) == {K.RUN_STARTED, K.MITIGATED, K.RESOLVED}
+    assert set(moving) == {K.RUN_STARTED, K.MITIGATED, K.RESOLVED, K.MERGED}
 
 
 def test_an_approval_waits_until_it_is_answered_or_the_incident_ends() -> None:

@@ -66,7 +66,7 @@ async def test_the_alerts_own_stream_says_what_became_of_it_and_why(tmp_path: Pa
         told = await home.app.database.read(lambda c: events.read(c, "default", Stream.ALERT, row["id"]))
         assert [event.kind for event in told] == [EventKind.ALERT_RECEIVED, EventKind.ALERT_ROUTED]
         assert (told[1].payload["incident"], told[1].payload["outcome"]) == (incident, "opened")
-        assert any("its trigger matches" in step for step in told[1].payload["steps"])
+        assert any("its trigger matches" in step["why"] for step in told[1].payload["steps"])
 
 
 async def test_a_body_that_is_wrong_as_a_whole_and_a_source_that_is_not_there(tmp_path: Path) -> None:

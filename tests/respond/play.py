@@ -21,7 +21,8 @@ from quell.app import App
 from quell.errors import QuellError, Unavailable
 from quell.incident.action import Asks
 from quell.incident.event import EventKind
-from quell.incident.incident import ENDED, Approval, Incident
+from quell.incident.incident import ENDED, Incident
+from quell.incident.parts import Approval
 from quell.incident.pause import Scope
 from quell.settings import Settings
 from tests.app import EVERY_S, House, alert, settings_of

@@ -26,7 +26,7 @@ from quell.demo.score import RIGHT, Score
 from quell.demo.site import RUNBOOKS
 from quell.demo.world.faults import FAULTS
 from quell.incident.event import Event
-from quell.incident.incident import Approval
+from quell.incident.parts import Approval
 from quell.telling.lines import Row
 
 INTERRUPTED = 130

@@ -21,7 +21,7 @@ from quell.demo.world.faults import FAULTS, Injection, inject, reset
 from quell.demo.world.world import UsersView, World
 from quell.errors import Conflict
 from quell.incident.event import Event, EventKind
-from quell.incident.incident import Approval
+from quell.incident.parts import Approval
 from quell.web.run import serve_here
 
 NOTICED_WITHIN_S = 15.0

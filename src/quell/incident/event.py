@@ -28,6 +28,9 @@ class EventKind(StrEnum):
     OPENED = "incident.opened"
     ALERT_JOINED = "alert.joined"
     ALERT_RESOLVED = "alert.resolved"
+    ALERT_LEFT = "alert.left"
+    CAUSE_FOUND = "cause.found"
+    MERGED = "incident.merged"
     RUN_STARTED = "run.started"
     RUN_ENDED = "run.ended"
     CHECK_FINISHED = "check.finished"
@@ -61,6 +64,8 @@ class EventKind(StrEnum):
     # Alert and system streams.
     ALERT_RECEIVED = "alert.received"
     ALERT_QUARANTINED = "alert.quarantined"
+    SILENCE_MADE = "silence.made"
+    SILENCE_ENDED = "silence.ended"
     ALERT_ROUTED = "alert.routed"
     RUNBOOKS_LOADED = "runbooks.loaded"
     SERVER_STARTED = "server.started"
@@ -88,6 +93,9 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.OPENED: _shape("title severity", "service service_why runbook runbook_why alert name source context"),
     EventKind.ALERT_JOINED: _shape("alert", "name labels why severity"),
     EventKind.ALERT_RESOLVED: _shape("alert", "name labels why remaining"),
+    EventKind.ALERT_LEFT: _shape("alert to", "name by why"),
+    EventKind.CAUSE_FOUND: _shape("alert service why", "name runbook"),
+    EventKind.MERGED: _shape("into", "by reason"),
     EventKind.RUN_STARTED: _shape("number plan reason", "runbook mode predecessor"),
     EventKind.RUN_ENDED: _shape("number outcome", "reason"),
     EventKind.CHECK_FINISHED: _shape("finding", "visit"),
@@ -122,7 +130,10 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.PRUNED: _shape("by before"),
     EventKind.ALERT_RECEIVED: _shape("alert", "signature"),
     EventKind.ALERT_QUARANTINED: _shape("source reason", "fragment"),
-    EventKind.ALERT_ROUTED: _shape("outcome reason", "incident runbook steps"),
+    EventKind.SILENCE_MADE: _shape("silence matchers starts_at ends_at by comment", "replaces"),
+    EventKind.SILENCE_ENDED: _shape("silence by", "matchers"),
+    EventKind.ALERT_ROUTED: _shape("outcome reason", "incident runbook steps dedup_key group_key service "
+        "severity"),
     EventKind.RUNBOOKS_LOADED: _shape("loaded broken"),
     EventKind.SERVER_STARTED: _shape("version", "mode database"),
     EventKind.PAUSED: _shape("pause scope until by reason", "name"),

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quell.incident.access import same_person
 from quell.incident.action import Asks
 from quell.incident.event import Event, EventKind
+from quell.incident.parts import Approval, Deed, Override, Shadowed, Step
 
 
 class Status(StrEnum):
@@ -43,6 +44,8 @@ _WORKING = {
     _K.ESCALATED: _S.ESCALATED,
     _K.MITIGATED: _S.MITIGATED,
     _K.RESOLVED: _S.RESOLVED,
+    # What it was about goes on elsewhere.
+    _K.MERGED: _S.RESOLVED,
 }
 
 TRANSITIONS: dict[Status, dict[EventKind, Status]] = {
@@ -53,17 +56,22 @@ TRANSITIONS: dict[Status, dict[EventKind, Status]] = {
     _S.VERIFYING: _WORKING,
     _S.MITIGATED: _WORKING,
     # A person has it now: what still runs is recorded, and only the end of it moves the status.
-    _S.ESCALATED: {_K.RUN_STARTED: _S.DIAGNOSING, _K.MITIGATED: _S.MITIGATED, _K.RESOLVED: _S.RESOLVED},
+    _S.ESCALATED: {
+        _K.RUN_STARTED: _S.DIAGNOSING,
+        _K.MITIGATED: _S.MITIGATED,
+        _K.RESOLVED: _S.RESOLVED,
+        _K.MERGED: _S.RESOLVED,
+    },
     _S.RESOLVED: {_K.REOPENED: _S.OPEN, _K.CLOSED: _S.CLOSED},
     _S.CLOSED: {},
 }
 
 _RECORDS = frozenset(
     {
-        _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.CHECK_FINISHED, _K.DECIDED, _K.APPROVAL_ANSWERED,
-        _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.NOTIFIED, _K.ACKNOWLEDGED,
-        _K.UNACKNOWLEDGED, _K.TAKEN, _K.HANDED_OVER, _K.RETURNED, _K.OVERRIDDEN, _K.STEP_RECORDED,
-        _K.ACTION_SHADOWED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
+        _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.ALERT_LEFT, _K.CAUSE_FOUND, _K.RUN_ENDED, _K.CHECK_FINISHED,
+        _K.DECIDED, _K.APPROVAL_ANSWERED, _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED,
+        _K.NOTIFIED, _K.ACKNOWLEDGED, _K.UNACKNOWLEDGED, _K.TAKEN, _K.HANDED_OVER, _K.RETURNED, _K.OVERRIDDEN,
+        _K.STEP_RECORDED, _K.ACTION_SHADOWED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
     }
 )  # fmt: skip
 
@@ -72,9 +80,10 @@ STAYS: dict[Status, frozenset[EventKind]] = {
     _S.ESCALATED: _RECORDS
     | {_K.APPROVAL_REQUESTED, _K.ACTION_INTENDED, _K.VERIFICATION_STARTED, _K.ESCALATED},
     _S.RESOLVED: frozenset(
-        {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.RUN_ENDED, _K.NOTIFIED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED,
-         _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED,
-         _K.ACKNOWLEDGED, _K.ACTION_REFUSED, _K.ACTION_SHADOWED, _K.STEP_RECORDED, _K.SHADOW_COMPARED,
+        {_K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.ALERT_LEFT, _K.RUN_ENDED, _K.NOTIFIED,
+         _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED, _K.CHECK_FINISHED, _K.ACTION_FINISHED,
+         _K.VERIFICATION_FINISHED, _K.APPROVAL_ANSWERED, _K.ACKNOWLEDGED, _K.ACTION_REFUSED,
+         _K.ACTION_SHADOWED, _K.STEP_RECORDED, _K.SHADOW_COMPARED,
          # What was kept for now is taken back some day; no other intent gets past the frame.
          _K.ACTION_INTENDED,
          # Somebody ended it while a step of its run was on the way.
@@ -99,88 +108,11 @@ def next_status(status: Status, kind: EventKind) -> Status:
     raise UndeclaredTransition(f"{kind} in status {status}")
 
 
-class Approval(BaseModel):
-    """An approval as the log tells it. ``answer`` is None while it waits; ``agreed``: who of ``people`` said yes."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    approval: str
-    node: str
-    call: str
-    targets: tuple[str, ...] = ()
-    action: str = ""
-    hash: str = ""
-    before: str = ""
-    after: str = ""
-    why: str = ""
-    undo: str | None = None
-    expires_at: str | None = None
-    on_no_answer: str = "page"
-    instructions: str = ""
-    risk: str = ""
-    asks: Asks = Asks.APPROVAL
-    people: int = 1
-    agreed: tuple[str, ...] = ()
-    answer: str | None = None
-    by: str | None = None
-
-
-class Deed(BaseModel):
-    """An action as the log tells it, from intent to outcome."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    key: str
-    action: str
-    call: str = ""
-    targets: tuple[str, ...] = ()
-    node: str = ""
-    result: str | None = None
-    summary: str = ""
-    at: datetime | None = None
-
-
-class Override(BaseModel):
-    """Break-glass: until then no pause, freeze or window of hours holds this incident's actions up."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    by: str
-    reason: str
-    until: datetime
-
-
-class Step(BaseModel):
-    """What a person did by hand. ``step``: the runbook's own name of it, or what they call it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    step: str
-    result: str
-    by: str
-    name: str = ""
-    note: str = ""
-    at: datetime | None = None
-
-
-class Shadowed(BaseModel):
-    """What would have been done, had its mode let it. ``rule``: the guard that would have refused it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    node: str
-    action: str
-    call: str
-    targets: tuple[str, ...] = ()
-    rule: str | None = None
-    ask: bool = False
-    at: datetime | None = None
-
-
 class Incident(BaseModel):
     """The state of an incident after its events so far. All times UTC."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A process of an older version reads what a newer one has written.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str
     tenant: str
@@ -197,6 +129,11 @@ class Incident(BaseModel):
     plan: str | None = None
     firing: tuple[str, ...] = ()
     resolved_alerts: tuple[str, ...] = ()
+    last_alert_at: datetime | None = None
+    cause: str | None = None
+    """The alert that the others come from, as far as the catalogue knows."""
+    merged_into: str | None = None
+    reopened: int = 0
     findings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     decision: dict[str, Any] | None = None
     approvals: dict[str, Approval] = Field(default_factory=dict)
@@ -245,7 +182,7 @@ def apply(incident: Incident | None, event: Event) -> Incident:
         return Incident(
             id=event.stream_id, tenant=event.tenant, title=payload["title"], severity=payload["severity"],
             service=payload.get("service"), runbook=payload.get("runbook"), opened_at=event.at, updated_at=event.at,
-            seq=event.seq, firing=(payload["alert"],) if payload.get("alert") else (),
+            seq=event.seq, firing=(payload["alert"],) if payload.get("alert") else (), last_alert_at=event.at,
         )  # fmt: skip
     status = next_status(incident.status, event.kind)
     if _asks_afterwards(incident, event):
@@ -272,6 +209,7 @@ def _joined(incident: Incident, event: Event) -> dict[str, Any]:
     alert = event.payload["alert"]
     return {
         "severity": min(incident.severity, event.payload.get("severity") or incident.severity),  # P1 is the worst
+        "last_alert_at": event.at,
         "firing": (*(known for known in incident.firing if known != alert), alert),
         "resolved_alerts": tuple(known for known in incident.resolved_alerts if known != alert),
     }
@@ -282,6 +220,25 @@ def _alert_resolved(incident: Incident, event: Event) -> dict[str, Any]:
     return {
         "firing": tuple(known for known in incident.firing if known != alert),
         "resolved_alerts": (*(known for known in incident.resolved_alerts if known != alert), alert),
+    }
+
+
+def _left(incident: Incident, event: Event) -> dict[str, Any]:
+    alert = event.payload["alert"]
+    return {
+        "firing": tuple(known for known in incident.firing if known != alert),
+        "resolved_alerts": tuple(known for known in incident.resolved_alerts if known != alert),
+        "cause": None if incident.cause == alert else incident.cause,
+    }
+
+
+def _reopened(incident: Incident, event: Event) -> dict[str, Any]:
+    """Whoever had heard of it has heard that it was over. Who had taken it has it still."""
+    return {
+        "reason": event.payload["reason"],
+        "ended_at": None,
+        "acknowledged_by": None,
+        "reopened": incident.reopened + 1,
     }
 
 
@@ -354,9 +311,17 @@ def _finished(incident: Incident, event: Event) -> dict[str, Any]:
     return {"deeds": {**incident.deeds, key: told}}
 
 
+def _merged(event: Event) -> str:
+    by, why = event.payload.get("by") or "quell", event.payload.get("reason")
+    return f"merged into incident {event.payload['into']} by {by}" + (f": {why}" if why else "")
+
+
 _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.ALERT_JOINED: _joined,
     _K.ALERT_RESOLVED: _alert_resolved,
+    _K.ALERT_LEFT: _left,
+    _K.CAUSE_FOUND: lambda incident, event: {"cause": event.payload["alert"], "service": event.payload["service"]},
+    _K.MERGED: lambda incident, event: {"merged_into": event.payload["into"], "reason": _merged(event)},
     _K.RUN_STARTED: _run_started,
     _K.RUN_ENDED: _run_ended,
     _K.CHECK_FINISHED: _checked,
@@ -385,7 +350,7 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     },
     _K.MITIGATED: lambda incident, event: {"reason": event.payload["reason"]},
     _K.RESOLVED: lambda incident, event: {"reason": event.payload["reason"]},
-    _K.REOPENED: lambda incident, event: {"reason": event.payload["reason"], "ended_at": None},
+    _K.REOPENED: _reopened,
     _K.OBLIGATION_MADE: lambda incident, event: {
         "obligations": (*incident.obligations, event.payload["obligation"])
     },

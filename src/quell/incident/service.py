@@ -62,6 +62,18 @@ def resolve_service(
     return None, f"{other!r} is not a service of environment {environment!r}" if other else why
 
 
+def needs(services: Mapping[str, Service], name: str) -> dict[str, int]:
+    """What a service needs, directly or by way of others → over how many steps. A circle ends where it began."""
+    found: dict[str, int] = {}
+    edge, steps = [name], 0
+    while edge:
+        steps += 1
+        here = [need for one in edge if one in services for need in services[one].depends_on]
+        edge = [need for need in dict.fromkeys(here) if need not in found and need != name]
+        found |= dict.fromkeys(edge, steps)
+    return found
+
+
 def names_of(services: Iterable[Service], name: str | None) -> tuple[str, ...]:
     """Every name of a service, its own first; none when it is not known."""
     return next(((one.name, *one.aliases) for one in services if one.name == name), ())

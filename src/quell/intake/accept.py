@@ -5,59 +5,47 @@ Never does: open an incident or talk to a run (the caller does, in the same tran
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
-from quell.errors import NotFound
 from quell.incident.alert import ALERT_SCHEMA, Alert, AlertStatus
 from quell.incident.event import EventKind, NewEvent, Stream
-from quell.incident.incident import Incident
-from quell.incident.service import Service, names_of, resolve_service
+from quell.incident.tried import Tried
 from quell.intake.correlate import (
     Acknowledge,
+    Hold,
     Join,
-    Known,
     Meaning,
     Nothing,
     Open,
+    Reopen,
     Resolve,
-    alert_id,
-    correlate,
-    group_key,
 )
-from quell.intake.route import Route, route
-from quell.runbook.plan import Plan
-from quell.store import events, queries
+from quell.intake.placing import Placed
+from quell.store import events
 from quell.store.database import now_us
 from quell.store.events import dumps, to_us
 from quell.store.schema import alerts, quarantine
 
+MOST_TOLD = 60
+"""Rules that are kept with an alert, those that took effect first: of a thousand runbooks most say nothing."""
+SOON = timedelta(seconds=30)
+"""When to look again where nobody can say how long something is held."""
+
 # Made once, as those of the event log are.
-_SELECT_ALERT = sa.select(alerts).where(alerts.c.id == sa.bindparam("id"))
 _INSERT_ALERT = sa.insert(alerts)
 _UPDATE_ALERT = sa.update(alerts).where(alerts.c.id == sa.bindparam("known"))
 _ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
-_OUTCOMES = {
-    Open: "opened", Join: "joined", Resolve: "resolved", Acknowledge: "acknowledged", Nothing: "nothing",
+OUTCOMES: Mapping[type, str] = {
+    Open: "opened", Join: "joined", Reopen: "reopened", Resolve: "resolved", Acknowledge: "acknowledged",
+    Hold: "held", Nothing: "nothing",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An alert with its service, its runbook and what follows from it. ``row``: as it was stored before, if it was."""
-
-    id: str
-    alert: Alert
-    service: str | None
-    service_why: str
-    route: Route
-    group_key: str
-    meaning: Meaning
-    row: dict[str, Any] | None
 
 
 def in_turn(connection: sa.Connection, tenant: str) -> None:
@@ -66,52 +54,67 @@ def in_turn(connection: sa.Connection, tenant: str) -> None:
         connection.execute(_ONE_AT_A_TIME, {"name": f"intake/{tenant}"})
 
 
-def place(connection: sa.Connection, alert: Alert, services: Sequence[Service], plans: Iterable[Plan]) -> Placed:
-    """Find out what an alert means. It is stored by ``belongs``, once its incident is known."""
-    name = alert_id(alert)
-    row = connection.execute(_SELECT_ALERT, {"id": name}).mappings().first()
-    if row is not None and not alert.labels:
-        alert = _as_known(alert, row["alert"])
-    service, service_why = resolve_service(services, alert.labels, alert.service, alert.environment)
-    routed = route(alert, plans, names_of(services, service))
-    named = alert.service or alert.labels.get("service")
-    if service is None and not named and routed.plan is not None and routed.plan.service:
-        # The runbook's own service is a mapping that somebody wrote down; an alert that names another one is not its.
-        service, service_why = resolve_service(services, {}, routed.plan.service, alert.environment)
-        service_why = f"the runbook {routed.plan.id!r} is for it" if service else service_why
-    key = group_key(alert, service, routed.plan.id if routed.plan else None)
-    known = Known(row["status"], _incident(connection, row["incident"])) if row else None
-    open_incident = _incident(connection, queries.open_incident_for(connection, alert.tenant, key))
-    meaning = correlate(alert, known, open_incident)
-    return Placed(name, alert, service, service_why, routed, key, meaning, dict(row) if row else None)
+def belongs(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
+    """Store an alert, with the incident that it belongs to and why, in its row and in its own stream."""
+    _store(connection, placed, incident)
+    outcome, alert = OUTCOMES[type(placed.meaning)], placed.alert
+    if placed.again or placed.held_as_before:
+        told = [] if placed.held_as_before else [_routed(placed, outcome, incident)]
+    elif outcome == "nothing" and alert.status is AlertStatus.FIRING:
+        return  # the hundredth repetition of the same tells nobody anything
+    else:
+        told = [_received(placed), _routed(placed, outcome, incident)]
+    if told:
+        place = (alert.environment, alert.region)
+        events.append(connection, alert.tenant, Stream.ALERT, placed.id, told, place=place)
 
 
-def _as_known(alert: Alert, stored: str) -> Alert:
-    """A later word that names an alert by its fingerprint alone, without saying again what it is."""
-    known = Alert.model_validate_json(stored)
-    same = ("name", "service", "severity", "labels", "annotations", "starts_at", "url")
-    return alert.model_copy(update={field: getattr(known, field) for field in same})
+def _received(placed: Placed) -> NewEvent:
+    payload: dict[str, Any] = {"alert": placed.alert.model_dump(mode="json")}
+    if placed.signature:
+        payload["signature"] = placed.signature
+    return NewEvent(kind=EventKind.ALERT_RECEIVED, payload=payload)
 
 
-def _incident(connection: sa.Connection, incident: str | None) -> Incident | None:
-    try:
-        return queries.incident(connection, incident) if incident else None
-    except NotFound:
-        return None
+def _routed(placed: Placed, outcome: str, incident: str | None) -> NewEvent:
+    plan = placed.route.plan
+    payload = {
+        "outcome": outcome, "reason": placed.meaning.reason, "incident": incident,
+        "runbook": plan.id if plan else None, "steps": [one.stored for one in shortened(placed.tried)],
+        "dedup_key": placed.id, "group_key": placed.group_key, "service": placed.service,
+        "severity": placed.severity,
+    }  # fmt: skip
+    return NewEvent(kind=EventKind.ALERT_ROUTED, payload=payload)
+
+
+def shortened(tried: Sequence[Tried]) -> list[Tried]:
+    """In their order; where they are too many, those without effect go, and it is said how many."""
+    if len(tried) <= MOST_TOLD:
+        return list(tried)
+    took = sum(one.held for one in tried)
+    left, kept = max(MOST_TOLD - took, 0), list[Tried]()
+    for one in tried:
+        left -= not one.held
+        if one.held or left >= 0:
+            kept.append(one)
+    return [*kept[: 2 * MOST_TOLD], Tried("others", False, f"{len(tried) - len(kept)} more did not match")]
 
 
 def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
-    alert, row, at = placed.alert, placed.row, to_us(placed.alert.received_at)
+    alert, row = placed.alert, placed.row
+    at = to_us(placed.now if placed.again else alert.received_at)
     if alert.status is AlertStatus.ACKNOWLEDGED and row is not None:
         # It says nothing of the alert itself, which goes on as it was.
         connection.execute(_UPDATE_ALERT, {"known": placed.id, "reason": placed.meaning.reason, "last_at": at})
         return
     values: dict[str, Any] = {
-        "status": alert.status.value, "last_at": at, "alert": alert.model_dump_json(), "service": placed.service,
-        "severity": alert.severity.value if alert.severity else None, "reason": placed.meaning.reason,
+        "status": alert.status.value, "service": placed.service, "severity": placed.severity,
+        "reason": placed.meaning.reason, **_held(placed),
     }  # fmt: skip
     if incident is not None:
         values["incident"] = incident
+    if not placed.again:
+        values |= {"last_at": at, "alert": alert.model_dump_json()}
     if row is None:
         begun = {
             "id": placed.id, "tenant": alert.tenant, "environment": alert.environment, "region": alert.region,
@@ -121,30 +124,58 @@ def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> N
         connection.execute(_INSERT_ALERT, {**begun, **values})
         return
     if row["status"] != alert.status.value:
-        values["changed_at"] = at
-    if alert.status is AlertStatus.FIRING:
+        values |= {"changed_at": at, "changes": dumps([*orjson.loads(row["changes"]), at][-10:])}
+    if alert.status is AlertStatus.FIRING and not placed.again:
         values["count"] = row["count"] + 1
     connection.execute(_UPDATE_ALERT, {"known": placed.id, **values})
 
 
-def belongs(connection: sa.Connection, placed: Placed, incident: str | None) -> None:
-    """Store an alert, with the incident that it belongs to and why, in its row and in its own stream."""
-    _store(connection, placed, incident)
-    outcome = _OUTCOMES[type(placed.meaning)]
-    if outcome == "nothing" and placed.alert.status is AlertStatus.FIRING:
-        return  # the hundredth repetition of the same tells nobody anything
-    plan = placed.route.plan
-    steps = [f"{one.runbook}: {one.why}" for one in placed.route.candidates][:50]
-    payload = {
-        "outcome": outcome, "reason": placed.meaning.reason, "incident": incident,
-        "runbook": plan.id if plan else None, "steps": [placed.service_why, placed.route.why, *steps],
-    }  # fmt: skip
-    told = NewEvent(kind=EventKind.ALERT_ROUTED, payload=payload)
-    received = NewEvent(kind=EventKind.ALERT_RECEIVED, payload={"alert": placed.alert.model_dump(mode="json")})
-    alert = placed.alert
-    events.append(
-        connection, alert.tenant, Stream.ALERT, placed.id, [received, told], place=(alert.environment, alert.region)
-    )
+def _held(placed: Placed) -> dict[str, Any]:
+    """What holds it, and when to look again; what has not been decided anew stays as it was."""
+    meaning, alert = placed.meaning, placed.alert
+    if isinstance(meaning, Hold):
+        return {"held": meaning.by, "look_at": to_us(meaning.until or placed.now + SOON)}
+    if placed.still_counts and placed.row is not None:
+        return {"held": placed.row["held"], "look_at": placed.row["look_at"]}
+    return {"held": "", "look_at": to_us(alert.ends_at) if expires(alert, placed.now) and alert.ends_at else None}
+
+
+def due(connection: sa.Connection, tenant: str, now: int, limit: int) -> list[str]:
+    """Alerts that are held, and to be looked at again by now; those that wait longest first."""
+    query = sa.select(alerts.c.id).where(alerts.c.tenant == tenant, alerts.c.look_at <= now)
+    return list(connection.execute(query.order_by(alerts.c.look_at).limit(limit)).scalars())
+
+
+def look_now(connection: sa.Connection, tenant: str, held: Iterable[str]) -> None:
+    """What held them ends now: they are looked at again at the next turn."""
+    mine = (alerts.c.tenant == tenant, alerts.c.held.in_(list(held)))
+    connection.execute(sa.update(alerts).where(*mine).values(look_at=0))
+
+
+def expires(alert: Alert, now: datetime) -> bool:
+    """Whether it fires only until its end, unless it is said again: so Prometheus tells Alertmanager."""
+    return alert.status is AlertStatus.FIRING and alert.ends_at is not None and alert.ends_at > now
+
+
+def stored(connection: sa.Connection, alert: str, now: datetime) -> Alert | None:
+    """An alert as its last word left it; one that was to end by itself has resolved by then."""
+    row = connection.execute(sa.select(alerts.c.alert, alerts.c.status).where(alerts.c.id == alert)).first()
+    if row is None:
+        return None
+    known, status = Alert.model_validate_json(row.alert), AlertStatus(row.status)
+    if status is AlertStatus.FIRING and known.ends_at is not None and known.ends_at <= now:
+        status = AlertStatus.RESOLVED
+    return known if known.status is status else known.model_copy(update={"status": status})
+
+
+def moved(connection: sa.Connection, alert: str, incident: str, reason: str) -> None:
+    """It belongs to another incident from now on."""
+    connection.execute(_UPDATE_ALERT, {"known": alert, "incident": incident, "reason": reason})
+
+
+def as_meant(placed: Placed, meaning: Meaning) -> Placed:
+    """The same alert, with what a person says that it means."""
+    return replace(placed, meaning=meaning, tried=[*placed.tried, Tried("by hand", True, meaning.reason)])
 
 
 def set_aside(connection: sa.Connection, tenant: str, source: str, bad: Sequence[tuple[str, Any]]) -> None:

@@ -112,22 +112,27 @@ def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan
 
 
 def next_run(
-    means: Means, connection: sa.Connection, incident: Incident, alert: Alert | None, reason: str
-) -> list[Event]:
-    """Another run of the incident's last Plan, with what is known now and what it was started with. Nothing when it
-    never had one. It may do no more than the last one might, and no more than the guardrails let it now."""
+    means: Means, connection: sa.Connection, incident: Incident, alert: Alert | None, reason: str,
+    plan: Plan | None = None,
+) -> list[Event]:  # fmt: skip
+    """Another run, of this Plan or of the incident's last, with what is known now and what it was started with. Nothing
+    when there is none. Of the last Plan it may do no more than the last run might; of no Plan more than the guardrails
+    let it now."""
     last = queries.run_of(connection, incident.id, incident.run)
-    if last is None:
+    if last is None and plan is None:
         return []
     opened = events.read(connection, incident.tenant, Stream.INCIDENT, incident.id, 0, 1)[0]
     rails = means.rails.of(incident.tenant, means.environment_of(incident.service))
+    place = queries.place_of(connection, incident.id)
+    plan_hash = plan.hash if plan else last["plan"] if last else ""
     context = Context(
-        incident=incident.id, tenant=incident.tenant, environment=last["environment"], region=last["region"],
-        run=incident.run + 1, plan=last["plan"], mode=strictest(last["mode"], rails.mode), title=incident.title,
+        incident=incident.id, tenant=incident.tenant, environment=place[0], region=place[1],
+        run=incident.run + 1, plan=plan_hash, title=incident.title,
+        mode=strictest(plan.mode if plan else None, last["mode"] if last and not plan else None, rails.mode),
         severity=incident.severity, service=incident.service, alert=alert,
         variables=opened.payload.get("context") or {},
     )  # fmt: skip
-    told = _start(means, connection, context, queries.plan(connection, last["plan"]), reason)
+    told = _start(means, connection, context, plan or queries.plan(connection, plan_hash), reason)
     place = (context.environment, context.region)
     return events.append(connection, context.tenant, Stream.INCIDENT, context.incident, [told], place=place)
 

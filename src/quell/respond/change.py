@@ -44,14 +44,18 @@ class Change:
         new = NewEvent(kind=kind, payload=payload, actor=actor)
         self.told += self.means.append(self.connection, context, [new])
 
-    def tell_alert(self, incident: str, kind: EventKind, alert_id: str, alert: Alert, why: str) -> None:
-        """That an alert joined or resolved: by its name, and by what sets it apart from another of the incident."""
+    def tell_alert(
+        self, incident: str, kind: EventKind, alert_id: str, alert: Alert, why: str, *, severity: str | None = None
+    ) -> None:
+        """That an alert joined or resolved: by its name, and by what sets it apart from another of the incident.
+        ``severity``: that of the incident now that it has joined, where it is not the alert's own."""
         known = self.incident(incident)
         other = next((one for one in (*known.firing, *known.resolved_alerts) if one != alert_id), None)
         labels = alert.apart_from(queries.alert_of(self.connection, other) if other else None)
         told = {"alert": alert_id, "name": alert.name, "labels": labels, "why": why}
-        if kind is EventKind.ALERT_JOINED and alert.severity:
-            told["severity"] = alert.severity.value
+        severity = severity or (alert.severity.value if alert.severity else None)
+        if kind is EventKind.ALERT_JOINED and severity:
+            told["severity"] = severity
         self._tell(known, kind, told)
 
     def answered(self, row: Mapping[str, Any], state: str, by: str, reason: str) -> None:
@@ -80,5 +84,5 @@ class Change:
 
     def seen_by(self, known: Incident, by: str) -> None:
         """Whoever is being paged about it need not page the next one."""
-        for name in escalate.pages_of(known.id, known.run):
+        for name in escalate.pages_of(known):
             self.after.append(partial(escalate.acknowledge, self.means, name, by, known.seq))

@@ -55,17 +55,23 @@ class Page(BaseModel):
     reason: str
     extra: tuple[str, ...] = ()
     again: bool = False
+    reopened: int = 0
+    """How often the incident had been opened again when this page began without a run of its own."""
 
     @property
     def key(self) -> str:
         """The id of its workflow; a second page of the same run is another one."""
-        return f"page:{self.context.incident}.{self.context.run}" + (".again" if self.again else "")
+        more = f".reopened{self.reopened}" if self.reopened else ".again" if self.again else ""
+        return f"page:{self.context.incident}.{self.context.run}{more}"
 
 
-def pages_of(incident: str, run: int) -> tuple[str, ...]:
-    """The ids that the paging of a run may have."""
-    context = Context(incident=incident, run=max(run, 1))
-    return tuple(Page(context=context, escalation=Escalation(), reason="", again=again).key for again in (False, True))
+def pages_of(incident: Incident) -> tuple[str, ...]:
+    """The ids that the paging of its run may have."""
+    context = Context(incident=incident.id, run=max(incident.run, 1))
+    kinds: list[dict[str, Any]] = [{}, {"again": True}]
+    if incident.reopened:
+        kinds.append({"reopened": incident.reopened})
+    return tuple(Page(context=context, escalation=Escalation(), reason="", **kind).key for kind in kinds)
 
 
 async def acknowledge(means: Means, workflow: str, by: str, seq: int) -> None:

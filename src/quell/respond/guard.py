@@ -14,10 +14,10 @@ from typing import Any
 from quell.incident.action import Radius, Risk
 from quell.incident.pause import Pause
 from quell.ports import Command
-from quell.respond.calendar import Period
 from quell.respond.commands import refused
 from quell.respond.limits import ActionRule, BlastRadius
 from quell.respond.rails import Guardrails
+from quell.runbook.calendar import Period
 from quell.runbook.plan import HANDS_OFF, Guard, strictest
 from quell.runbook.quantities import spoken
 
@@ -51,6 +51,8 @@ class Question:
     undoing: bool = False
     own_undo: bool = False
     ended: bool = False
+    superseded_by: int | None = None
+    """The run of the incident that goes on instead of the one that asks."""
     paused: Pause | None = None
     overridden: bool = False
     now: datetime | None = None
@@ -209,6 +211,8 @@ def _magnitude(question: Question, rule: ActionRule) -> Iterator[Ruling]:
 def _surroundings(question: Question) -> Iterator[Ruling]:
     if question.ended:
         yield Ruling("incident_ended", "the incident has ended")
+    if question.superseded_by is not None:
+        yield Ruling("superseded", f"run {question.superseded_by} of the incident goes on instead of this one")
     if question.paused and not question.overridden:
         yield paused(question.paused)
     if question.taken_by:

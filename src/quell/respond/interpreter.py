@@ -18,14 +18,14 @@ from quell.engine.patience import patiently
 from quell.incident.action import ActionOutcome, Result
 from quell.incident.event import Event, EventKind, NewEvent, Stream
 from quell.incident.finding import Finding, Health
-from quell.incident.incident import ENDED
+from quell.incident.incident import ENDED, Incident
 from quell.respond import escalate, shadow, verify
 from quell.respond.carry import Carrier
 from quell.respond.decide import choose
 from quell.respond.diagnose import diagnose, overall
 from quell.respond.look import look
 from quell.respond.means import Context, Means
-from quell.respond.state import Carried, Run
+from quell.respond.state import SUPERSEDED, Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
 from quell.runbook.plan import DECIDE, Act, Approve, Check
@@ -96,8 +96,8 @@ class Interpreter:
 
     async def _decide(self, run: Run) -> dict[str, Any]:
         incident = await self.means.incident(run.context)
-        if incident.status in ENDED:
-            return {"chosen": [], "ended": True, "reason": incident.reason}
+        if incident.status in ENDED or incident.run > run.context.run:
+            return {"chosen": [], "ended": True, "reason": _why_over(incident)}
         choice = choose(run.plan, run.environment(), run.tried)
         steps = [step for d in run.plan.decisions if d.id in choice.chosen for step in d.then]
         payload = {
@@ -147,7 +147,7 @@ class Interpreter:
         refused = carried.any(Result.REFUSED)
         if refused and not carried.any(Result.DONE):
             return await self._refused(run, refused)
-        if refused and refused.rule in ("taken", "incident_ended"):
+        if refused and refused.rule in ("taken", "incident_ended", "superseded"):
             return {"outcome": "stopped", "reason": refused.summary}
         if (unknown := carried.any(Result.UNKNOWN)) is not None:
             return await self._escalated(run, f"{unknown.action} may or may not have been done: {unknown.summary}")
@@ -185,7 +185,7 @@ class Interpreter:
             run.visit += 1
             await self._diagnose(run)
             return None
-        if refused.rule in ("taken", "incident_ended", "withdrawn"):
+        if refused.rule in ("taken", "incident_ended", "superseded", "withdrawn"):
             return {"outcome": "stopped", "reason": refused.summary}
         run.trouble.append(f"{refused.action} was not done: {refused.summary}")
         # Silence may count as a no, if the runbook says so: then the next decision may still be tried.
@@ -199,14 +199,15 @@ class Interpreter:
         return not isinstance(node, Act | Approve) or node.approval.on_no_answer == "page"
 
     async def _in_hand(self, run: Run) -> bool:
-        """Whether a person has the incident, or has ended it."""
+        """Whether a person has the incident or has ended it, or another run goes on with it."""
         incident = await self.means.incident(run.context)
-        return incident.assignee is not None or incident.status in ENDED
+        superseded = incident.run > run.context.run or incident.outcome == SUPERSEDED
+        return incident.assignee is not None or incident.status in ENDED or superseded
 
     async def _gone(self, run: Run) -> bool:
         """Whether the alert resolved by itself, and nobody has the incident in hand."""
         incident = await self.means.incident(run.context)
-        alone = incident.assignee is None and incident.status not in ENDED
+        alone = incident.assignee is None and incident.status not in ENDED and incident.run == run.context.run
         return alone and run.context.alert is not None and not incident.firing
 
     async def _failed(self, run: Run, failed: ActionOutcome, *, paged: bool) -> dict[str, str] | None:
@@ -327,6 +328,8 @@ class Interpreter:
         def close(connection: Connection) -> list[Event]:
             events.hold(connection, context.tenant, Stream.INCIDENT, context.incident)
             incident = queries.incident(connection, context.incident)
+            if incident.run > context.run or incident.outcome == SUPERSEDED:
+                return []
             gone = (outcome == "resolved" and watched and incident.firing) or (
                 outcome == "stopped" and incident.assignee is None
             )
@@ -339,7 +342,14 @@ class Interpreter:
 
         told = await self.means.database.write(close)
         self.means.on_events(told)
-        return bool(told) or outcome not in _MEANWHILE or (await self.means.incident(context)).status in ENDED
+        if told or outcome not in _MEANWHILE:
+            return True
+        incident = await self.means.incident(context)
+        return incident.status in ENDED or incident.run > context.run or incident.outcome == SUPERSEDED
+
+
+def _why_over(incident: Incident) -> str:
+    return incident.reason if incident.status in ENDED else f"run {incident.run} goes on instead of this one"
 
 
 def _how_it_ends(ended: Mapping[str, str], key: str) -> Iterator[NewEvent]:

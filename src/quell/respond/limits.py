@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from quell.respond.calendar import Period
+from quell.runbook.calendar import Period
 from quell.runbook.quantities import rate, seconds
 
 Seconds = Annotated[float, BeforeValidator(seconds)]

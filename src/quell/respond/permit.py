@@ -174,6 +174,8 @@ def _is_ours_still(connection: sa.Connection, request: Request) -> None:
         raise Refused("incident_ended", "the incident has ended")
     if known.assignee:
         raise Refused("taken", f"{known.assignee} has taken the incident")
+    if known.run > request.context.run:
+        raise Refused("superseded", f"run {known.run} of the incident goes on instead of this one")
 
 
 def _not_too_often(

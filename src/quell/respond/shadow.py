@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from quell.errors import QuellError
 from quell.incident.access import folded
 from quell.incident.event import EventKind, NewEvent
-from quell.incident.incident import ENDED, Shadowed, Step
+from quell.incident.incident import ENDED
+from quell.incident.parts import Shadowed, Step
 from quell.incident.shadow import judged
 from quell.respond.means import Context, Means
 from quell.respond.prepared import Request, prepare

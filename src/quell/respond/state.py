@@ -13,6 +13,9 @@ from quell.respond.prepared import Request
 from quell.respond.view import environment
 from quell.runbook.plan import Plan
 
+SUPERSEDED = "superseded"
+"""The outcome of a run whose incident another one goes on with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

@@ -256,6 +256,18 @@ def read(
     return [_event(dict(row), orjson.loads(row["payload"] or "{}")) for row in connection.execute(query).mappings()]
 
 
+def newest(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, limit: int) -> list[Event]:
+    """The last events of a stream, in order."""
+    query = (
+        sa.select(events)
+        .where(events.c.tenant == tenant, events.c.stream == stream.value, events.c.stream_id == stream_id)
+        .order_by(events.c.seq.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(query).mappings().all()
+    return [_event(dict(row), orjson.loads(row["payload"] or "{}")) for row in reversed(rows)]
+
+
 def by_key(
     connection: sa.Connection, tenant: str, stream: Stream, stream_id: str, keys: Iterable[str]
 ) -> dict[str, Event]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.store.schema import metadata
 
-HEAD = "0005"
+HEAD = "0006"
 VERSION_TABLE = "quell_version"
 
 

@@ -17,19 +17,21 @@ from quell.incident.event import Event, EventKind, Stream
 from quell.incident.incident import ENDED, Incident
 from quell.incident.obligation import Obligation
 from quell.runbook.plan import Plan
-from quell.store.events import read, when
+from quell.store.events import newest, read, when
 from quell.store.schema import alerts, approvals, events, incidents, obligations, plans, quarantine, runs, streams
 
+LEAST_PREFIX = 4
+"""Characters of a fingerprint that are enough to look for it."""
+LAST_TOLD = 40
+"""Events of an alert that are shown: the first of a thousand repetitions say nothing more."""
 _OVER = tuple(sorted(status.value for status in ENDED))
 # Asked all the time, hence made once.
 _INCIDENT = sa.select(incidents.c.state).where(incidents.c.id == sa.bindparam("of"))
-_OPEN = (
-    sa.select(incidents.c.id)
-    .where(incidents.c.tenant == sa.bindparam("of"), incidents.c.group_key == sa.bindparam("group"))
-    .where(incidents.c.status.not_in(_OVER))
-    .order_by(incidents.c.opened_at.desc())
-    .limit(1)
+_OF_GROUP = sa.select(incidents.c.id).where(
+    incidents.c.tenant == sa.bindparam("of"), incidents.c.group_key == sa.bindparam("group")
 )
+_OPEN = _OF_GROUP.where(incidents.c.ended_at.is_(None)).order_by(incidents.c.opened_at.desc()).limit(1)
+_ENDED = _OF_GROUP.where(incidents.c.ended_at.is_not(None)).order_by(incidents.c.ended_at.desc()).limit(1)
 
 
 def incident(connection: sa.Connection, incident_id: str) -> Incident:
@@ -75,9 +77,38 @@ def recent_incidents(
     return [Incident.model_validate_json(row) for row in rows]
 
 
-def open_incident_for(connection: sa.Connection, tenant: str, group_key: str) -> str | None:
-    """The incident of that group that has not ended, if any."""
-    return connection.execute(_OPEN, {"of": tenant, "group": group_key}).scalar()
+def newest_incident_for(connection: sa.Connection, tenant: str, group_key: str) -> str | None:
+    """The incident of that group that has not ended; where there is none, the one that ended last."""
+    asked = {"of": tenant, "group": group_key}
+    return connection.execute(_OPEN, asked).scalar() or connection.execute(_ENDED, asked).scalar()
+
+
+def open_incidents_of(
+    connection: sa.Connection, place: tuple[str, str, str], services: Sequence[str], limit: int = 50
+) -> list[Incident]:
+    """Those of these services that have not ended, the newest first. ``place``: tenant, environment, region."""
+    tenant, environment, region = place
+    query = sa.select(incidents.c.state).where(
+        incidents.c.tenant == tenant, incidents.c.ended_at.is_(None), incidents.c.environment == environment,
+        incidents.c.region == region, incidents.c.service.in_(services),
+    )  # fmt: skip
+    rows = connection.execute(query.order_by(incidents.c.opened_at.desc()).limit(limit)).scalars()
+    return [Incident.model_validate_json(row) for row in rows]
+
+
+def group_of(connection: sa.Connection, incident_id: str) -> str:
+    """The key of its group."""
+    query = sa.select(incidents.c.group_key).where(incidents.c.id == incident_id)
+    return connection.execute(query).scalar() or ""
+
+
+def place_of(connection: sa.Connection, incident_id: str) -> tuple[str, str]:
+    """Environment and region. Raises ``NotFound``."""
+    query = sa.select(incidents.c.environment, incidents.c.region).where(incidents.c.id == incident_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound("incident", incident_id)
+    return row.environment, row.region
 
 
 def timeline(connection: sa.Connection, tenant: str, incident_id: str, after: int = 0) -> list[Event]:
@@ -113,14 +144,52 @@ def alert_of(connection: sa.Connection, alert_id: str) -> Alert | None:
     return Alert.model_validate_json(row) if row else None
 
 
-def recent_alerts(connection: sa.Connection, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
+def recent_alerts(
+    connection: sa.Connection, tenant: str, limit: int = 100, *, status: str | None = None,
+    before_us: int | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The newest alerts with what became of them."""
-    query = sa.select(alerts).where(alerts.c.tenant == tenant).order_by(alerts.c.last_at.desc()).limit(limit)
-    return [
-        {**dict(row), "alert": orjson.loads(row["alert"]), "last_at": when(row["last_at"]).isoformat(),
-         "first_at": when(row["first_at"]).isoformat()}
-        for row in connection.execute(query).mappings()
-    ]  # fmt: skip
+    query = sa.select(alerts).where(alerts.c.tenant == tenant)
+    if status is not None:
+        query = query.where(alerts.c.status == status)
+    if before_us is not None:
+        query = query.where(alerts.c.last_at < before_us)
+    newest_first = query.order_by(alerts.c.last_at.desc()).limit(limit)
+    return [_told_row(dict(row)) for row in connection.execute(newest_first).mappings()]
+
+
+def find_alerts(connection: sa.Connection, tenant: str, name: str, limit: int = 20) -> list[dict[str, Any]]:
+    """By id; else by fingerprint or its beginning; else by name: whichever finds something first."""
+    mine = sa.select(alerts).where(alerts.c.tenant == tenant)
+    ways = [alerts.c.id == name, alerts.c.fingerprint == name]
+    if len(name) >= LEAST_PREFIX:
+        ways.append(sa.and_(alerts.c.fingerprint >= name, alerts.c.fingerprint < name + "\uffff"))
+    ways.append(alerts.c.name == name)
+    for way in ways:
+        query = mine.where(way).order_by(alerts.c.last_at.desc()).limit(limit)
+        if found := connection.execute(query).mappings().all():
+            return [_told_row(dict(row)) for row in found]
+    return []
+
+
+def told_of_alert(
+    connection: sa.Connection, row: Mapping[str, Any]
+) -> tuple[list[Event], Incident | None, list[Event]]:  # fmt: skip
+    """What is recorded of an alert: the end of its log, its incident, and that one's log."""
+    log = newest(connection, row["tenant"], Stream.ALERT, row["id"], LAST_TOLD)
+    if row["incident"] is None:
+        return log, None, []
+    try:
+        known = incident(connection, row["incident"])
+    except NotFound:
+        return log, None, []
+    return log, known, timeline(connection, known.tenant, known.id)
+
+
+def _told_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    times = {name: when(row[name]).isoformat() for name in ("first_at", "last_at", "changed_at")}
+    look_at = when(row["look_at"]).isoformat() if row["look_at"] else None
+    return {**row, "alert": orjson.loads(row["alert"]), **times, "look_at": look_at}
 
 
 def quarantined(connection: sa.Connection, tenant: str, limit: int = 100) -> list[dict[str, Any]]:

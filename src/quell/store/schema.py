@@ -22,6 +22,7 @@ __all__ = [
     "requests",
     "runs",
     "sessions",
+    "silences",
     "streams",
     "tokens",
 ]
@@ -86,7 +87,8 @@ incidents = sa.Table(
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Index("ix_quell_incidents_tenant_opened_at", "tenant", "opened_at"),
     sa.Index("ix_quell_incidents_tenant_status", "tenant", "status"),
-    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key"),
+    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key", "ended_at"),
+    sa.Index("ix_quell_incidents_tenant_ended_at", "tenant", "ended_at"),
 )
 
 alerts = sa.Table(
@@ -108,9 +110,32 @@ alerts = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("alert", sa.Text, nullable=False),
     sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("held", sa.Text, nullable=False, server_default=""),
+    sa.Column("look_at", BIG),
+    sa.Column("changes", sa.Text, nullable=False, server_default="[]"),
     sa.UniqueConstraint("tenant", "environment", "region", "source", "fingerprint"),
     sa.Index("ix_quell_alerts_tenant_last_at", "tenant", "last_at"),
     sa.Index("ix_quell_alerts_incident", "incident"),
+    sa.Index("ix_quell_alerts_look_at", "tenant", "look_at"),
+    sa.Index("ix_quell_alerts_name", "tenant", "name", "changed_at"),
+    sa.Index("ix_quell_alerts_status", "tenant", "status", "last_at"),
+    sa.Index("ix_quell_alerts_fingerprint", "fingerprint"),
+)
+"""``held``: what keeps an alert's last word from counting; ``look_at``: when to look at it again; ``changes``: when it
+changed between firing and resolved, the last few."""
+
+silences = sa.Table(
+    "quell_silences",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *_place(),
+    sa.Column("matchers", sa.Text, nullable=False),
+    sa.Column("starts_at", BIG, nullable=False),
+    sa.Column("ends_at", BIG, nullable=False),
+    sa.Column("updated_at", BIG, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Index("ix_quell_silences_tenant_ends_at", "tenant", "ends_at"),
 )
 
 quarantine = sa.Table(

@@ -13,7 +13,8 @@ from typing import Any
 from quell.incident.action import Asks
 from quell.incident.alert import called
 from quell.incident.event import Event, EventKind
-from quell.incident.incident import ENDED, Approval, Deed, Incident, Status
+from quell.incident.incident import ENDED, Incident, Status
+from quell.incident.parts import Approval, Deed
 from quell.runbook.plan import Plan
 
 YOU, OTHERS = "Waiting for you", "Waiting for an approver"
@@ -155,6 +156,9 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.OPENED: _opened,
     _K.ALERT_JOINED: lambda p: _why(f"{alert_name(p, 'Another alert')} joined", p.get("why")),
     _K.ALERT_RESOLVED: lambda p: _why(f"{alert_name(p, 'An alert')} resolved", p.get("why")),
+    _K.ALERT_LEFT: lambda p: _why(f"{alert_name(p, 'An alert')} left for incident {p['to']}", p.get("why")),
+    _K.CAUSE_FOUND: lambda p: _why(f"It comes from {p['service']}: {alert_name(p, 'an alert')}", p["why"]),
+    _K.MERGED: lambda p: _why(f"Merged into incident {p['into']} by {p.get('by') or 'quell'}", p.get("reason")),
     _K.RUN_STARTED: lambda p: _why(f"Run {p['number']} started", p.get("reason")),
     _K.RUN_ENDED: lambda p: _why(f"Run {p['number']} ended {p['outcome']}", p.get("reason")),
     _K.CHECK_FINISHED: _checked,

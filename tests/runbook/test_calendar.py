@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quell.respond.calendar import Period
+from quell.runbook.calendar import Period
 
 ZURICH = ZoneInfo("Europe/Zurich")
 WEEKEND = {"from": "2026-01-02T18:00", "for": "62h", "repeat": "FREQ=WEEKLY;BYDAY=FR", "timezone": "Europe/Zurich"}
