@@ -20,6 +20,7 @@ from typing import Any
 
 from quell.app import App
 from quell.incident.event import Event, EventKind
+from quell.intake.rules import Correlation
 from quell.ports import ActionType, CheckType, Effect, Params, Preview, Probe, Reading, Risk
 from quell.registry import Registry
 from quell.respond import frame
@@ -133,7 +134,10 @@ async def measure(database: str, runs: int) -> dict[str, Any]:
         text = "services: {shop: {}}\nscrape_interval: 0s\nguardrails: {breaker: {after: 1000}}"
         settings = parse_settings(text, "bench", Path(folder))
         url = database or f"{folder}/bench.db"
-        settings = settings.model_copy(update={"database": url, "runbooks": (str(book),)})
+        # Each alert is an incident of its own, however soon it comes after the last.
+        settings = settings.model_copy(
+            update={"database": url, "runbooks": (str(book),), "correlation": Correlation(reopen=0)}
+        )
         clock = Clock()
         app = App(settings, registry=BenchRegistry(), on_events=clock)
         await app.start()

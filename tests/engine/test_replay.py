@@ -73,14 +73,82 @@ async def test_an_execution_under_a_later_claim_is_not_the_first(url: str, tmp_p
         assert done(tmp_path) == ["first", "last"]
 
 
+async def kept(here: Engine, workflow: str) -> list[str]:
+    """The names of what the library kept of a workflow."""
+    outputs = here.durable._dbos._sys_db.tables.operation_outputs
+    query = (
+        sa.select(outputs.c.function_name).where(outputs.c.workflow_uuid == workflow).order_by(outputs.c.function_id)
+    )
+    with here.durable._dbos._sys_db.engine.connect() as connection:
+        return list(connection.execute(query).scalars())
+
+
+async def test_a_step_that_the_workflow_ends_with_is_its_answer_alone(url: str, tmp_path: Path) -> None:
+    async with engine(url, tmp_path, "one") as here:
+        await here.start("hasty", "w", "over")
+        await here.ended("w")
+        await here.start("hasty", "v", "more")
+        await here.ended("v")
+        assert (await kept(here, "w"), await kept(here, "v")) == ([], ["all", "rest"])
+        assert done(tmp_path) == ["all over", "all more", "rest after more"]
+
+
+async def test_one_that_was_cut_off_is_done_again_and_then_kept(url: str, tmp_path: Path) -> None:
+    async with elsewhere(url, tmp_path, "one", "hasty", "w", "gate"):
+        await did(tmp_path, "all gate", "gate")
+    async with engine(url, tmp_path, "two") as here:
+        (tmp_path / "go").touch()
+        here.durable.recover("one")
+        await here.ended("w")
+        assert done(tmp_path) == ["all gate", "gate", "all gate", "gate", "rest after gate"]
+        assert await kept(here, "w") == ["all", "rest"]
+
+
+def test_a_child_is_new_when_its_parent_has_nothing_to_replay() -> None:
+    replay, library = Replay(), Library()
+    replay.stand_before(library)
+    replay.is_first("p", "claim")
+    with replay.of("p", "claim"):
+        with replay.starting("c", "p"):
+            pass
+        with replay.of("c", "whichever"):
+            assert replay.has_nothing("c")
+        with replay.starting("d", "p"):
+            pass
+        replay.forget(["d"])  # it runs elsewhere
+        with pytest.raises(ZeroDivisionError), replay.starting("e", "p"):
+            raise ZeroDivisionError
+        for name in ("d", "e"):
+            with replay.of(name, "whichever"):
+                assert not replay.has_nothing(name)
+    with replay.of("q", None), replay.starting("c", "q"), replay.of("c", "whichever"):
+        assert not replay.has_nothing("c")
+    assert not replay.has_nothing(None)
+
+
+def test_what_comes_out_of_a_queue_may_have_run_before() -> None:
+    replay, library = Replay(), Library()
+    replay.stand_before(library)
+    replay.is_first("p", "claim")
+    with replay.of("p", "claim"), replay.starting("c", "p"):
+        library.queued = ["c"]
+    assert library.start_queued_workflows("queue") == (["c"], None)
+    with replay.of("c", "whichever"):
+        assert not replay.has_nothing("c")
+
+
 class Library:
     """As much of the durable library as ``Replay`` sees, over no database."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.queued: list[str] = []
         self.engine = sa.create_engine("sqlite:////no/such/folder/q.db")
         outputs = sa.Table("o", sa.MetaData(), sa.Column("function_id"), sa.Column("workflow_uuid"))
         self.tables = SimpleNamespace(operation_outputs=outputs)
+
+    def start_queued_workflows(self, queue: str) -> tuple[list[str], None]:
+        return self.queued, None
 
     def check_operation_execution(self, workflow_id: str, function_id: int, function_name: str) -> str:
         self.asked.append(f"{workflow_id} {function_name}")

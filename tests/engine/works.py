@@ -38,7 +38,7 @@ class Works:
         """How executions ended in this process."""
         self.running: set[str] = set()
         """The names of those that run in this process."""
-        for name in ("gated", "asks", "naps", "hard", "parent", "lost", "acts"):
+        for name in ("gated", "asks", "naps", "hard", "parent", "lost", "acts", "hasty"):
             durable.workflow(name, self._watched(getattr(self, name)))
         for name in ("works", "waits", "calls", "dozes"):
             durable.workflow(name, self._watched(getattr(self, name)), in_place=True)
@@ -113,6 +113,20 @@ class Works:
     async def parent(self, request: str) -> Any:
         """Asks the workflow ``lost``."""
         return await self.durable.call("lost", request, None)
+
+    async def hasty(self, request: str) -> Any:
+        """Does something at once, and ends with its answer when that is ``over``."""
+        answer = await self.durable.last_step("all", self._all, request, ends=lambda said: said == "over")
+        if answer == "over":
+            return answer
+        await self.durable.step("rest", self._do, f"rest after {answer}")
+        return answer
+
+    async def _all(self, request: str) -> str:
+        await self._do(f"all {request}")
+        if request == "gate":
+            await self._gate()
+        return request
 
     async def acts(self, request: Any) -> Any:
         """When it is told to, and only while it has its work."""

@@ -68,6 +68,10 @@ def _let_go() -> None:
         DBOS.destroy(workflow_completion_timeout_sec=0, destroy_registry=True)
 
 
+async def _given(answer: T) -> T:
+    return answer
+
+
 class Durable:
     """One per process: DBOS is a singleton. Register workflows, then ``launch`` inside the event loop."""
 
@@ -304,6 +308,16 @@ class Durable:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
         return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
 
+    async def last_step(
+        self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any, ends: Callable[[T], bool]
+    ) -> T:  # fmt: skip
+        """A step, of whose answer ``ends`` says whether the workflow ends with it. It is then kept as the workflow's
+        own answer alone, which saves a commit; so until then it may run again, as a step that was cut off does."""
+        if not self._replay.has_nothing(DBOS.workflow_id):
+            return await self.step(name, work, *args)
+        answer = await self._kept(patiently(work, *args))
+        return answer if ends(answer) else await self.step(name, _given, answer)
+
     async def _kept(self, asked: Coroutine[Any, Any, T]) -> T:
         """What could not be kept has not failed: for this process it is cancelled, and it is done again later.
 
@@ -321,8 +335,11 @@ class Durable:
 
     async def child(self, workflow: str, workflow_id: str, request: Json) -> Any:
         """Start a child workflow; await ``get_result`` of what is returned, or let it go on alone."""
-        with SetWorkflowID(workflow_id):
-            return await self._kept(DBOS.start_workflow_async(self._workflows[workflow], request))
+        with SetWorkflowID(workflow_id), self._replay.starting(workflow_id, DBOS.workflow_id):
+            handle = await self._kept(DBOS.start_workflow_async(self._workflows[workflow], request))
+        if not isinstance(handle, WorkflowHandleAsyncTask):
+            self._replay.forget([workflow_id])  # it runs elsewhere, or has run
+        return handle
 
     async def call(self, workflow: str, workflow_id: str, request: Json) -> Json:
         """Run a child workflow to its end: here, in the caller's place; while it runs elsewhere, that is left."""

@@ -8,10 +8,13 @@ does: keep anything.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
+
+ANY = ""
+"""Whatever claim it runs under."""
 
 
 class Replay:
@@ -29,6 +32,14 @@ class Replay:
     def stand_before(self, library: Any) -> None:
         self._library, self._look_up = library, library.check_operation_execution
         library.check_operation_execution = self.check
+        claim = library.start_queued_workflows
+
+        def claimed(*given: Any, **more: Any) -> Any:
+            found, why = claim(*given, **more)
+            self.forget(found)
+            return found, why
+
+        library.start_queued_workflows = claimed
         self._reading = library.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def is_first(self, workflow_id: str, claim: str) -> None:
@@ -36,10 +47,32 @@ class Replay:
         self._first[workflow_id] = claim
 
     @contextlib.contextmanager
+    def starting(self, child: str, parent: str | None) -> Iterator[None]:
+        """Around the start of a child. A parent that had nothing to replay has not started it before: that is kept
+        with it, in one transaction. So if it runs here, it runs for the first time."""
+        first = parent is not None and self._nothing.get(parent) is True
+        if first:
+            self._first[child] = ANY
+        try:
+            yield
+        except BaseException:
+            self._first.pop(child, None)
+            raise
+
+    def forget(self, found: Iterable[str]) -> None:
+        """What comes out of a queue may have run before, whatever was thought when it was started."""
+        for workflow_id in found:
+            self._first.pop(workflow_id, None)
+
+    def has_nothing(self, workflow_id: str | None) -> bool:
+        """Whether it is known, without asking, that nothing was kept of this workflow before this execution."""
+        return workflow_id is not None and self._nothing.get(workflow_id) is True
+
+    @contextlib.contextmanager
     def of(self, workflow_id: str, claim: str | None) -> Iterator[None]:
         """Around one execution, of which there is one at a time."""
         first = self._first.pop(workflow_id, None)
-        self._nothing[workflow_id] = True if claim is not None and first == claim else None
+        self._nothing[workflow_id] = True if claim is not None and first in (claim, ANY) else None
         try:
             yield
         finally:

@@ -44,7 +44,7 @@ class Frame:
         """The workflow: returns an ``ActionOutcome`` as JSON."""
         request = Request.model_validate(raw)
         step = self.means.durable.step
-        ready = await step("prepare", self._prepare, request)
+        ready = await self.means.durable.last_step("prepare", self._prepare, request, ends=_is_over)
         if ready["ends"]:
             return dict(ready["outcome"])
         approved: dict[str, Any] = {}
@@ -168,6 +168,11 @@ class Frame:
 
     async def _busy(self, request: Request, done: Mapping[str, Any]) -> dict[str, Any]:
         return await refuse(self.means, request, Ruling("target_busy", f"the target stayed leased: {done['busy']}"))
+
+
+def _is_over(ready: Mapping[str, Any]) -> bool:
+    """Whether the frame ends with what was found out, or with what was done at once."""
+    return bool(ready["ends"] or ready.get("closed"))
 
 
 def _with(ready: Mapping[str, Any], done: Performed) -> dict[str, Any]:
