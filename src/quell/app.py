@@ -34,6 +34,7 @@ from quell.incident.keys import incidents_of
 from quell.incident.obligation import Obligation
 from quell.incident.pause import Pause, Scope
 from quell.incident.shadow import Record, records
+from quell.inflow import Inflow
 from quell.intake.thresholds import SOURCE, Place, Thresholds
 from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
@@ -139,6 +140,10 @@ class App:
         self._kick = Kick(self._errands, self.durable.kick)
         self.alerting = Alerting(self.means, self.reception, self._commit, self._plans)
         self._errands.start(again(self.alerting.look_again, settings.engine.poll, "held_alerts_not_looked_at"))
+        self.inflow = Inflow(
+            self.database, self.reception, self._commit, self._plans, self._errands, settings.engine.inbox
+        )  # fmt: skip
+        self._errands.start(again(self.inflow.look, settings.engine.poll, "inbox_not_looked_at", first_s=0.0))
         # What is loaded now lives as long as the process; walking it again cost 100 ms pauses in the middle of runs.
         gc.collect()
         gc.freeze()
@@ -229,10 +234,10 @@ class App:
         return self.reception.guards_itself(source)
 
     async def take_in(self, delivery: Delivery) -> Receipt:
-        """Alerts onto disk, and what follows from them, all in one transaction."""
+        """Alerts onto disk, and what follows from them: at once, or in a storm in their turn."""
         if delivery.ignored is not None or delivery.noted is not None:
             return Receipt(0, (), ignored=delivery.ignored, noted=delivery.noted)
-        return Receipt.of(await self._commit(lambda change: self.reception.take_in(change, delivery, self._plans())))
+        return await self.inflow.take_in(delivery)
 
     # Incidents by hand.
 

@@ -53,13 +53,15 @@ class Receipt:
     ignored: str | None = None
     noted: str | None = None
     fingerprints: tuple[str, ...] = ()
+    queued: bool = False
+    """It waits in the inbox: what follows from it is not known yet."""
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Receipt:
         """As its fields were committed."""
         return cls(
             told["accepted"], tuple(told["incidents"]), tuple(told["quarantined"]),
-            fingerprints=tuple(told["fingerprints"]),
+            fingerprints=tuple(told["fingerprints"]), queued=bool(told.get("queued")),
         )  # fmt: skip
 
 

@@ -196,6 +196,8 @@ class EngineSettings(Section):
     places: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many incidents a process works on at once; the others wait, the most severe first. An incident that waits
     itself, for an approval or a time, takes no place."""
+    inbox: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """How many alerts may wait to be looked at, of one source half as many; then a sender is told to come again."""
     park: Annotated[Seconds, Field(ge=0)] = 10.0
     """After how long a wait leaves memory. It comes back, in whichever process is first, when there is something to
     do."""

@@ -9,8 +9,8 @@ import pytest
 
 from quell.errors import InvalidInput, NotFound, Refused
 from quell.incident.event import EventKind, Stream
-from quell.store import events
-from tests.app import alert, do, house, runbook
+from quell.store import events, inbox
+from tests.app import House, alert, do, eventually, house, runbook
 
 pytestmark = pytest.mark.anyio
 
@@ -24,11 +24,17 @@ def database(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
+async def looked_at(home: House) -> None:
+    """Nothing waits in the inbox."""
+    await eventually(lambda: home.app.database.read(inbox.is_empty), "an empty inbox")
+
+
 async def test_the_same_alert_many_times_at_once_opens_one_incident(tmp_path: Path, database: str) -> None:
     async with house(tmp_path, BOOK, database=database) as home:
         receipts = await asyncio.gather(*(home.post(alert()) for _ in range(12)))
         named = {incident for receipt in receipts for incident in receipt.incidents}
         assert len(named) == 1
+        await looked_at(home)
         assert len(await home.app.incidents()) == 1
         rows = await home.app.alerts()
         assert [(row["count"], row["incident"]) for row in rows] == [(12, named.pop())]
@@ -38,6 +44,7 @@ async def test_replicas_at_once_join_one_incident(tmp_path: Path, database: str)
     async with house(tmp_path, BOOK, database=database) as home:
         receipts = await asyncio.gather(*(home.post(alert(replica=str(n))) for n in range(8)))
         assert len({incident for receipt in receipts for incident in receipt.incidents}) == 1
+        await looked_at(home)
         assert len((await home.app.incidents())[0].firing) == 8
 
 

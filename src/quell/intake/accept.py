@@ -119,14 +119,14 @@ def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> N
         begun = {
             "id": placed.id, "tenant": alert.tenant, "environment": alert.environment, "region": alert.region,
             "source": alert.source, "fingerprint": alert.fingerprint, "name": alert.name, "first_at": at,
-            "changed_at": at, "count": 1, "schema_version": ALERT_SCHEMA,
+            "changed_at": at, "count": placed.times, "schema_version": ALERT_SCHEMA,
         }  # fmt: skip
         connection.execute(_INSERT_ALERT, {**begun, **values})
         return
     if row["status"] != alert.status.value:
         values |= {"changed_at": at, "changes": dumps([*orjson.loads(row["changes"]), at][-10:])}
     if alert.status is AlertStatus.FIRING and not placed.again:
-        values["count"] = row["count"] + 1
+        values["count"] = row["count"] + placed.times
     connection.execute(_UPDATE_ALERT, {"known": placed.id, **values})
 
 

@@ -68,6 +68,8 @@ class Placed:
     tried: Sequence[Tried] = ()
     again: bool = False
     signature: str = ""
+    times: int = 1
+    """How often it was said, the last time as it is here."""
 
     @property
     def still_counts(self) -> bool:
@@ -108,7 +110,7 @@ class Intake:
     leaving: Sequence[Alert] = ()
     _silences: dict[str, tuple[Silence, ...]] = field(default_factory=dict)
 
-    def place(self, alert: Alert, *, again: bool = False, signature: str = "") -> Placed:
+    def place(self, alert: Alert, *, again: bool = False, signature: str = "", times: int = 1) -> Placed:
         """Find out what an alert means. It is stored by ``belongs``, once its incident is known."""
         name = alert_id(alert)
         found = self.connection.execute(_SELECT_ALERT, {"id": name}).mappings().first()
@@ -144,7 +146,7 @@ class Intake:
         tried.append(Tried("correlation", not isinstance(meaning, Nothing), meaning.reason))
         return Placed(
             name, alert, service, service_why, routed, key, severity, meaning, row, self.now,
-            tuple(tried), again, signature,
+            tuple(tried), again, signature, times,
         )  # fmt: skip
 
     def _severity(self, alert: Alert, routed: Route, service: str | None) -> tuple[str, str]:

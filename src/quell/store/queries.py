@@ -18,10 +18,23 @@ from quell.incident.incident import ENDED, Incident
 from quell.incident.obligation import Obligation
 from quell.runbook.plan import Plan
 from quell.store.events import newest, read, when
-from quell.store.schema import alerts, approvals, events, incidents, obligations, plans, quarantine, runs, streams
+from quell.store.schema import (
+    alerts,
+    approvals,
+    events,
+    inbox,
+    incidents,
+    obligations,
+    plans,
+    quarantine,
+    runs,
+    streams,
+)
 
 LEAST_PREFIX = 4
 """Characters of a fingerprint that are enough to look for it."""
+WAITS = "accepted, and waits to be looked at"
+"""What there is to say of an alert in the inbox."""
 LAST_TOLD = 40
 """Events of an alert that are shown: the first of a thousand repetitions say nothing more."""
 _OVER = tuple(sorted(status.value for status in ENDED))
@@ -146,16 +159,57 @@ def alert_of(connection: sa.Connection, alert_id: str) -> Alert | None:
 
 def recent_alerts(
     connection: sa.Connection, tenant: str, limit: int = 100, *, status: str | None = None,
-    before_us: int | None = None,
+    before_us: int | None = None, name: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The newest alerts with what became of them."""
+    """The newest alerts with what became of them; those that wait to be looked at come first."""
+    found = _unseen(connection, tenant, limit, name) if before_us is None else []
+    if status is not None:
+        found = [row for row in found if row["status"] == status]
     query = sa.select(alerts).where(alerts.c.tenant == tenant)
     if status is not None:
         query = query.where(alerts.c.status == status)
     if before_us is not None:
         query = query.where(alerts.c.last_at < before_us)
-    newest_first = query.order_by(alerts.c.last_at.desc()).limit(limit)
-    return [_told_row(dict(row)) for row in connection.execute(newest_first).mappings()]
+    if name is not None:
+        query = query.where(alerts.c.name == name)
+    newest_first = query.order_by(alerts.c.last_at.desc()).limit(limit - len(found))
+    return found + [_told_row(dict(row)) for row in connection.execute(newest_first).mappings()]
+
+
+def count_alerts(connection: sa.Connection, tenant: str, name: str | None = None) -> int:
+    """How many there are, those that wait to be looked at with them."""
+    stored = sa.select(sa.func.count()).select_from(alerts).where(alerts.c.tenant == tenant)
+    there = sa.select(alerts.c.id).where(alerts.c.id == inbox.c.alert_id).exists()
+    unseen = sa.select(sa.func.count(inbox.c.alert_id.distinct())).where(inbox.c.tenant == tenant, ~there)
+    if name is not None:
+        stored, unseen = stored.where(alerts.c.name == name), unseen.where(inbox.c.name == name)
+    return int(connection.execute(stored).scalar_one()) + int(connection.execute(unseen).scalar_one())
+
+
+def _unseen(
+    connection: sa.Connection, tenant: str, limit: int, name: str | None = None, *more: sa.ColumnElement[bool]
+) -> list[dict[str, Any]]:
+    """Alerts that were accepted and are not stored as such yet, the newest first."""
+    there = sa.select(alerts.c.id).where(alerts.c.id == inbox.c.alert_id).exists()
+    query = sa.select(inbox).where(inbox.c.tenant == tenant, ~there, *more)
+    if name is not None:
+        query = query.where(inbox.c.name == name)
+    rows: dict[str, dict[str, Any]] = {}
+    for row in connection.execute(query.order_by(inbox.c.id.desc()).limit(limit)).mappings():
+        rows.setdefault(row["alert_id"], _unseen_row(dict(row)))
+    return list(rows.values())
+
+
+def _unseen_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    alert, at = Alert.model_validate_json(row["alert"]), when(row["received_at"]).isoformat()
+    return {
+        "id": row["alert_id"], "tenant": row["tenant"], "environment": row["environment"], "region": row["region"],
+        "source": row["source"], "fingerprint": alert.fingerprint, "name": row["name"], "status": row["status"],
+        "service": alert.service, "severity": alert.severity.value if alert.severity else None, "first_at": at,
+        "last_at": at, "changed_at": at, "count": 1, "incident": None, "reason": WAITS,
+        "alert": orjson.loads(row["alert"]),
+        "schema_version": 1, "held": "", "look_at": None, "changes": "[]",
+    }  # fmt: skip
 
 
 def find_alerts(connection: sa.Connection, tenant: str, name: str, limit: int = 20) -> list[dict[str, Any]]:
@@ -169,7 +223,7 @@ def find_alerts(connection: sa.Connection, tenant: str, name: str, limit: int = 
         query = mine.where(way).order_by(alerts.c.last_at.desc()).limit(limit)
         if found := connection.execute(query).mappings().all():
             return [_told_row(dict(row)) for row in found]
-    return []
+    return _unseen(connection, tenant, limit, None, (inbox.c.alert_id == name) | (inbox.c.name == name))
 
 
 def told_of_alert(

@@ -13,6 +13,7 @@ __all__ = [
     "alerts",
     "approvals",
     "events",
+    "inbox",
     "incidents",
     "metadata",
     "obligations",
@@ -123,6 +124,25 @@ alerts = sa.Table(
 )
 """``held``: what keeps an alert's last word from counting; ``look_at``: when to look at it again; ``changes``: when it
 changed between firing and resolved, the last few."""
+
+inbox = sa.Table(
+    "quell_inbox",
+    metadata,
+    sa.Column("id", BIG, primary_key=True, autoincrement=True),
+    *_place(),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("alert_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("received_at", BIG, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False, server_default=""),
+    sa.Column("alert", sa.Text, nullable=False),
+    sa.Index("ix_quell_inbox_next", "tenant", "source", "priority", "id"),
+    sa.Index("ix_quell_inbox_alert", "alert_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""What is accepted and not looked at yet. ``priority``: 1 is the most severe."""
 
 silences = sa.Table(
     "quell_silences",

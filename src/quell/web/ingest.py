@@ -18,7 +18,8 @@ router = APIRouter()
 
 
 async def webhook(request: Request) -> Response:
-    """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used.
+    """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used, and with
+    ``"queued": true`` when so many come that it is on disk and will be looked at in its turn.
 
     ``"ignored": "incident.annotated"`` when it was something that says nothing of an alert; ``"noted": "confirmed the
     subscription to …"`` when something else was done about it.
@@ -34,7 +35,10 @@ async def webhook(request: Request) -> Response:
         told["ignored"] = receipt.ignored
     if receipt.noted is not None:
         told["noted"] = receipt.noted
-    return Json(told, 202 if receipt.quarantined and not receipt.accepted else 200)
+    if receipt.queued:
+        told["queued"] = True
+    later = receipt.queued or (receipt.quarantined and not receipt.accepted)
+    return Json(told, 202 if later else 200)
 
 
 router.add_route("/webhooks/{source}", webhook, methods=["POST"])

@@ -29,6 +29,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_quell_silences_tenant_ends_at", "quell_silences", ["tenant", "ends_at"], unique=False)
+    op.create_table(
+        "quell_inbox",
+        sa.Column("id", BIG, nullable=False, autoincrement=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False, server_default=""),
+        sa.Column("region", sa.Text(), nullable=False, server_default=""),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("alert_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("received_at", BIG, nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False, server_default=""),
+        sa.Column("alert", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_quell_inbox_next", "quell_inbox", ["tenant", "source", "priority", "id"], unique=False)
+    op.create_index("ix_quell_inbox_alert", "quell_inbox", ["alert_id", "id"], unique=False)
     op.drop_index("ix_quell_incidents_tenant_group_key", "quell_incidents")
     op.create_index(
         "ix_quell_incidents_tenant_group_key", "quell_incidents", ["tenant", "group_key", "ended_at"], unique=False

@@ -1,0 +1,208 @@
+"""Alerts on their way in: by way of the inbox when they are many, in their order, the most severe first, none lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from quell import inflow
+from quell.errors import Unavailable
+from quell.inflow import one_by_one
+from quell.reception import Receipt
+from quell.store import inbox
+from quell.store.schema import inbox as table
+from quell.store.schema import quarantine
+from tests.app import House, alert, do, eventually, house, runbook
+
+pytestmark = pytest.mark.anyio
+
+BOOK = runbook(
+    "- {condition: state.value > 900, then: [fix]}", f"- {{id: fix, type: automated, action: {do('fix', 0)}}}"
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def storm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes goes to the inbox."""
+    monkeypatch.setattr(inflow, "AT_ONCE", 0)
+
+
+async def held_back(at: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken out of the inbox until it is let go."""
+    monkeypatch.setattr(at.app.inflow, "_start_draining", lambda: None)
+
+
+async def let_go(at: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    await at.app.inflow.look()
+
+
+async def empty(at: House) -> None:
+    await eventually(lambda: at.app.database.read(inbox.is_empty), "an empty inbox")
+
+
+async def calm(at: House) -> bool:
+    return not at.app.inflow._draining
+
+
+async def rows(at: House) -> list[dict[str, Any]]:
+    query = sa.select(table).order_by(table.c.id)
+    return await at.app.database.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
+
+
+def odd(number: int, **labels: str) -> dict[str, Any]:
+    return alert(f"Odd{number}", service="", **labels)
+
+
+@pytest.mark.usefixtures("storm")
+async def test_many_at_once_are_accepted_and_each_is_looked_at_once(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        receipts = await asyncio.gather(*(at.post(odd(number), odd(number, pod="b")) for number in range(30)))
+        assert {(one.accepted, one.queued, one.incidents) for one in receipts} == {(2, True, ())}
+        await empty(at)
+        found = await at.app.alerts(limit=200)
+        assert len({one["incident"] for one in found}) == 60
+        assert {one["count"] for one in found} == {1}
+        assert len(await at.app.incidents(limit=200)) == 60
+
+
+async def test_in_quiet_times_the_sender_hears_what_followed(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        receipt = await at.post(alert())
+        assert (receipt.queued, len(receipt.incidents)) == (False, 1)
+        large = await at.post(*(odd(number) for number in range(inflow.LARGE + 1)))
+        assert (large.queued, large.accepted) == (True, inflow.LARGE + 1)
+        await eventually(lambda: calm(at), "the end of the storm")
+        assert (await at.post(alert("Other"))).incidents
+
+
+async def test_what_waits_is_shown_and_what_comes_later_waits_behind_it(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        await held_back(at, monkeypatch)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        await at.post(alert())
+        monkeypatch.setattr(inflow, "AT_ONCE", 4)
+        later = await at.calm()
+        assert later.queued
+        (shown,) = await at.app.alerts()
+        assert (shown["name"], shown["status"], shown["incident"]) == ("Down", "resolved", None)
+        assert "waits to be looked at" in shown["reason"]
+        assert [row["status"] for row in await rows(at)] == ["firing", "resolved"]
+        await let_go(at, monkeypatch)
+        await empty(at)
+        (row,) = await at.app.alerts()
+        assert (row["status"], row["incident"] is not None) == ("resolved", True)
+
+
+async def test_a_repetition_is_looked_at_once_and_counted(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        await held_back(at, monkeypatch)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        await asyncio.gather(*(at.post(alert()) for _ in range(20)))
+        await let_go(at, monkeypatch)
+        await empty(at)
+        (row,) = await at.app.alerts()
+        assert row["count"] == 20
+        assert len(await at.app.incidents()) == 1
+
+
+async def test_the_most_severe_first_and_each_source_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "sources: {noisy: {type: alertmanager}}\n"
+    async with house(tmp_path, BOOK, more=more) as at:
+        await held_back(at, monkeypatch)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        for number in range(60):
+            await at.app.receive("noisy", {}, body(odd(number, severity="warning")))
+        await at.app.receive("noisy", {}, body(odd(99, severity="critical")))
+        await at.post(odd(77, severity="warning"))
+        first = await at.app.database.read(lambda c: inbox.next_of(c, 10))
+        names = [row["name"] for row in first]
+        assert {"Odd99", "Odd77"} <= set(names)
+        assert names[:2] == ["Odd99", "Odd0"] or names[0] == "Odd77"
+        assert len(names) <= 10
+
+
+async def test_what_there_is_no_room_for_is_refused_whole(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        await held_back(at, monkeypatch)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        monkeypatch.setattr(at.app.inflow, "_most", 10)
+        await at.post(*(odd(number) for number in range(5)))
+        with pytest.raises(Unavailable, match="no room") as caught:
+            await at.post(odd(7), odd(8))
+        assert caught.value.retry_after
+        assert len(await rows(at)) == 5
+        await let_go(at, monkeypatch)
+        await empty(at)
+        assert (await at.post(alert())).accepted == 1
+
+
+@pytest.mark.usefixtures("storm")
+async def test_one_that_cannot_be_looked_at_keeps_nobody_waiting(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = inflow.settle
+
+    def broken(change: Any, placed: Any, raise_at: int) -> Any:
+        if placed.alert.name == "Odd3":
+            raise KeyError("a fault of ours")
+        return settle(change, placed, raise_at)
+
+    monkeypatch.setattr(inflow, "settle", broken)
+    async with house(tmp_path, BOOK, database=database) as at:
+        await asyncio.gather(*(at.post(odd(number)) for number in range(8)))
+        await empty(at)
+        assert len(await at.app.incidents()) == 7
+        (kept,) = await at.app.database.read(
+            lambda c: [dict(row) for row in c.execute(sa.select(quarantine)).mappings()]
+        )
+        assert "a fault of ours" in kept["reason"]
+        assert "Odd3" in kept["fragment"]
+
+
+async def test_what_a_process_left_the_next_one_looks_at(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        await held_back(at, monkeypatch)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        await asyncio.gather(*(at.post(odd(number)) for number in range(5)))
+        assert await at.app.incidents() == []
+    monkeypatch.undo()
+    async with house(tmp_path, BOOK, database=database) as at:
+        await empty(at)
+        assert len(await at.app.incidents()) == 5
+
+
+def test_words_that_say_the_same_become_one() -> None:
+    words = [{"alert_id": name, "status": status, "n": n} for n, (name, status) in enumerate(
+        [("a", "firing"), ("a", "firing"), ("a", "resolved"), ("a", "firing"), ("b", "firing")]
+    )]  # fmt: skip
+    assert [[row["n"] for row in same] for same in one_by_one(words)] == [[0, 1], [2], [3], [4]]
+
+
+def test_a_receipt_says_that_it_waits() -> None:
+    told = {"accepted": 1, "incidents": [], "quarantined": [], "fingerprints": ["f"], "queued": True}
+    assert Receipt.of(told).queued
+    assert not Receipt.of({**told, "queued": False}).queued
+
+
+def body(*alerts: dict[str, Any]) -> bytes:
+    return json.dumps({"version": "4", "groupKey": "{}", "status": "firing", "receiver": "q", "groupLabels": {},
+                       "commonLabels": {}, "commonAnnotations": {}, "externalURL": "", "alerts": list(alerts)}).encode()  # fmt: skip
