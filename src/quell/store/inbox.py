@@ -57,15 +57,3 @@ def next_of(connection: sa.Connection, limit: int) -> list[Mapping[str, Any]]:
 
 def drop(connection: sa.Connection, ids: Iterable[int]) -> None:
     connection.execute(sa.delete(inbox).where(inbox.c.id == sa.bindparam("one")), [{"one": one} for one in ids])
-
-
-def listed(
-    connection: sa.Connection, tenant: str, limit: int, *, name: str | None = None, alert: str | None = None
-) -> list[dict[str, Any]]:
-    """The newest words, whatever they are of."""
-    query = sa.select(inbox).where(inbox.c.tenant == tenant)
-    if name is not None:
-        query = query.where(inbox.c.name == name)
-    if alert is not None:
-        query = query.where(inbox.c.alert_id == alert)
-    return [dict(row) for row in connection.execute(query.order_by(inbox.c.id.desc()).limit(limit)).mappings()]
