@@ -123,6 +123,85 @@ async def test_what_no_silence_may_be(tmp_path: Path) -> None:
         assert await at.app.alerting.silences(ended=True) == []
 
 
+async def test_a_silence_for_a_time_begins_and_ends_by_the_clock_of_the_database(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        made = await at.app.alerting.silence_for(parse_matchers("alertname=Down"), 3600, "anna", "disks")
+        assert made.ends_at - made.starts_at == timedelta(hours=1)
+        assert made.starts_at == made.updated_at
+        await at.post(alert(), alert(pod="2"), alert("Other"))
+        assert await at.app.alerting.held() == {made.held_as: 2}
+        assert await at.app.alerting.held("another") == {}
+
+
+async def test_of_two_who_end_a_silence_at_once_one_is_told(tmp_path: Path, database: str) -> None:
+    """Whoever is second neither ends it again nor lets anything through again."""
+    async with house(tmp_path, BOOK, database=database) as at:
+        made = await silence(at)
+        await at.post(alert())
+        told = await asyncio.gather(
+            *(at.app.alerting.unsilence(made.id, by) for by in ("anna", "bob", "eve")), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in told) == ["Conflict", "Conflict", "Silence"]
+        await eventually(at.app.incidents, "the incident that it held")
+        ended = [event for event in at.told if event.kind is EventKind.SILENCE_ENDED]
+        assert [event.payload["silence"] for event in ended] == [made.id]
+        with pytest.raises(InvalidInput, match="say who you are"):
+            await at.app.alerting.unsilence(made.id, " ")
+
+
+async def test_a_silence_outlives_a_restart_and_ends_by_itself_or_by_hand(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        made, short = await silence(at), await silence(at, "alertname=Short", for_s=0.5)
+        await at.post(alert(), alert("Short", service="mail"))
+    async with house(tmp_path, BOOK, database=database) as at:
+        await eventually(at.app.incidents, "what the short one held, whose time was over meanwhile")
+        assert [one.id for one in await at.app.alerting.silences()] == [made.id]
+        assert (await row(at))["held"] == made.held_as
+        await at.app.alerting.unsilence(made.id, "bob")
+    async with house(tmp_path, BOOK, database=database) as at:
+        await eventually(lambda: _incidents(at, 2), "what the other one held")
+        await asyncio.gather(*(at.app.alerting.look_again() for _ in range(3)))
+        assert len(await at.app.incidents()) == 2
+        assert {one.id for one in await at.app.alerting.silences(ended=True)} == {made.id, short.id}
+
+
+async def _incidents(at: House, number: int) -> bool:
+    return len(await at.app.incidents()) == number
+
+
+async def test_matchers_of_an_alert_fit_it_and_what_has_its_labels(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK) as at:
+        await at.fire("Odd", service="mail", pod="1")
+        matchers = await at.app.alerting.matchers_of("Odd")
+        assert [str(one) for one in matchers] == ['alertname="Odd"', 'pod="1"', 'service="mail"']
+        await at.calm("Odd", service="mail", pod="1")
+        await at.app.alerting.silence_for(matchers, 60, "anna", "known")
+        assert (await at.post(alert("Odd", service="mail", pod="1"))).incidents == ()
+        assert len((await at.post(alert("Odd", service="mail", pod="2"))).incidents) == 1
+        with pytest.raises(NotFound):
+            await at.app.alerting.matchers_of("Odd", "another")
+
+
+async def test_maintenance_is_told_with_where_it_stands(tmp_path: Path) -> None:
+    more = "maintenance: [{name: move, matchers: a=b, from: 2020-01-01, until: 2120-01-01}]\n"
+    async with house(tmp_path, BOOK, more=more) as at:
+        (one,) = await at.app.alerting.maintenance()
+        assert (one.name, one.on, one.until, one.next) == ("move", True, datetime(2120, 1, 1, tzinfo=UTC), None)
+
+
+async def test_the_alerts_of_an_incident_are_those_that_belong_to_it_now(tmp_path: Path) -> None:
+    async with house(tmp_path, [BOOK, DB], services=SERVICES) as at:
+        cause = await at.fire("DbDown", service="db")
+        await at.fire("Down", service="shop")
+        assert [one["name"] for one in await at.app.alerting.alerts_in(cause, 10)] == ["Down", "DbDown"]
+        assert [one["name"] for one in await at.app.alerting.alerts_in(cause, 1)] == ["Down"]
+        new = await at.app.alerting.split(cause, ["Down"], "anna")
+        assert [one["name"] for one in await at.app.alerting.alerts_in(cause, 10)] == ["DbDown"]
+        assert [one["name"] for one in await at.app.alerting.alerts_in(new.id, 10)] == ["Down"]
+        with pytest.raises(NotFound):
+            await at.app.alerting.alerts_in(cause, 10, "another")
+
+
 # Maintenance and inhibition.
 
 

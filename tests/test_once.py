@@ -10,6 +10,7 @@ import pytest
 
 from quell.errors import Conflict, InvalidInput
 from quell.incident.event import Event
+from quell.incident.matcher import parse_matchers
 from quell.incident.pause import Scope
 from quell.once import MOST_TOLD, Answer, Keyed, asked
 from quell.store import requests
@@ -19,6 +20,11 @@ BOOK = runbook("- {condition: state.critical, then: [fix]}", f"- {{id: fix, type
 pytestmark = pytest.mark.anyio
 
 WORD: dict[str, Any] = {"by": "Ines", "reason": "it was the cable"}
+
+
+async def silenced(at: House) -> str:
+    return (await at.app.alerting.silence_for(parse_matchers("a=b"), 60, WORD["by"], WORD["reason"])).id
+
 
 Case = Callable[[House], Awaitable[Any]]
 
@@ -40,6 +46,7 @@ CASES: dict[str, tuple[Case, str]] = {
     "alerts": (lambda at: at.post(alert("Down"), alert("Other")), "incident.opened"),
     "a pause": (pulled, "actions.paused"),
     "its end": (released, "actions.resumed"),
+    "a silence": (silenced, "silence.made"),
     "a reset": (lambda at: at.app.reset("shop", **WORD), "breaker.reset"),
 }
 

@@ -6,18 +6,21 @@ One short method per use case, reached as ``app.alerting``. Never does: hold a r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+import sqlalchemy as sa
 import structlog
 
 from quell.errors import Conflict, NotFound
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import EventKind
 from quell.incident.incident import Incident
+from quell.incident.matcher import Matcher
 from quell.incident.silence import Silence
-from quell.intake import accept, silencing
+from quell.intake import accept, matching, silencing
 from quell.intake.correlate import Open
+from quell.intake.planned import Planned, planned
 from quell.intake.silencing import Wanted
 from quell.reception import Reception
 from quell.respond import regroup
@@ -74,10 +77,20 @@ class Alerting:
 
     async def silence(self, wanted: Wanted, tenant: str | None = None) -> Silence:
         """Raises ``InvalidInput`` with every fault, ``NotFound`` (the one that it replaces)."""
+        return await self._silence(lambda now: wanted, tenant)
 
+    async def silence_for(
+        self, matchers: Sequence[Matcher], for_s: float, by: str, comment: str, tenant: str | None = None
+    ) -> Silence:
+        """From now on, by the clock of the database. Raises as ``silence``."""
+        return await self._silence(
+            lambda now: Wanted(matchers, now, now + timedelta(seconds=for_s), by, comment), tenant
+        )
+
+    async def _silence(self, wanted: Callable[[datetime], Wanted], tenant: str | None) -> Silence:
         def work(change: Change) -> Silence:
-            now = when(self._database.now_us(change.connection))
-            made, told = silencing.make(change.connection, tenant or self._tenant, wanted, now)
+            now = self._in_turn(change)
+            made, told = silencing.make(change.connection, tenant or self._tenant, wanted(now), now)
             change.told += told
             return made
 
@@ -85,11 +98,16 @@ class Alerting:
         _log.warning("silenced", silence=made.id, what=made.what, until=made.ends_at.isoformat(), by=made.by)
         return made
 
+    def _in_turn(self, change: Change) -> datetime:
+        """Now, when nobody else ends a silence and no alert that comes in is held by one that ends."""
+        accept.in_turn(change.connection, self._tenant)
+        return when(self._database.now_us(change.connection))
+
     async def unsilence(self, silence: str, by: str, tenant: str | None = None) -> Silence:
         """Raises ``NotFound``, ``Conflict`` when it has ended already."""
 
         def work(change: Change) -> Silence:
-            now = when(self._database.now_us(change.connection))
+            now = self._in_turn(change)
             ended, told = silencing.end(change.connection, tenant or self._tenant, silence, by, now)
             change.told += told
             return ended
@@ -108,7 +126,31 @@ class Alerting:
         """Raises ``NotFound``. A unique beginning of the id is enough."""
         return await self._database.read(lambda c: silences.find(c, tenant or self._tenant, silence))
 
+    async def held(self, tenant: str | None = None) -> dict[str, int]:
+        """How many alerts are held now, by what holds them: ``silence <id>``, ``maintenance <name>``."""
+        return await self._database.read(lambda c: silences.held(c, tenant or self._tenant))
+
+    async def matchers_of(self, name: str, tenant: str | None = None) -> tuple[Matcher, ...]:
+        """Matchers that an alert fits, and whatever has its labels. Raises as ``alert``."""
+        return matching.matchers_of(Alert.model_validate((await self.alert(name, tenant))["alert"]))
+
+    async def maintenance(self) -> list[Planned]:
+        """Every window of the configuration, and where it stands now."""
+        now = await self._database.read(lambda c: when(self._database.now_us(c)))
+        return planned(self._reception.settings.maintenance, now)
+
     # What belongs together.
+
+    async def alerts_in(self, incident: str, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
+        """The alerts of an incident, the newest first. Raises ``NotFound``."""
+
+        def look(connection: sa.Connection) -> list[dict[str, Any]]:
+            known = queries.incident(connection, incident)
+            if tenant is not None and known.tenant != tenant:
+                raise NotFound("incident", incident)
+            return queries.alerts_in(connection, known.id, limit)
+
+        return await self._database.read(look)
 
     async def merge(
         self, incident: str, into: str, by: str, reason: str = "", tenant: str | None = None

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from quell.errors import Conflict, InvalidInput, Problem
 from quell.incident.pause import Pause
+from quell.incident.silence import Silence
 from quell.respond.change import Change
 from quell.respond.means import Context
 from quell.store import requests
@@ -36,7 +37,7 @@ MOST_TOLD = 100
 AGAIN_S = 1.0
 _RESULTS: dict[str, TypeAdapter[Any]] = {
     "context": TypeAdapter(Context), "pause": TypeAdapter(Pause), "pauses": TypeAdapter(list[Pause]),
-    "plain": TypeAdapter(Any),
+    "silence": TypeAdapter(Silence), "plain": TypeAdapter(Any),
 }  # fmt: skip
 """What a use case's transaction may result in, as JSON and back."""
 
@@ -108,6 +109,8 @@ def _effect(change: Change, result: object) -> str:
             kind = "pause"
         case [Pause(), *_]:
             kind = "pauses"
+        case Silence():
+            kind = "silence"
         case _:
             kind = "plain"
     told = [

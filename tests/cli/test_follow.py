@@ -71,11 +71,37 @@ def test_every_kind_of_event_of_an_incident_has_words() -> None:
         "title": "t", "severity": "P1", "number": 1, "plan": "ab", "finding": finding(), "recommended": [], "chosen": [],
         "call": "c", "approval": "a1", "answer": "denied", "action": "x", "rule": "r", "reason": "why", "key": "k",
         "result": "done", "summary": "s", "signals": [], "verdict": "worse", "to": "log:", "kind": "page", "outcome": "o",
-        "before": "b", "into": "i",
+        "before": "b", "into": "01xyz", "by": "anna", "service": "db", "why": "w", "matchers": ["a=b"],
+        "ends_at": "2026-03-01T05:00:00+00:00", "comment": "c",
     }  # fmt: skip
     for kind in set(EventKind) - elsewhere:
         told = event(1, kind, **{**payload, **({"to": ["a"]} if kind is EventKind.ESCALATED else {})})
         assert rows_of(told, Known())[0].text != str(kind), kind
+
+
+def test_what_became_of_an_incident_that_was_put_right_is_told() -> None:
+    happened = (
+        event(2, EventKind.CAUSE_FOUND, alert="a", service="db", name="DbDown", why="pay needs db", runbook="db-down"),
+        event(
+            3, EventKind.ALERT_LEFT, alert="b", name="Slow", to="01new", by="anna", why="split by anna: another fault"
+        ),
+        event(4, EventKind.MERGED, into="01xyz", by="anna", reason="the same switch"),
+    )
+    rows = [row for one in happened for row in rows_of(one, Known())]
+    assert [[row.text, *(more.text for more in row.more)] for row in rows] == [
+        ["it comes from db: DbDown", "pay needs db", "runbook db-down is for it"],
+        ["Slow goes on in incident 01new", "split by anna: another fault"],
+        ["it goes on in incident 01xyz, by anna", "the same switch"],
+    ]
+
+
+def test_a_silence_is_told_with_its_end_and_its_reason() -> None:
+    made = event(
+        2, EventKind.SILENCE_MADE, silence="5f", matchers=['env="dev"', "a=b"], by="anna", comment="disks",
+        starts_at="2026-03-01T03:00:00+00:00", ends_at="2026-03-01T05:00:00+00:00",
+    )  # fmt: skip
+    (row,) = rows_of(made, Known())
+    assert (row.text, row.more[0].text) == ('env="dev", a=b until 2026-03-01 05:00 UTC', "by anna: disks")
 
 
 def test_the_request_stands_in_the_order_that_wins_trust() -> None:

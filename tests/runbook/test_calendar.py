@@ -106,3 +106,43 @@ def test_it_lasts_until_it_ends(moment: datetime) -> None:
 def test_what_is_no_period_is_said(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         period(**given)
+
+
+# When it begins next.
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "begins"),
+    [
+        (WEEKEND, zurich(2026, 11, 27, 17, 59), zurich(2026, 11, 27, 18)),
+        (WEEKEND, zurich(2026, 11, 27, 18), zurich(2026, 12, 4, 18)),
+        (WEEKEND, zurich(2026, 11, 28, 12), zurich(2026, 12, 4, 18)),
+        ({**WEEKEND, "repeat": "FREQ=WEEKLY;BYDAY=FR;COUNT=2"}, zurich(2026, 1, 9, 18), None),
+        (
+            {"from": "2026-12-20", "until": "2027-01-05"},
+            datetime(2026, 12, 19, tzinfo=UTC),
+            datetime(2026, 12, 20, tzinfo=UTC),
+        ),
+        ({"from": "2026-12-20", "until": "2027-01-05"}, datetime(2026, 12, 20, tzinfo=UTC), None),
+    ],
+)
+def test_when_it_begins_next(given: dict[str, Any], now: datetime, begins: datetime | None) -> None:
+    assert period(**given).next_of(now) == begins
+
+
+def test_what_begins_in_the_hour_that_comes_twice_is_not_told_as_next_when_it_has_begun() -> None:
+    """At 02:30 the clock was put back from 03:00 to 02:00 on 25 October 2026: 00:30 UTC is before, 01:30 after it."""
+    daily = period(**{"from": "2026-10-01T02:45", "for": "1h", "repeat": "FREQ=DAILY", "timezone": "Europe/Zurich"})
+    before, after = datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    assert daily.next_of(before) == datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
+    assert daily.next_of(after) == datetime(2026, 10, 26, 1, 45, tzinfo=UTC)
+
+
+@given(MOMENTS)
+def test_next_is_never_now_or_before(moment: datetime) -> None:
+    weekend = period(**WEEKEND)
+    begins = weekend.next_of(moment)
+    assert begins is not None
+    assert begins > moment
+    assert weekend.covers(begins)
+    assert not weekend.covers(begins - timedelta(seconds=1))

@@ -60,7 +60,8 @@ def known(house: House) -> dict[str, str]:
     waiting = house.until(incident, "waiting_approval")
     house.alert("Other")
     house.http.post("/webhooks/alertmanager", json={"version": "4", "alerts": [{"status": "on"}]})
-    return {"incident": incident, "approval": next(iter(waiting["approvals"])), "runbook": "shop-ask",
+    made = house.http.post("/api/v1/silences", json={"matchers": ["a=b"], "for": "1h", "reason": "r", "by": "ann"})
+    return {"silence": made.json()["id"], "incident": incident, "approval": next(iter(waiting["approvals"])), "runbook": "shop-ask",
             "service": "shop"}  # fmt: skip
 
 

@@ -178,7 +178,10 @@ def test_the_first_load_is_small(house: House, chromium: Chromium) -> None:
     for number in range(20):
         house.alert(f"An alert with a rather long name {number}")
     name = waiting(house, "Ask5")
-    for path in ("/", f"/incidents/{name}", f"/incidents/{name}/execution", "/guardrails", "/tokens", "/past"):
+    house.http.post("/api/v1/silences", json={"matchers": ["a=b"], "for": "1m", "reason": "small", "by": "Ines"})
+    of_one = ("", "/execution", "/alerts")
+    pages = ("/", *(f"/incidents/{name}{part}" for part in of_one), "/guardrails", "/silences", "/tokens", "/past")
+    for path in pages:
         with chromium.page(*PHONE) as page:
             page.open(house.url + path)
             page.wait_for("document.readyState === 'complete'")
@@ -216,11 +219,11 @@ def test_by_keyboard_alone(house: House, chromium: Chromium) -> None:
     with chromium.page() as page:
         page.open(f"{house.url}/incidents/{name}")
         order = []
-        for _ in range(16):
+        for _ in range(17):
             page.press(TAB)
             order.append(page.eval("document.activeElement.textContent.trim() || document.activeElement.name"))
             assert page.eval("getComputedStyle(document.activeElement).outlineStyle") != "none"
-        assert order[:6] == ["Skip to content", "Quell", "Incidents", "Runbooks", "Alerts", "Guardrails"]
+        assert order[:6] == ["Skip to content", "Quell", "Incidents", "Runbooks", "Alerts", "Silences"]
         rest = [one for one in order if one in ("by", "reason", "Approve", "Deny", "Take over")]
         assert rest == ["by", "reason", "Approve", "Deny", "Take over"]
         page.type("#asks input[name=by]", "Ines")

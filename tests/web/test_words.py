@@ -57,6 +57,8 @@ def log(*kinds: tuple[EventKind, dict[str, Any]]) -> list[Event]:
         ([OPENED, RUN, INTENDED, DONE, WATCHED, PROVEN, RESOLVED],
          "Resolved in 6 s: rolled back to v1; verified on errors and the alert", "good"),
         ([OPENED, (K.RESOLVED, {"reason": "the cable", "by": "Ines"})], "Resolved in 1 s: by Ines", "good"),
+        ([OPENED, RUN, INTENDED, DONE, (K.MERGED, {"into": "j", "by": "Ines", "reason": "one switch"})],
+         "Merged into incident j by Ines: one switch", "idle"),
     ],
 )  # fmt: skip
 def test_the_state_in_one_sentence(kinds: list[Any], sentence: str, tone: str) -> None:
@@ -76,6 +78,25 @@ def test_whoever_cannot_answer_is_not_told_to() -> None:
     assert state.read_by(True) == state.text
     assert state.read_by(False) == "Waiting for an approver: approve “rollback shop”"
     assert state_of(fold(events[:2]), events[:2]).read_by(False) == "Diagnosing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "line"),
+    [
+        (K.SILENCE_MADE, {"silence": "5f", "matchers": ['env="dev"', "a=b"], "by": "Ines", "comment": "disks",
+                          "starts_at": "2026-03-01T03:00:00+00:00", "ends_at": "2026-03-01T05:00:00+00:00"},
+         '{env="dev", a=b} silenced until 2026-03-01 05:00 UTC by Ines: disks'),
+        (K.SILENCE_ENDED, {"silence": "5f", "matchers": ["a=b"], "by": "Omar"},
+         "{a=b} not silenced any more: ended by Omar"),
+        (K.CAUSE_FOUND, {"alert": "a", "service": "db", "name": "DbDown", "why": "shop needs db"},
+         "It comes from db: DbDown: shop needs db"),
+        (K.ALERT_LEFT, {"alert": "a", "to": "j", "name": "Slow", "why": "split by Ines"},
+         "Slow goes on in incident j: split by Ines"),
+        (K.MERGED, {"into": "j", "by": "Ines"}, "Merged into incident j by Ines"),
+    ],
+)  # fmt: skip
+def test_what_people_put_right_is_told(kind: EventKind, payload: dict[str, Any], line: str) -> None:
+    assert told(log((kind, payload))[0]) == line
 
 
 @pytest.mark.parametrize("kind", sorted(SHAPES))

@@ -44,6 +44,11 @@ class Silence(BaseModel):
         return "{" + ", ".join(str(one) for one in self.matchers) + "}"
 
     @property
+    def held_as(self) -> str:
+        """What an alert that it holds names as what holds it."""
+        return f"silence {self.id}"
+
+    @property
     def says(self) -> str:
         """For a person."""
         return f"silenced until {self.ends_at:%Y-%m-%d %H:%M} UTC by {self.by}: {self.comment}"

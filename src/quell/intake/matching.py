@@ -30,6 +30,12 @@ def spoken(alert: Alert, service: str | None = None) -> dict[str, str]:
     return {name: value for name, value in said.items() if value} | dict(alert.labels)
 
 
+def matchers_of(alert: Alert) -> tuple[Matcher, ...]:
+    """What this alert fits: its name and every label. One with another label more fits it too."""
+    said = {"alertname": alert.name} | dict(sorted(alert.labels.items()))
+    return tuple(Matcher(name=name, operator="=", value=value) for name, value in said.items() if value)
+
+
 def holds(matcher: Matcher, labels: Mapping[str, str]) -> bool:
     """A pattern is held against the whole value. A value that is too long to be matched fits nothing."""
     value = labels.get(matcher.name, "")

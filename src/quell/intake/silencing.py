@@ -68,17 +68,20 @@ def make(connection: sa.Connection, tenant: str, wanted: Wanted, now: datetime) 
         told.append(_made(made, before.id if before else ""))
     silences.put(connection, made)
     if before is not None:
-        accept.look_now(connection, tenant, [f"silence {before.id}"])
+        accept.look_now(connection, tenant, [before.held_as])
     return made, events.append(connection, tenant, Stream.SYSTEM, STREAM, told)
 
 
 def end(connection: sa.Connection, tenant: str, silence: str, by: str, now: datetime) -> tuple[Silence, list[Event]]:
-    """It holds nothing any more. Raises ``NotFound``, ``Conflict`` when it has ended already."""
+    """It holds nothing any more. Raises ``NotFound``, ``InvalidInput`` without a name, ``Conflict`` when it has ended
+    already."""
+    if not by.strip():
+        raise InvalidInput([_nobody()])
     known = silences.find(connection, tenant, silence)
     if known.state(now) is SilenceState.EXPIRED:
         raise Conflict(f"silence {known.id} ended at {known.ends_at:%Y-%m-%d %H:%M} UTC")
     silences.end(connection, known, now)
-    accept.look_now(connection, tenant, [f"silence {known.id}"])
+    accept.look_now(connection, tenant, [known.held_as])
     told = events.append(connection, tenant, Stream.SYSTEM, STREAM, [_ended(known, by)])
     return silences.find(connection, tenant, known.id), told
 
@@ -108,12 +111,16 @@ def _faults(wanted: Wanted, now: datetime) -> Sequence[Problem]:
     elif wanted.ends_at - max(wanted.starts_at, now) > LONGEST:
         fault("endsAt", "a silence ends by itself within a year", f"at most {LONGEST.days} days")
     if not wanted.by.strip():
-        fault("createdBy", "say who you are: the log keeps who did it", "a name")
+        found.append(_nobody())
     if not wanted.comment.strip():
         fault("comment", "say why: whoever misses the page must know", "a sentence")
     if len(wanted.comment) > MOST_WORDS:
         fault("comment", "the comment is too long", f"at most {MOST_WORDS} characters")
     return found
+
+
+def _nobody() -> Problem:
+    return Problem("say who you are: the log keeps who did it", "silence", path="createdBy", expected="a name")
 
 
 def _made(silence: Silence, replaces: str = "") -> NewEvent:

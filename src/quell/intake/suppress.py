@@ -79,12 +79,12 @@ def silenced(silences: Iterable[Silence], labels: Mapping[str, str], now: dateti
     for silence in silences:
         if silence.state(now) is SilenceState.ACTIVE:
             fits, why = decide(silence.matchers, labels)
-            tried.append(Tried(f"silence {silence.id}", fits, why))
+            tried.append(Tried(silence.held_as, fits, why))
             found += [silence] if fits else []
     if not found:
         return tried, None
     longest = max(found, key=lambda one: one.ends_at)
-    return tried, Quiet(f"silence {longest.id}", longest.says, longest.ends_at)
+    return tried, Quiet(longest.held_as, longest.says, longest.ends_at)
 
 
 def inhibited(rules: Iterable[InhibitRule], labels: Mapping[str, str], others: Sequence[Other]) -> Found:

@@ -91,6 +91,15 @@ class Period(BaseModel):
             known = self._known = self._look(now)
         return known[2]
 
+    def next_of(self, now: datetime) -> datetime | None:
+        """When it begins next after a moment, UTC; None when it never does again."""
+        wall = self.on_the_wall(now)
+        while (follows := self._around(wall)[1]) is not None:
+            if (begins := self._utc(follows)) > now:
+                return begins
+            wall = follows  # the clock was put back: the hands have passed it twice
+        return None
+
     def on_the_wall(self, moment: datetime) -> datetime:
         """What the clock says there, without an offset."""
         return moment.astimezone(zone(self.timezone)).replace(tzinfo=None)

@@ -212,6 +212,13 @@ def _unseen_row(row: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def alerts_in(connection: sa.Connection, incident_id: str, limit: int) -> list[dict[str, Any]]:
+    """Those that belong to an incident now, the newest first."""
+    query = sa.select(alerts).where(alerts.c.incident == incident_id)
+    rows = connection.execute(query.order_by(alerts.c.last_at.desc(), alerts.c.id).limit(limit)).mappings()
+    return [_told_row(dict(row)) for row in rows]
+
+
 def find_alerts(connection: sa.Connection, tenant: str, name: str, limit: int = 20) -> list[dict[str, Any]]:
     """By id; else by fingerprint or its beginning; else by name: whichever finds something first."""
     mine = sa.select(alerts).where(alerts.c.tenant == tenant)

@@ -13,7 +13,7 @@ from quell.errors import NotFound
 from quell.incident.matcher import Matcher
 from quell.incident.silence import Silence
 from quell.store.events import to_us, when
-from quell.store.schema import silences
+from quell.store.schema import alerts, silences
 
 # Asked for every batch of alerts, hence made once.
 _ACTIVE = (
@@ -33,6 +33,13 @@ def listed(connection: sa.Connection, tenant: str, since_us: int, limit: int = 1
     query = sa.select(silences).where(silences.c.tenant == tenant, silences.c.ends_at > since_us)
     rows = connection.execute(query.order_by(silences.c.ends_at.desc(), silences.c.id).limit(limit)).mappings()
     return [_silence(dict(row)) for row in rows]
+
+
+def held(connection: sa.Connection, tenant: str) -> dict[str, int]:
+    """How many alerts are held now, by what holds them."""
+    mine = (alerts.c.tenant == tenant, alerts.c.held != "")
+    query = sa.select(alerts.c.held, sa.func.count()).where(*mine).group_by(alerts.c.held)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def find(connection: sa.Connection, tenant: str, silence: str) -> Silence:

@@ -200,6 +200,32 @@ def _alert(mark: str, style: str) -> Callable[[Event, Known], list[Row]]:
     return told
 
 
+def _left(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    return [Row(f"{told.get('name') or 'an alert'} goes on in incident {told['to']}", "left", "→", "yellow",
+                more=under([str(told.get("why") or "")]))]  # fmt: skip
+
+
+def _cause(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    follows = f"runbook {told['runbook']} is for it" if told.get("runbook") else ""
+    return [Row(f"it comes from {told['service']}: {told.get('name') or 'an alert'}", "cause", "●", "yellow",
+                more=under([str(told["why"]), follows]))]  # fmt: skip
+
+
+def _merged(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    return [Row(f"it goes on in incident {told['into']}, by {told.get('by') or 'quell'}", "merged", "→", "yellow",
+                more=under([str(told.get("reason") or "")]))]  # fmt: skip
+
+
+def _silenced(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    what, until = ", ".join(told["matchers"]), str(told["ends_at"])[:16].replace("T", " ")
+    return [Row(f"{what} until {until} UTC", "silenced", "·", "yellow",
+                more=under([f"by {told['by']}: {told['comment']}"]))]  # fmt: skip
+
+
 def _escalated(event: Event, known: Known) -> list[Row]:
     told = event.payload
     return [Row(f"{told['reason']} → {', '.join(told.get('to') or ()) or 'nobody'}", "escalated", "!", "red")]
@@ -217,9 +243,11 @@ _TOLD: dict[EventKind, Callable[[Event, Known], list[Row]]] = {
     EventKind.OPENED: _opened,
     EventKind.ALERT_JOINED: _alert("●", "yellow"),
     EventKind.ALERT_RESOLVED: _alert("✓", "green"),
-    EventKind.ALERT_LEFT: _said("left", "·", "dim", "name", "to", "why"),
-    EventKind.CAUSE_FOUND: _said("cause", "●", "yellow", "service", "name", "why"),
-    EventKind.MERGED: _said("merged", "·", "dim", "into", "by", "reason"),
+    EventKind.ALERT_LEFT: _left,
+    EventKind.CAUSE_FOUND: _cause,
+    EventKind.MERGED: _merged,
+    EventKind.SILENCE_MADE: _silenced,
+    EventKind.SILENCE_ENDED: _said("silence over", "●", "yellow", "matchers", "by"),
     EventKind.RUN_STARTED: _run_started,
     EventKind.RUN_ENDED: _ended,
     EventKind.CHECK_FINISHED: _checked,

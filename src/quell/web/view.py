@@ -198,7 +198,7 @@ def _short(text: str) -> str:
 def _impact(incident: Incident, events: Sequence[Event], plan: Plan | None) -> Iterator[Signal]:
     """What the users feel, as far as the signals tell: the alert, and the checks that verification watches."""
     alerts = incident.firing or incident.resolved_alerts
-    if alerts:
+    if alerts and not incident.merged_into:  # the other one tells it now
         status = "firing" if incident.firing else "resolved"
         late = " (not reported as resolved yet)" if incident.firing and incident.status in ENDED else ""
         yield Signal("Alert", status, message=_named(alerts, events) + late)

@@ -150,15 +150,25 @@ def _notified(p: Mapping[str, Any]) -> str:
     )
 
 
+def _silenced(p: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(p.get("matchers", ())) + "}"
+
+
+def _minute(at: str) -> str:
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
 SHADOW_WORDS = {"same": "the same", "other": "something else", "cannot_tell": "what cannot be told"}
 
 _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.OPENED: _opened,
     _K.ALERT_JOINED: lambda p: _why(f"{alert_name(p, 'Another alert')} joined", p.get("why")),
     _K.ALERT_RESOLVED: lambda p: _why(f"{alert_name(p, 'An alert')} resolved", p.get("why")),
-    _K.ALERT_LEFT: lambda p: _why(f"{alert_name(p, 'An alert')} left for incident {p['to']}", p.get("why")),
+    _K.ALERT_LEFT: lambda p: _why(f"{alert_name(p, 'An alert')} goes on in incident {p['to']}", p.get("why")),
     _K.CAUSE_FOUND: lambda p: _why(f"It comes from {p['service']}: {alert_name(p, 'an alert')}", p["why"]),
     _K.MERGED: lambda p: _why(f"Merged into incident {p['into']} by {p.get('by') or 'quell'}", p.get("reason")),
+    _K.SILENCE_MADE: lambda p: f"{_silenced(p)} silenced until {_minute(p['ends_at'])} by {p['by']}: {p['comment']}",
+    _K.SILENCE_ENDED: lambda p: f"{_silenced(p)} not silenced any more: ended by {p['by']}",
     _K.RUN_STARTED: lambda p: _why(f"Run {p['number']} started", p.get("reason")),
     _K.RUN_ENDED: lambda p: _why(f"Run {p['number']} ended {p['outcome']}", p.get("reason")),
     _K.CHECK_FINISHED: _checked,
@@ -205,6 +215,7 @@ _STATUS_TONES = {
     "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad", "alive": "good", "silent": "warn",
     "valid": "good", "expired": "warn", "paused": "bad", "asks a person": "warn", "acts by itself": "good",
     "refused": "bad", "unchanged": "warn", "cannot_tell": "warn", "waiting_approval": "warn", "waiting": "warn",
+    "on": "warn", "silenced": "warn",
     "firing": "bad", "diagnosing": "busy", "acting": "busy", "verifying": "busy", "open": "busy", "running": "busy",
 }  # fmt: skip
 
@@ -242,6 +253,10 @@ class State:
 
 def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None = None) -> State:
     """One sentence: who has to do what, or what is being done, or how it ended."""
+    if incident.merged_into and incident.status in ENDED:
+        # It is over only here: nothing that was done is told as what ended it.
+        merged = next((event for event in reversed(events) if event.kind is _K.MERGED), None)
+        return State(told(merged) if merged else f"Merged into incident {incident.merged_into}", "idle")
     if incident.status in ENDED:
         return State(_ended(incident, events, plan), "good" if incident.status is Status.RESOLVED else "idle")
     if incident.waiting:
