@@ -264,7 +264,7 @@ def test_facts_are_part_of_the_plan():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{type: manual}", "{type: alert}", "alert_name or labels"),
+        ("{type: manual}", "{type: alert}", "needs alert_name, labels, matchers, severity or source"),
         ("{type: manual}", "{type: metric_threshold, metric_query: x}", "threshold"),
         ("type: automated, action: {type: restart_service, config: {service: api}}", "type: automated", "needs an action"),
         ("{id: fix, type: automated,", "{id: fix, type: manual,", "only an automated one"),
