@@ -111,8 +111,7 @@ class _Lowering:
             )  # fmt: skip
 
     def _severities(self, given: Iterable[str]) -> tuple[str, ...]:
-        """Each word as the severity that it stands for: P1 for critical. One that stands for none stays, and lint
-        tells."""
+        """Each word as the severity that it stands for; one that stands for none stays, and lint tells."""
         alerts = self.vocabulary.alerts
         return tuple(dict.fromkeys((alerts.severity(one) if alerts else None) or one for one in given))
 
