@@ -34,7 +34,9 @@ triggers: [{type: alert, labels: {bench: act}}]
 diagnostics: []
 decision_tree: [{condition: 'true', then: [hit]}]
 remediations:
-- {id: hit, type: automated, action: {type: http_request, config: {connection: sink, path: /hit, body: {uid: '${alert.labels.uid}'}}}}
+- id: hit
+  type: automated
+  action: {type: http_request, config: {connection: sink, path: /hit, body: {uid: '${alert.labels.uid}'}}}
 verify: {signals: [], on_cannot_tell: page}
 escalation: {primary: 'log:'}
 """
