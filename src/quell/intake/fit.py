@@ -38,13 +38,15 @@ class Specific(NamedTuple):
         return tuple(len(names) for names in self)
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+NOTHING = Specific()
+
+
+class Fit(NamedTuple):
     """``why`` names the clause that decided, with the value that it met."""
 
     matches: bool
     why: str
-    specific: Specific = Specific()
+    specific: Specific = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class _Read:
     flaw: str = ""
 
 
+_UNASKED = _Read()
+
+
 def asks_for_labels(trigger: Trigger) -> bool:
     """Whether it asks for more of an alert than its name, severity and source: then it may mean one about another
     service than its runbook's own."""
@@ -67,13 +72,15 @@ def asks_for_labels(trigger: Trigger) -> bool:
 
 def fit(alert: Alert, said: Mapping[str, str], trigger: Trigger, plan: Plan, about: Collection[str]) -> Fit:
     """``said``: the alert as matchers see it; ``about``: the names of its service, none when it is not known."""
-    if trigger.type == alert.source and trigger.type == "metric_threshold":
+    if trigger.type == "metric_threshold" and alert.source == trigger.type:
         mine = alert.labels.get("runbook") == plan.id and alert.labels.get("query") == trigger.metric_query
         why = "its own metric crossed its threshold" if mine else "another runbook's metric"
         return Fit(mine, why, Specific(name=("alertname",)))
     if trigger.type != "alert":
         return Fit(False, f"its trigger is {trigger.type}")
-    read = _read(trigger.matchers)
+    if trigger.alert_name is not None and trigger.alert_name != alert.name:
+        return Fit(False, f"its trigger is {trigger.alert_name!r}, the alert is {alert.name!r}")
+    read = _read(trigger.matchers) if trigger.matchers else _UNASKED
     if (against := _against(alert, said, trigger, read)) is not None:
         return Fit(False, against)
     own = plan.service is not None and plan.service in about
@@ -84,9 +91,7 @@ def fit(alert: Alert, said: Mapping[str, str], trigger: Trigger, plan: Plan, abo
 
 
 def _against(alert: Alert, said: Mapping[str, str], trigger: Trigger, read: _Read) -> str | None:
-    """The first clause that does not hold, None when all do."""
-    if trigger.alert_name is not None and trigger.alert_name != alert.name:
-        return f"its trigger is {trigger.alert_name!r}, the alert is {alert.name!r}"
+    """The first clause but its name that does not hold, None when all do."""
     for name, wanted in trigger.labels.items():
         if (value := alert.labels.get(name)) is None:
             return f"it has no label {name}, {wanted!r} is asked for"
@@ -133,8 +138,6 @@ def _specific(trigger: Trigger, read: _Read, service: str | None) -> Specific:
 @lru_cache(maxsize=4096)
 def _read(texts: tuple[str, ...]) -> _Read:
     """What cannot be read matches nothing. Kept: the same few are held against every alert."""
-    if not texts:
-        return _Read()
     exact, patterns, exclusions = set[str](), set[str](), set[str]()
     try:
         matchers = tuple(one for text in texts for one in parse_matchers(text))

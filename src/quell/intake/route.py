@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from quell.incident.alert import Alert
-from quell.intake.fit import Specific, fit
+from quell.intake.fit import NOTHING, Specific, fit
 from quell.intake.matching import spoken
 from quell.runbook.plan import Plan
 
@@ -18,8 +19,7 @@ MOST_NAMED = 10
 """Runbooks that were meant too and are named; of more it is said how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One runbook that was looked at: whether it matches, how specifically, and why or why not."""
 
     runbook: str
@@ -61,12 +61,11 @@ def route(alert: Alert, plans: Iterable[Plan], about: Collection[str] = ()) -> R
 
 def _look(alert: Alert, said: Mapping[str, str], plan: Plan, about: Collection[str]) -> Candidate:
     tried = [fit(alert, said, trigger, plan, about) for trigger in plan.triggers]
-    hits = [one for one in tried if one.matches]
-    if hits:
+    if hits := [one for one in tried if one.matches]:
         best = max(hits, key=lambda one: one.specific.rank)
         return Candidate(plan.id, True, best.specific, best.why, plan.priority)
-    why = "; ".join(one.why for one in tried) or "it has no trigger"
-    return Candidate(plan.id, False, Specific(), why, plan.priority)
+    why = "; ".join([one.why for one in tried]) or "it has no trigger"
+    return Candidate(plan.id, False, NOTHING, why, plan.priority)
 
 
 def _before(best: Candidate, others: Sequence[Candidate]) -> str:
