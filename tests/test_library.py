@@ -76,6 +76,6 @@ def test_every_runbook_has_a_state(tmp_path: Path) -> None:
         "d": ("broken", "down", False), "e": ("broken", None, False),
     }  # fmt: skip
     assert library.entry("down").state == "ok", "the one that runs, not the one that would shadow it"
-    assert [problem.rule for problem in library.entry("lost").problems] == ["undefined-remediation"]
+    assert [problem.rule for problem in library.entry("lost").problems] == ["undefined-remediation", "same-trigger"]
     with pytest.raises(NotFound, match="did you mean 'lost'"):
         library.entry("lsot")

@@ -87,7 +87,8 @@ def runbook() -> str:
         "compiles to. Durations are `30s`, `5m`, `1h30m`, `250ms` or bare seconds.",
         _RUNBOOK,
         "Conditions are explained in [conditions](conditions.md), `type` and `config` of diagnostics in "
-        "[checks](checks.md), of actions in [actions](actions.md).",
+        "[checks](checks.md), of actions in [actions](actions.md); which of several runbooks an alert is for, in "
+        "[which runbook an alert is for](../routing.md).",
         "## Runbook",
         fields_table(schema.RunbookText),
         *(part for model in nested(schema.RunbookText) for part in _section(model)),

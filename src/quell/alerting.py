@@ -229,11 +229,5 @@ class Alerting:
 
     async def would(self, alert: Alert) -> Why:
         """What would follow from an alert if it came now. Nothing is stored, nobody is paged."""
-        settings = self._reception.settings
-        alert = alert.model_copy(
-            update={
-                "environment": alert.environment or settings.environment, "region": alert.region or settings.region,
-                "received_at": datetime.now(UTC),
-            }
-        )  # fmt: skip
+        alert = self._reception.ours(alert.model_copy(update={"received_at": datetime.now(UTC)}))
         return await self._database.read(lambda c: self._reception.would(self._means, c, alert, self._plans()))

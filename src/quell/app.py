@@ -82,7 +82,7 @@ class App:
         words = Registry() if self.registry.observe_only else self.registry
         self.vocabulary: Vocabulary = vocabulary_of(
             words, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
-            circles=settings.circles,
+            circles=settings.circles, sources=settings.sources,
             variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
         )  # fmt: skip
         self.library = Library()

@@ -5,13 +5,13 @@ Never does: start anything. A file that no longer loads does not stop the others
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from quell.errors import NotFound, Problem
-from quell.runbook.compile import Compiled, compile_text
+from quell.runbook.compile import Compiled, compile_text, same_triggers
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 
@@ -104,7 +104,17 @@ def load_library(paths: Iterable[Path], vocabulary: Vocabulary) -> Library:
             entries.append(entry)
             if entry.plan and entry.runs:
                 plans[entry.plan.id] = entry.plan
-    return Library(plans, tuple(entries))
+    return Library(plans, tuple(_alike(entries, plans)))
+
+
+def _alike(entries: Iterable[Entry], plans: Mapping[str, Plan]) -> Iterator[Entry]:
+    """Each with what is known only of all of them together: a trigger that another one has too."""
+    told: dict[str, list[Problem]] = {}
+    for problem in same_triggers(plans.values()):
+        told.setdefault(str(problem.found), []).append(problem)
+    for entry in entries:
+        more = told.get(entry.runbook or "", ()) if entry.runs else ()
+        yield replace(entry, problems=(*entry.problems, *more)) if more else entry
 
 
 def _entry(file: str, compiled: Compiled, plans: Mapping[str, Plan]) -> Entry:

@@ -173,6 +173,10 @@ class Reception:
                 raise InvalidInput(_faults(error, source, given, kind)) from None
         return self._known[source]
 
+    def ours(self, alert: Alert) -> Alert:
+        """One that names no environment or region is of ours."""
+        return self._located(alert.source, alert)
+
     def _located(self, source: str, alert: Alert) -> Alert:
         """An alert is from the source as the site calls it: two of a kind may have the same fingerprints. One that
         names no environment or region is of ours."""
@@ -221,7 +225,14 @@ class Reception:
     def would(self, means: Means, connection: sa.Connection, alert: Alert, plans: Iterable[Plan]) -> Why:
         """What would follow from an alert that came now. Only reads."""
         now = when(means.database.now_us(connection))
-        placed = Intake(connection, self._site(means.world.services), list(plans), now).place(alert)
+        return self.foreseen(connection, means.world.services, now, alert, plans)
+
+    def foreseen(
+        self, connection: sa.Connection, services: Mapping[str, Service], now: datetime, alert: Alert,
+        plans: Iterable[Plan],
+    ) -> Why:  # fmt: skip
+        """The same next to what ``connection`` holds, by these services, at this moment."""
+        placed = Intake(connection, self._site(services), list(plans), now).place(alert)
         plan = placed.route.plan
         told = {"name": alert.name, "source": alert.source, "service": placed.service, "severity": placed.severity,
                 "labels": alert.labels, "status": alert.status.value}  # fmt: skip

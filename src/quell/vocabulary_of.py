@@ -12,12 +12,15 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from quell.errors import NotFound
+from quell.incident.alert import SEVERITY_WORDS, severity_of
+from quell.incident.matcher import parse_matchers
 from quell.ports import ActionType, CheckType, Command, Connects, NotifierType
 from quell.registry import Registry
 from quell.runbook.invalid import plainly
 from quell.runbook.template import has_template
 from quell.runbook.vocabulary import (
     ActionWord,
+    AlertWords,
     CheckWord,
     Config,
     Fault,
@@ -61,6 +64,7 @@ def vocabulary_of(
     connections: Mapping[str, Way] | None = None,
     notifiers: Mapping[str, Sender] | None = None,
     circles: Iterable[str] | None = None,
+    sources: Iterable[str] | None = None,
     variables: Mapping[str, Any] | None = None,
     scrape_s: float = 15.0,
     misfit: Fits = lambda command: None,
@@ -76,6 +80,11 @@ def vocabulary_of(
         services=frozenset(services) if services is not None else None,
         connections=connections, notifiers=notifiers,
         circles=frozenset(circles) if circles is not None else None,
+        alerts=AlertWords(
+            severity_of, SEVERITY_WORDS, parse_matchers,
+            # One that is not configured has the name of its type.
+            frozenset((*sources, *registry.sources)) if sources is not None else None,
+        ),
         notifier_kinds=Words(registry.notifiers, registry.notifier, _notifier),
     )  # fmt: skip
 

@@ -202,3 +202,15 @@ def test_an_address_that_nobody_serves_is_an_error_with_a_configuration(tmp_path
     said = quell("lint", "--json", "--config", "site.yaml", "a.yaml", cwd=tmp_path)
     (problem,) = json.loads(said.out)["problems"]
     assert (said.code, problem["rule"], problem["nearest"]) == (1, "unknown-address", "#incidents-payment")
+
+
+def test_two_files_that_ask_for_the_same(tmp_path):
+    alert = GOOD.replace("{type: manual}", "{type: alert, alert_name: Down, severity: critical}")
+    (tmp_path / "a.yaml").write_text(alert)
+    (tmp_path / "b.yaml").write_text(alert.replace("api-errors", "b-errors").replace("critical}]", "P1}]"))
+    said = quell("lint", "a.yaml", "b.yaml", cwd=tmp_path)
+    assert said.code == 0
+    assert "b.yaml:3:12: warning: the same alerts mean runbook 'api-errors' (a.yaml:1)" in said.out
+    assert said.out.endswith("1 warning in 2 files\n")
+    (tmp_path / "b.yaml").write_text(f"priority: 1\n{(tmp_path / 'b.yaml').read_text()}")
+    assert quell("lint", "--strict", "a.yaml", "b.yaml", cwd=tmp_path).code == 0

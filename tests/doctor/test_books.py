@@ -41,14 +41,18 @@ def told(found: list[Judgement], check: str) -> list[tuple[str, str, str]]:
 
 
 PLANS = st.builds(
-    lambda name, service, triggers: Plan(id=name, name=name, nodes=(), service=service, triggers=tuple(triggers)),
+    lambda name, service, triggers, priority: Plan(
+        id=name, name=name, nodes=(), service=service, triggers=tuple(triggers), priority=priority
+    ),
     st.sampled_from("abcd"), st.sampled_from([None, "shop", "store", "bank", "ghost"]),
     st.lists(
         st.builds(
-            lambda name, labels: Trigger(type="alert", alert_name=name, labels=labels),
+            lambda name, labels, matchers: Trigger(type="alert", alert_name=name, labels=labels, matchers=matchers),
             st.sampled_from([None, "Down"]), st.sampled_from([{}, {"region": "eu"}]),
+            st.sampled_from([(), ('region=~"eu|us"',), ('region!="us"',), ('region="eu"',)]),
         ), min_size=1, max_size=2,
     ),
+    st.sampled_from([0, 0, 5]),
 )  # fmt: skip
 ALERTS = [
     Alert(source="s", name=name, status=AlertStatus.FIRING, fingerprint="f", labels=labels, received_at=datetime.now(UTC))
@@ -71,6 +75,9 @@ def test_twins_are_seen(tmp_path: Path) -> None:
     trigger = {"triggers": [{"type": "alert", "alert_name": "Down"}]}
     found = told(judged(tmp_path, book("first", **trigger), book("second", **trigger)), "trigger")
     assert found == [("second", "warning", "first is meant by every alert that it is for")]
+    # One that goes first by its priority is not first by its id.
+    found = told(judged(tmp_path, book("first", **trigger), book("second", priority=1, **trigger)), "trigger")
+    assert found == [("first", "warning", "second is meant by every alert that it is for")]
     # For services of their own they are two.
     other = book("second", service="bank", **trigger)
     ((_, level, _),) = told(judged(tmp_path, book("first", **trigger), other), "trigger")

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from quell.engine import leases, ledger
 from quell.engine.ledger import DONE, FAILED, INTENDED, UNKNOWN, Ask, Rate
-from quell.engine.tables import intents, metadata, permits
 from quell.errors import Refused
 from quell.store.database import Database
 from quell.store.migrate import migrate
@@ -30,12 +29,10 @@ def ask(key: str, *targets: str, rates: tuple[Rate, ...] = (), **more: Any) -> A
 
 
 @pytest.fixture
-def connection() -> Iterator[sa.Connection]:
-    engine = sa.create_engine("sqlite://")
-    metadata.create_all(engine, [intents, permits])
-    with engine.connect() as connection:
+def connection(database: Database) -> Iterator[sa.Connection]:
+    """Of both databases: what their drivers say of a statement is not alike."""
+    with database.engine.connect() as connection:
         yield connection
-    engine.dispose()
 
 
 def test_an_intent_is_recorded_once_and_spends_its_permits_once(connection: sa.Connection) -> None:

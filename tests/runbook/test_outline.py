@@ -66,3 +66,13 @@ def test_lines_fit_and_end_clean():
     for line in outline(plan_of(long)).splitlines()[1:]:
         assert len(line) <= WIDTH
         assert line == line.rstrip()
+
+
+def test_what_a_trigger_asks_of_alerts():
+    text = FULL.replace(
+        "labels: {team: core}, for: 30s}",
+        "labels: {team: core}, matchers: ['env=~\"prod|stage\"'], severity: [P1, P2], source: prod}",
+    ).replace("service: api\n", "service: api\npriority: 10\n", 1)
+    told = " ".join(outline(plan_of(text)).split())
+    assert 'alert ApiErrors {team="core", env=~"prod|stage"} of severity P1 or P2 from prod' in told
+    assert "priority 10, among runbooks that an alert means equally" in told

@@ -23,6 +23,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("lint", "quell.cli.lint:lint", "Find every problem in runbooks, with its place."),
     Command("plan", "quell.cli.plan:plan", "Show what a runbook compiles to: text, JSON or a drawing."),
     Command("runbook", "quell.cli.runbook:runbook", "Start a runbook from a template; list those of a server."),
+    Command("route", "quell.cli.route:route", "Show which runbook an alert would be for, and why."),
     Command("run", "quell.cli.run:run", "Run one runbook now, without a server."),
     Command("serve", "quell.cli.serve:serve", "Serve the API and the pages; handle incidents.", "Server"),
     Command("worker", "quell.cli.worker:worker", "Share the work of servers over one PostgreSQL.", "Server"),

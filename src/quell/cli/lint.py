@@ -11,7 +11,7 @@ import typer
 from quell.cli.output import as_data, counted, paint, print_json, print_problems
 from quell.cli.reading import Config, Sheet, sheets, vocabulary
 from quell.errors import Problem
-from quell.runbook.compile import same_ids
+from quell.runbook.compile import same_ids, same_triggers
 
 
 def lint(
@@ -51,6 +51,7 @@ def _problems(found: Sequence[Sheet]) -> list[Problem]:
     order = {sheet.shown: index for index, sheet in enumerate(found)}
     documents = [document for sheet in found for document in sheet.documents]
     problems = [problem for document in documents for problem in document.problems] + same_ids(documents)
+    problems += same_triggers(document.plan for document in documents if document.plan)
     return sorted(problems, key=lambda problem: (order.get(problem.file, -1), problem.line, problem.column))
 
 

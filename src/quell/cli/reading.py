@@ -62,7 +62,7 @@ def vocabulary(config: Path | None = None) -> Vocabulary:
     site = find_settings(config)
     return vocabulary_of(
         Registry(), services=site.services or None, connections=site.connections, notifiers=site.notifiers,
-        circles=site.circles,
+        circles=site.circles, sources=site.sources,
         variables=site.variables, scrape_s=site.scrape_interval, misfit=site.guardrails.misfit,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from quell.doctor.judgement import Judgement, error, listed, ok, warning
 from quell.incident.service import Service, names_of
+from quell.intake.fit import asks_for_labels
 from quell.library import Entry, Library, State
 from quell.runbook.plan import Act, Plan, Trigger
 from quell.runbook.template import has_template
@@ -78,7 +79,7 @@ def _triggers(plan: Plan, plans: Iterable[Plan], catalogue: Mapping[str, Service
     if all(first):
         other = listed(dict.fromkeys(one for one in first if one))
         found = f"{other} is meant by every alert that it is for"
-        advice = f"ask for more labels in one of the two, or remove {plan.id}"
+        advice = f"ask for more in one of the two, give {plan.id} a higher priority, or remove it"
         yield warning("trigger", plan.id, found, expected, advice)
 
 
@@ -93,19 +94,19 @@ def shadow(plan: Plan, trigger: Trigger, plans: Iterable[Plan], catalogue: Mappi
 
 
 def _before(other: Plan, plan: Plan, trigger: Trigger, catalogue: Mapping[str, Service]) -> bool:
-    """Routing counts labels, then whether the service is the runbook's own, then the name; then the id sorts.
+    """Routing counts what the trigger asks for and whether the service is the runbook's own; then its priority, then
+    its id.
 
-    So only a trigger that asks for exactly the same can go before it always, and only by its service or its id.
+    So only a trigger that asks for exactly the same can go before it always, and only by its service, priority or id.
     """
-    wanted = ("alert", trigger.alert_name, trigger.labels)
-    same = any((one.type, one.alert_name, one.labels) == wanted for one in other.triggers)
-    if not same or other.id > plan.id:
+    same = any(one.asks == trigger.asks for one in other.triggers)
+    if not same or (-other.priority, other.id) > (-plan.priority, plan.id):
         return False
     mine, theirs = (_names(one.service, catalogue) if one.service else () for one in (plan, other))
     if mine:  # an alert about its service is its own, and goes before what is not
         return mine == theirs
     # Without labels, a runbook with a service is not meant by alerts about another one.
-    narrower = other.service is not None and not trigger.labels and bool(catalogue)
+    narrower = other.service is not None and not asks_for_labels(trigger) and bool(catalogue)
     return not narrower or plan.service is not None
 
 

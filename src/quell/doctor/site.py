@@ -62,7 +62,7 @@ def site_of(settings: Settings, *, registry: Registry | None = None, timeout_s: 
     own = _own(settings)
     vocabulary = vocabulary_of(
         registry, services=settings.services or None, connections=settings.connections, notifiers=settings.notifiers,
-        circles=settings.circles,
+        circles=settings.circles, sources=settings.sources,
         variables=settings.variables, scrape_s=settings.scrape_interval, misfit=settings.guardrails.misfit,
     )  # fmt: skip
     world = World(

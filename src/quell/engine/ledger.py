@@ -33,8 +33,9 @@ _FIND = sa.select(intents).where(intents.c.key == sa.bindparam("of"))
 _SETTLE = sa.update(intents).where(
     intents.c.key == sa.bindparam("of"), intents.c.state.in_(sa.bindparam("allowed", expanding=True))
 )
-_INTEND = {"postgresql": postgresql.insert(intents).on_conflict_do_nothing(),
-           "sqlite": sqlite.insert(intents).on_conflict_do_nothing()}  # fmt: skip
+# What was inserted is returned: how many rows an insert that may do nothing has touched, PostgreSQL's driver does not say.
+_INTEND = {"postgresql": postgresql.insert(intents).on_conflict_do_nothing().returning(intents.c.key),
+           "sqlite": sqlite.insert(intents).on_conflict_do_nothing().returning(intents.c.key)}  # fmt: skip
 _SPEND = {"postgresql": postgresql.insert(permits).on_conflict_do_nothing(),
           "sqlite": sqlite.insert(permits).on_conflict_do_nothing()}  # fmt: skip
 _ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -145,7 +146,7 @@ def intend(connection: sa.Connection, ask: Ask, now_us: int) -> Intent | None:
         "request": orjson.dumps(ask.request, default=str).decode(), "state": INTENDED, "schema_version": LEDGER_SCHEMA,
         "batch": ask.batch,
     }  # fmt: skip
-    if not connection.execute(_INTEND[connection.dialect.name], row).rowcount:
+    if connection.execute(_INTEND[connection.dialect.name], row).scalar() is None:
         return find(connection, ask.key)
     _spend(connection, ask, now_us)
     return None

@@ -39,6 +39,9 @@ _SPOKEN = {
     "info": Severity.P4, "low": Severity.P4, "p4": Severity.P4, "sev4": Severity.P4, "none": Severity.P4,
 }  # fmt: skip
 
+SEVERITY_WORDS = tuple(_SPOKEN)
+"""In small letters; they are read in any."""
+
 
 def severity_of(spoken: str | None) -> Severity | None:
     """The severity that a source's word stands for, None when the word says nothing."""

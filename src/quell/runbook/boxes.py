@@ -84,7 +84,7 @@ def _fill(box: Box, texts: Iterable[tuple[str, Literal["title", "note", "code"],
 def start_box(plan: Plan) -> Box:
     trigger = plan.triggers[0] if plan.triggers else None
     words = {"alert": "Alert", "manual": "A person asks", "metric_threshold": "Metric over its threshold"}
-    name = (trigger.alert_name or words[trigger.type]) if trigger else plan.name
+    name = (trigger.alert_name or ", ".join(trigger.matchers) or words[trigger.type]) if trigger else plan.name
     more = f"and {len(plan.triggers) - 1} more" if len(plan.triggers) > 1 else ""
     room = min(_WIDEST_START, max(BOX_WIDTH, width(name, TITLE_SIZE, bold=True) + 2 * PAD_X + 2))
     return _fill(Box("start", "start", f"Starts on {name}", width=room), [(name, "title", 2), (more, "note", 1)])

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from quell.errors import InvalidInput, Problem
 from quell.runbook import dialects
@@ -20,11 +21,12 @@ from quell.runbook.source import Document, load
 from quell.runbook.vocabulary import Vocabulary
 
 RUNNABLE = frozenset(
-    {"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection", "unknown-address", "command"}
-)
+    {"undefined-remediation", "unreachable", "verify-too-short", "unknown-connection", "unknown-address", "command",
+     "unknown-source", "never-matches"}
+)  # fmt: skip
 """Errors of lint that a run survives safely: an undefined step pages, an unreachable one never runs, a window that is
 too short ends in a page, without its connection or a command that may run a check finds an error and an action is
-refused, and a message that reaches nobody is in the log."""
+refused, a message that reaches nobody is in the log, and by a trigger that matches nothing no alert starts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,24 @@ def same_ids(compiled: Iterable[Compiled]) -> list[Problem]:
             at, place = plan.origin, f"{other.origin.file}:{other.origin.line}"
             message = f"the id {plan.id!r} is taken by the runbook at {place}"
             problems.append(Problem(message, "duplicate-runbook", at.file, at.line, at.column, "id", found=plan.id))
+    return problems
+
+
+def same_triggers(plans: Iterable[Plan]) -> list[Problem]:
+    """Triggers that mean the same alerts with nothing but the id to choose by; told where the one that is not chosen
+    stands. Runbooks of different services are not alike: an alert is about one of them."""
+    seen: dict[tuple[Any, ...], Plan] = {}
+    problems = []
+    for plan in sorted(plans, key=lambda one: one.id):
+        for trigger in plan.triggers:
+            first = seen.setdefault((plan.service, plan.priority, *trigger.asks), plan)
+            if trigger.type == "alert" and first.id != plan.id:
+                at, place = trigger.origin, f"{first.origin.file}:{first.origin.line}"
+                problems.append(Problem(
+                    f"the same alerts mean runbook {first.id!r} ({place}); only that its id sorts first decides",
+                    "same-trigger", at.file, at.line, at.column, at.path, found=plan.id,
+                    expected="another clause, or a priority in one of the two", severity="warning",
+                ))  # fmt: skip
     return problems
 
 

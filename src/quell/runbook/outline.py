@@ -69,6 +69,8 @@ def _head(plan: Plan) -> str:
             ("mode", {"approve": "approve: every action asks first", "dry_run": "dry_run: nothing acts"}[plan.mode])
         )
     rows += [("starts on" if not index else "", _trigger(trigger)) for index, trigger in enumerate(plan.triggers)]
+    if plan.priority:
+        rows.append(("priority", f"{plan.priority}, among runbooks that an alert means equally"))
     if plan.variables:
         rows.append(("variables", _fields(plan.variables)))
     rows.append(("plan", f"sha256:{plan.hash}"))
@@ -81,10 +83,11 @@ def _trigger(trigger: Trigger) -> str:
     held = f", for {spoken(trigger.for_s)}" if trigger.for_s else ""
     if trigger.type == "metric_threshold":
         return f"{trigger.metric_query} {trigger.operator} {trigger.threshold:g}{held}"
-    labels = ", ".join(f'{name}="{value}"' for name, value in sorted(trigger.labels.items()))
-    return (
-        " ".join(part for part in ("alert", trigger.alert_name or "", f"{{{labels}}}" if labels else "") if part) + held
-    )
+    labels = ", ".join([*(f'{name}="{value}"' for name, value in sorted(trigger.labels.items())), *trigger.matchers])
+    severity = f"of severity {' or '.join(trigger.severity)}" if trigger.severity else ""
+    source = f"from {' or '.join(trigger.source)}" if trigger.source else ""
+    parts = ("alert", trigger.alert_name or "", f"{{{labels}}}" if labels else "", severity, source)
+    return " ".join(part for part in parts if part) + held
 
 
 def _section(title: str, note: str, entries: Iterable[tuple[str, list[Row]]]) -> str:

@@ -287,7 +287,10 @@ class Escalation(Word):
 
 
 class Trigger(Word):
-    """When a runbook is meant. ``labels`` must all be equal; ``threshold`` belongs to ``metric_query``."""
+    """When a runbook is meant. ``labels`` must all be equal; ``threshold`` belongs to ``metric_query``.
+
+    ``matchers``: in Alertmanager's grammar, all must hold; of ``severity`` and ``source`` one must be the alert's.
+    """
 
     type: Literal["alert", "manual", "metric_threshold"]
     alert_name: str | None = None
@@ -296,10 +299,22 @@ class Trigger(Word):
     threshold: float | None = None
     operator: Literal[">", ">=", "<", "<="] = ">"
     for_s: float = 0.0
+    matchers: tuple[str, ...] = _later(())
+    severity: tuple[str, ...] = _later(())
+    source: tuple[str, ...] = _later(())
+    origin: Origin = Field(default=Origin(), exclude=True)
+
+    @property
+    def asks(self) -> tuple[Any, ...]:
+        """What it asks of an alert: equal for triggers that fit the same alerts by the same words."""
+        return (
+            self.type, self.alert_name, tuple(sorted(self.labels.items())), tuple(sorted(self.matchers)),
+            tuple(sorted(self.severity)), tuple(sorted(self.source)),
+        )  # fmt: skip
 
 
 class Plan(Word):
-    """A runbook, compiled."""
+    """A runbook, compiled. ``priority``: of runbooks that an alert means equally, the highest goes first."""
 
     schema_version: int = PLAN_SCHEMA
     id: str
@@ -313,6 +328,7 @@ class Plan(Word):
     decision_mode: Literal["first", "all"] = "first"
     max_rounds: int = 5
     triggers: tuple[Trigger, ...] = ()
+    priority: int = _later(0)
     variables: dict[str, Any] = Field(default_factory=dict)
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...] = ()

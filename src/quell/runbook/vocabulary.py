@@ -6,7 +6,7 @@ The runbook room knows no plug-in; whoever wires the house fills a ``Vocabulary`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -114,11 +114,36 @@ class ActionWord:
     misfits: Callable[[Config], list[Fault]] = _no_faults
 
 
+class Asks(Protocol):
+    """One matcher, as lint must know it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def operator(self) -> str: ...
+
+    @property
+    def value(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlertWords:
+    """How triggers speak of alerts. ``severity``: what a word stands for, None for none; ``severities``: such words;
+    ``matchers``: those that a text holds, ``ValueError`` says where it goes wrong. ``sources``: every name that an
+    alert's source can have, None when there is no configuration."""
+
+    severity: Callable[[str], str | None]
+    severities: tuple[str, ...]
+    matchers: Callable[[str], Sequence[Asks]]
+    sources: frozenset[str] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """``checks`` and ``actions`` by every name and alias. ``services``: the catalogue's, None when there is none.
     ``connections``, ``notifiers`` and ``circles`` (groups and schedules of people): those configured, None when there
-    is no configuration.
+    is no configuration. ``alerts``: what triggers may ask of an alert, None when that is not judged.
 
     ``variables``: the site's own, which go before a runbook's. ``scrape_s``: how long until a change of the world is
     in a sample (scrape + evaluation), seconds.
@@ -131,6 +156,7 @@ class Vocabulary:
     notifiers: Mapping[str, Sender] | None = None
     circles: frozenset[str] | None = None
     notifier_kinds: Mapping[str, NotifierWord] = field(default_factory=dict)
+    alerts: AlertWords | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     scrape_s: float = 15.0
 

@@ -62,6 +62,7 @@ NEEDS: Mapping[str, Role | None] = {
     "GET /api/v1/silences/{silence}": _VIEWER,
     "GET /api/v1/version": _VIEWER,
     "GET /api/v1/workers": _VIEWER,
+    "POST /api/v1/route/test": _VIEWER,
     "POST /api/v1/sign-in-links": _VIEWER,
     "POST /sign-out": _VIEWER,
     # Working on an incident.

@@ -37,7 +37,7 @@ class Word(Body):
     reason: str = Field(default="", max_length=2000)
 
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=BaseModel)
 
 
 async def json_body(request: Request, model: type[B]) -> B:

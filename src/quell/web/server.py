@@ -34,6 +34,7 @@ from quell.web import (
     quiet,
     reference,
     regroup,
+    rehearse,
     sign,
     switches,
     tokens,
@@ -68,7 +69,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, enqueue, reference, api, execution, duty, switches, quiet, regroup, past, tokens, sign, pages)
+    parts = (ingest, enqueue, reference, api, execution, duty, switches, quiet, regroup, rehearse, past, tokens, sign, pages)
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from quell.registry import Registry
 from quell.runbook.compile import compile_text
 from quell.runbook.dialects import native
 from quell.runbook.plan import Act, Approve, Call, Check, Interpret, Notify, Plan
 from quell.runbook.source import Document
+from quell.vocabulary_of import vocabulary_of
 from tests.runbook.test_compile import plan_of
 from tests.runbook.words import WORDS
 
@@ -264,7 +266,7 @@ def test_facts_are_part_of_the_plan():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{type: manual}", "{type: alert}", "alert_name or labels"),
+        ("{type: manual}", "{type: alert}", "needs alert_name, labels, matchers, severity or source"),
         ("{type: manual}", "{type: metric_threshold, metric_query: x}", "threshold"),
         ("type: automated, action: {type: restart_service, config: {service: api}}", "type: automated", "needs an action"),
         ("{id: fix, type: automated,", "{id: fix, type: manual,", "only an automated one"),
@@ -280,3 +282,25 @@ def test_what_does_not_fit_together_is_told(old, new, message):
     (problem,) = compiled.problems
     assert message in problem.message
     assert problem.line > 1
+
+
+def test_what_a_trigger_asks_in_every_spelling():
+    asked = "{type: alert, matchers: 'env=prod', severity: [critical, P1, Warning], source: prod}"
+    listed = "{type: alert, matchers: ['env=prod'], severity: [P1, warn], source: [prod, prod]}"
+    words = vocabulary_of(Registry())
+    for text in (asked, listed):
+        (compiled,) = compile_text(SMALL.replace("{type: manual}", text), "a.yaml", words)
+        (trigger,) = compiled.plan.triggers
+        assert (trigger.matchers, trigger.severity, trigger.source) == (("env=prod",), ("P1", "P3"), ("prod",))
+        assert trigger.origin.path == "triggers[0]"
+
+
+@pytest.mark.parametrize(
+    ("priority", "rule"),
+    [("10", None), ("-1000", None), ("1001", "wrong-value"), ("high", "wrong-value"), ("1.5", "wrong-value")],
+)
+def test_a_priority_is_a_whole_number(priority, rule):
+    (compiled,) = compile_text(f"priority: {priority}\n{SMALL}", "a.yaml", WORDS)
+    told = [(problem.rule, problem.path) for problem in compiled.problems if problem.path == "priority"]
+    assert told == ([(rule, "priority")] if rule else [])
+    assert rule or compiled.plan.priority == int(priority)

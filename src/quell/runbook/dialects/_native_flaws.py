@@ -11,7 +11,7 @@ from typing import Any
 
 from quell.errors import Problem
 from quell.runbook import plan as words
-from quell.runbook.dialects._native_schema import RunbookText
+from quell.runbook.dialects._native_schema import RunbookText, TriggerText
 from quell.runbook.dialects._native_steps import RemediationText
 from quell.runbook.quantities import rate, spoken
 from quell.runbook.scope import ROOTS
@@ -29,6 +29,8 @@ def flaws(document: Document, text: RunbookText, vocabulary: Vocabulary) -> Iter
     yield from _ids(document, text)
     yield from _needs(document, text)
     yield from _twice(document, text)
+    for index, trigger in enumerate(text.triggers):
+        yield from _idle_clauses(document, ("triggers", index), trigger)
     for index, step in enumerate(text.remediations):
         path: Path = ("remediations", index)
         yield from _idle(document, path, step)
@@ -76,6 +78,16 @@ def _twice(document: Document, text: RunbookText) -> Iterator[Problem]:
                     ("decision_tree", index, "then", position), f"{name!r} is named twice; it runs once",
                     rule="repeated-step", severity="warning",
                 )  # fmt: skip
+
+
+def _idle_clauses(document: Document, path: Path, trigger: TriggerText) -> Iterator[Problem]:
+    """What is asked of an alert, where none starts it."""
+    for key in () if trigger.type == "alert" else ("matchers", "severity", "source"):
+        if key in trigger.model_fields_set:
+            yield document.problem(
+                (*path, key), f"{key} does nothing here: no alert starts a {trigger.type} trigger", rule="idle-key",
+                found=key, expected="type: alert", severity="warning",
+            )  # fmt: skip
 
 
 def _idle(document: Document, path: Path, step: RemediationText) -> Iterator[Problem]:

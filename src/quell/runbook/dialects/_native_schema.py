@@ -24,6 +24,9 @@ from quell.runbook.dialects._native_words import (
 )
 from quell.runbook.plan import Mode, Policy
 
+CLAUSES = ("alert_name", "labels", "matchers", "severity", "source")
+"""What a trigger may ask of an alert."""
+
 
 class TriggerText(Section):
     type: Literal["alert", "manual", "metric_threshold"]
@@ -32,6 +35,13 @@ class TriggerText(Section):
     """The alert's name."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels that the alert must have."""
+    matchers: Annotated[list[Text], BeforeValidator(listed)] = Field(default_factory=list)
+    """Conditions on labels as Alertmanager writes them, ``env=~"prod|stage"``: all must hold. ``alertname``,
+    ``source``, ``service``, ``severity``, ``environment`` and ``region`` can be asked for like labels."""
+    severity: Annotated[list[str], BeforeValidator(listed)] = Field(default_factory=list)
+    """One or several of P1 to P4, or words such as critical and warning: what the alert's source says."""
+    source: Annotated[list[str], BeforeValidator(listed)] = Field(default_factory=list)
+    """One or several sources, as the configuration calls them."""
     metric_query: str | None = None
     """PromQL for ``metric_threshold``."""
     threshold: float | None = None
@@ -43,8 +53,8 @@ class TriggerText(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> TriggerText:
-        if self.type == "alert" and not self.alert_name and not self.labels:
-            raise ValueError("an alert trigger needs alert_name or labels")
+        if self.type == "alert" and not any(getattr(self, clause) for clause in CLAUSES):
+            raise ValueError(f"an alert trigger needs {', '.join(CLAUSES[:-1])} or {CLAUSES[-1]}")
         if self.type == "metric_threshold" and (self.metric_query is None or self.threshold is None):
             raise ValueError("a metric_threshold trigger needs metric_query and threshold")
         return self
@@ -177,6 +187,8 @@ class RunbookText(Section):
     what people did."""
     triggers: Annotated[list[TriggerText], Field(min_length=1)]
     """When it is meant."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of runbooks that an alert means equally, the one with the highest goes first."""
     variables: dict[str, Any] = Field(default_factory=dict)
     """Values for templates and conditions."""
     diagnostics: list[DiagnosticText] = Field(default_factory=list)

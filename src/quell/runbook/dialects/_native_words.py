@@ -67,6 +67,7 @@ def retried(value: Any) -> Any:
 MEANT = {
     "when": "condition", "if": "condition", "else": "otherwise", "default": "otherwise", "do": "then", "steps": "then",
     "in": "after", "approvers": "people", "expires_in": "expires", "query": "config", "params": "config",
+    "match": "matchers", "sources": "source", "severities": "severity", "weight": "priority",
     "parameters": "config", "with": "config", "depends_on": "needs", "requires": "needs",
 }  # fmt: skip
 """What people write, by the key that they mean."""

@@ -81,6 +81,7 @@ class _Lowering:
             id=text.id, name=text.name or text.id, description=text.description, severity=text.severity,
             service=text.service, owner=text.owner, mode=text.mode, decision_mode=text.decision_mode,
             max_rounds=text.max_rounds, variables=self._variables(), triggers=tuple(self._triggers()),
+            priority=text.priority,
             nodes=(*checks, decide, *acts, *self.undefined.values()),
             edges=(*self._check_edges(), *edges), decisions=tuple(decisions),
             verify=self._verify(checks), escalation=self._escalation(), origin=self._at(),
@@ -101,11 +102,18 @@ class _Lowering:
         return {**self.text.variables, **{k: v for k, v in site.items() if k in read or k in self.text.variables}}
 
     def _triggers(self) -> Iterable[words.Trigger]:
-        for trigger in self.text.triggers:
+        for index, trigger in enumerate(self.text.triggers):
             yield words.Trigger(
                 type=trigger.type, alert_name=trigger.alert_name, labels=trigger.labels, operator=trigger.operator,
                 metric_query=trigger.metric_query, threshold=trigger.threshold, for_s=trigger.for_,
+                matchers=tuple(trigger.matchers), severity=self._severities(trigger.severity),
+                source=tuple(dict.fromkeys(trigger.source)), origin=self._at("triggers", index),
             )  # fmt: skip
+
+    def _severities(self, given: Iterable[str]) -> tuple[str, ...]:
+        """Each word as the severity that it stands for; one that stands for none stays, and lint tells."""
+        alerts = self.vocabulary.alerts
+        return tuple(dict.fromkeys((alerts.severity(one) if alerts else None) or one for one in given))
 
     # Diagnostics.
 

@@ -7,7 +7,7 @@ gives them places. Never does: stop at the first, ask a plug-in (the Vocabulary 
 from __future__ import annotations
 
 from quell.errors import Problem
-from quell.runbook.lint import addresses, approvers, calls, conditions, connections, shape, steps
+from quell.runbook.lint import addresses, approvers, calls, conditions, connections, shape, steps, triggers
 from quell.runbook.lint.remark import Rule, placed, snaked
 from quell.runbook.plan import Plan
 from quell.runbook.source import Document, show_path
@@ -18,6 +18,7 @@ RULES: tuple[Rule, ...] = (
     calls.types_known, calls.templates, calls.shell_lines, calls.parameters, calls.commands, calls.require_tells,
     calls.hints,
     connections.connections, addresses.addresses, approvers.approvers, steps.targets, steps.captures, steps.looks_once,
+    triggers.severities, triggers.sources, triggers.matchers, triggers.contradictions,
     shape.unreachable, shape.cycles, shape.window, shape.service_known,
     shape.unread_critical, shape.no_interpret, shape.missing_escalation,
 )  # fmt: skip
