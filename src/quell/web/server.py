@@ -23,7 +23,21 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, duty, enqueue, execution, ingest, pages, past, reference, sign, switches, tokens
+from quell.web import (
+    alertmanager,
+    api,
+    duty,
+    enqueue,
+    execution,
+    ingest,
+    pages,
+    past,
+    reference,
+    sign,
+    silencing,
+    switches,
+    tokens,
+)
 from quell.web.answers import Json, answer_to
 from quell.web.described import Described
 from quell.web.desk import Desk
@@ -53,7 +67,21 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, enqueue, reference, api, execution, duty, switches, past, tokens, sign, pages)
+    parts = (
+        ingest,
+        enqueue,
+        alertmanager,
+        silencing,
+        reference,
+        api,
+        execution,
+        duty,
+        switches,
+        past,
+        tokens,
+        sign,
+        pages,
+    )
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")
@@ -69,7 +97,8 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
     server.add_middleware(
         Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
-        guards_itself=app.guards_itself, paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
+        guards_itself=app.guards_itself, knows=app.reception.knows,
+        paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
     )  # fmt: skip
     server.add_middleware(Paths, sources=chosen(app.settings.sources, needs))
     return server
