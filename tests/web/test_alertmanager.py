@@ -14,7 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quell.alerting import Firing
 from quell.incident.access import Role
+from quell.incident.alert import Alert, AlertStatus
+from quell.web.alertmanager import state_of
 from tests.plugins.sources.bodies import damaged, sent, values
 from tests.servers.amtool import Amtool
 from tests.servers.process import RunServer, wait_until
@@ -185,6 +188,25 @@ def test_what_is_held_is_suppressed_and_says_by_what(house: House) -> None:
     for name, hidden in (("Hushed", "silenced"), ("NodeDown", "inhibited"), ("Beside", "active")):
         for other in ("silenced", "inhibited", "active", "unprocessed"):
             assert bool(named(house, name, **{other: "false"})) is (other != hidden), (name, other)
+
+
+@pytest.mark.parametrize(
+    ("held", "unseen", "state", "silenced", "inhibited", "muted"),
+    [
+        ("", False, "active", [], [], []),
+        ("", True, "unprocessed", [], [], []),
+        ("flapping", False, "active", [], [], []),
+        ("silence abc", False, "suppressed", ["abc"], [], []),
+        ("inhibit rule cluster", False, "suppressed", [], ["inhibit rule cluster"], []),
+        ("maintenance sunday", False, "suppressed", [], [], ["maintenance sunday"]),
+    ],
+)
+def test_its_state_says_what_holds_it(
+    held: str, unseen: bool, state: str, silenced: list[str], inhibited: list[str], muted: list[str]
+) -> None:
+    known = Alert(source="x", name="A", status=AlertStatus.FIRING, fingerprint="1", received_at=datetime.now(UTC))
+    one = Firing(known, {}, held, None, known.received_at, known.received_at, unseen)
+    assert state_of(one) == {"state": state, "silencedBy": silenced, "inhibitedBy": inhibited, "mutedBy": muted}
 
 
 @pytest.mark.parametrize(
