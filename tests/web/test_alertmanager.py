@@ -161,6 +161,13 @@ def test_a_body_that_is_wrong_as_a_whole_is_400_with_a_text(house: House, conten
     assert why in answer.json()
 
 
+def test_an_alert_needs_no_annotations_anywhere(house: House) -> None:
+    assert post(house, {"labels": {"alertname": "Bare"}}).status_code == 200
+    assert named(house, "Bare")[0]["annotations"] == {}
+    page = house.http.get("/alerts", headers={"accept": "text/html"})
+    assert (page.status_code, "<b>Bare</b>" in page.text) == (200, True)
+
+
 def test_no_alerts_are_no_fault(house: House) -> None:
     assert post(house).status_code == 200
 
