@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quell.alerting import chosen
 from quell.errors import Conflict, InvalidInput, NotFound
 from quell.incident.event import EventKind
 from quell.incident.incident import ENDED, Status
@@ -271,7 +273,53 @@ async def test_an_alert_that_comes_and_goes_does_not_end_its_incident(tmp_path: 
         assert len(await at.app.incidents()) == 1
 
 
-# What belongs together.
+# What fires.
+
+
+async def test_what_fires_is_listed_with_what_holds_it(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        made = await silence(at, "alertname=Hushed")
+        await at.post(alert())
+        await at.post(alert("Hushed"))
+        await at.post(alert("Over"))
+        await at.post(alert("Over", status="resolved"))
+        found = {one.alert.name: one for one in await at.app.alerting.firing()}
+        assert set(found) == {"Down", "Hushed"}
+        assert (found["Hushed"].held, found["Hushed"].incident) == (f"silence {made.id}", None)
+        down = found["Down"]
+        assert (down.held, down.incident, down.unseen) == ("", (await row(at))["incident"], False)
+        assert down.labels["alertname"] == "Down"
+        assert down.labels["source"] == down.alert.source
+        assert down.began_at <= down.said_at <= datetime.now(UTC)
+        assert await at.app.alerting.firing("acme") == []
+
+
+async def test_what_was_to_fire_until_a_moment_ago_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody has looked at it again: its row still says that it fires."""
+    monkeypatch.setattr("tests.app.POLL_S", 600)
+    async with house(tmp_path, BOOK) as at:
+        until = datetime.now(UTC) + timedelta(seconds=1)
+        told = {"labels": {"alertname": "Fades"}, "endsAt": until.isoformat()}
+        await at.app.receive("alertmanager_api", {}, json.dumps([told]).encode())
+        assert [one.alert.ends_at for one in await at.app.alerting.firing()] == [until]
+
+        async def gone() -> bool:
+            return not await at.app.alerting.firing()
+
+        await eventually(gone, "its end")
+        assert (await row(at, "Fades"))["status"] == "firing"
+
+
+def test_a_pattern_that_cannot_be_used_is_told() -> None:
+    with pytest.raises(ValueError, match="a"):
+        chosen(parse_matchers('a=~"("'))
+    fits = chosen(parse_matchers('a=~"b|c", d!=e'))
+    assert [fits(one) for one in ({"a": "b"}, {"a": "b", "d": "e"}, {})] == [True, False, False]
+
+
+# Silences.
 
 
 async def test_symptoms_join_their_cause(tmp_path: Path, database: str) -> None:

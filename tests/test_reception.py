@@ -203,6 +203,39 @@ def test_a_source_that_cannot_tell_sends_nobody_away_for_good(lame: dict[str, An
         addressed(at, "X" * 32)
 
 
+# A kind of source that everybody posts to at one address.
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "meant", "known"),
+    [
+        ({}, ["alertmanager_api"] * 3, [False] * 3),
+        ({"open": {}}, ["open"] * 3, [False] * 3),
+        ({"open": {}, "one": {"token": "env:KEY_ONE"}}, ["open", "one", "open"], [False, True, False]),
+        (
+            {"two": {"token": "env:KEY_TWO"}, "one": {"token": "env:KEY_ONE"}},
+            ["alertmanager_api", "one", "two"],
+            [False, True, True],
+        ),
+        ({"alertmanager_api": {"token": "env:KEY_ONE"}}, ["alertmanager_api"] * 3, [False, True, False]),
+        ({"lame": {"token": "env:NOT_THERE"}}, ["alertmanager_api"] * 3, [False] * 3),
+        ({"wrong": {"tokken": "env:KEY_ONE"}}, ["alertmanager_api"] * 3, [False] * 3),
+    ],
+)
+def test_the_credentials_say_which_source_is_meant(
+    sources: dict[str, dict[str, Any]], meant: list[str], known: list[bool]
+) -> None:
+    """Shown: nothing, the first key, the second."""
+    at = reception(**{name: {"type": "alertmanager_api", **more} for name, more in sources.items()})
+    shown = [{}, bearer(KEY), bearer(OTHER)]
+    assert [at.meant("alertmanager_api", headers, b"[]") for headers in shown] == meant
+    assert [at.knows("alertmanager_api", headers) for headers in shown] == known
+
+
 # Whatever arrives.
 
 

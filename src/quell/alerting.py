@@ -5,7 +5,8 @@ One short method per use case, reached as ``app.alerting``. Never does: hold a r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -32,12 +33,36 @@ from quell.store import queries, silences
 from quell.store.events import to_us, when
 from quell.telling.why import Why, why_alert
 
+__all__ = ["Alerting", "Firing", "Wanted", "chosen"]
+
 _log = structlog.get_logger("quell")
 T = TypeVar("T")
 AT_ONCE = 100
 """Alerts that are looked at again in one transaction: those that come in wait no longer than that takes."""
 HISTORY_US = 5 * 86_400 * 1_000_000
 """How long silences that have ended are still listed."""
+MOST_FIRING = 10_000
+"""Alerts that fire and are listed at once, the newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """An alert that fires now. ``labels``: those that matchers see; ``held``: what keeps it quiet, if anything;
+    ``unseen``: it is accepted, and waits to be looked at."""
+
+    alert: Alert
+    labels: Mapping[str, str]
+    held: str
+    incident: str | None
+    began_at: datetime
+    said_at: datetime
+    unseen: bool
+
+
+def chosen(matchers: Sequence[Matcher]) -> Callable[[Mapping[str, str]], bool]:
+    """Tells whether every one of them holds for labels. Raises ``ValueError`` for a pattern that cannot be used."""
+    matching.usable(matchers)
+    return lambda labels: matching.decide(matchers, labels)[0]
 
 
 class Commit(Protocol):
@@ -72,6 +97,20 @@ class Alerting:
         for name in (one for one in names if one in still):  # another process may have been here
             if (alert := accept.stored(change.connection, name, intake.now)) is not None:
                 settle(change, intake.place(alert, again=True), self._raise_at)
+
+    # What fires.
+
+    async def firing(self, tenant: str | None = None) -> list[Firing]:
+        """Whatever fires now, of all sources; one that was to fire until a moment ago does not any more."""
+
+        def read(connection: Any) -> tuple[list[dict[str, Any]], datetime]:
+            of, status = tenant or self._tenant, AlertStatus.FIRING.value
+            now = when(self._database.now_us(connection))
+            return queries.recent_alerts(connection, of, MOST_FIRING, status=status), now
+
+        rows, now = await self._database.read(read)
+        found = [_firing(row) for row in rows]
+        return [one for one in found if one.alert.ends_at is None or one.alert.ends_at > now]
 
     # Silences.
 
@@ -231,3 +270,12 @@ class Alerting:
         """What would follow from an alert if it came now. Nothing is stored, nobody is paged."""
         alert = self._reception.ours(alert.model_copy(update={"received_at": datetime.now(UTC)}))
         return await self._database.read(lambda c: self._reception.would(self._means, c, alert, self._plans()))
+
+
+def _firing(row: Mapping[str, Any]) -> Firing:
+    alert = Alert.model_validate(row["alert"])
+    return Firing(
+        alert, matching.spoken(alert, row["service"]), row["held"], row["incident"],
+        datetime.fromisoformat(row["first_at"]), datetime.fromisoformat(row["last_at"]),
+        unseen=row["reason"] == queries.WAITS,
+    )  # fmt: skip

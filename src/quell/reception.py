@@ -126,16 +126,29 @@ class Reception:
         plugin = self.registry.source(kind)
         stranger = plugin.verify(headers, body, plugin.params())
         found, unsure = [], False
-        for name, configured in self.settings.sources.items():
-            if (configured.type or name) == kind:
-                refused = self._refusal(name, headers, body)
-                found += [name] if refused is None else []
-                unsure |= refused not in (None, stranger)
+        for name in self._of_kind(kind):
+            refused = self._refusal(name, headers, body)
+            found += [name] if refused is None else []
+            unsure |= refused not in (None, stranger)
         if found:
             return found[0]
         if unsure:
             raise Unavailable(f"a source of type {kind} cannot tell who may post; quell doctor says why")
         raise Refused("signature", stranger or "no such source is configured")
+
+    def meant(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
+        """The source of this type that somebody posts to who names none: the one whose own credentials are shown, else
+        one that asks for none, else the type itself, as it is where nothing is configured."""
+        lets_in = [name for name in self._of_kind(kind) if self._refusal(name, headers, body) is None]
+        return min(lets_in, key=lambda name: not self.guards_itself(name), default=kind)
+
+    def knows(self, kind: str, headers: Mapping[str, str]) -> bool:
+        """Whether a source of this type that asks for credentials of its own is shown them in these headers."""
+        meant = self.meant(kind, headers, b"")
+        return self.guards_itself(meant) and self._refusal(meant, headers, b"") is None
+
+    def _of_kind(self, kind: str) -> list[str]:
+        return [name for name, configured in self.settings.sources.items() if (configured.type or name) == kind]
 
     def _refusal(self, source: str, headers: Mapping[str, str], body: bytes) -> str | None:
         try:

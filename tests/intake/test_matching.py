@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quell.incident.alert import Alert, AlertStatus, Severity
 from quell.incident.matcher import Matcher, parse_matchers
-from quell.intake.matching import check, decide, holds, spoken
+from quell.intake.matching import check, decide, holds, spoken, usable
 from quell.runbook.expr.pattern import MAX_SUBJECT
 
 LABELS = {"env": "prod", "pod": "web-1"}
@@ -34,6 +34,13 @@ def test_the_first_that_does_not_hold_decides_and_is_told() -> None:
     assert (fits, why) == (False, "pod=\"web-2\" does not hold: pod is 'web-1'")
     assert decide(parse_matchers("team=x"), LABELS)[1] == 'team="x" does not hold: it has no label team'
     assert decide(parse_matchers("env=prod"), LABELS) == (True, 'it matches {env="prod"}')
+
+
+def test_what_matches_everything_is_usable_where_one_only_looks() -> None:
+    usable(())
+    usable(parse_matchers('team="", env=~".*"'))
+    with pytest.raises(ValueError, match="env"):
+        usable(parse_matchers('team="", env=~"("'))
 
 
 def test_what_matches_everything_is_refused_and_what_cannot_be_used() -> None:

@@ -3,7 +3,7 @@
 Never keeps data: the time series go with the temporary folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -16,7 +16,8 @@ from tests.servers.process import Server, locate
 class Prometheus(Server):
     """`targets` are `host:port` of one scrape job; `rules` is the text of a rule file.
 
-    `alertmanager` is `host:port`; `interval` (seconds) is both the scrape and the evaluation interval.
+    `alertmanager` is `host:port`, `reached` what else its configuration says (`path_prefix`, `authorization`);
+    `interval` (seconds) is both the scrape and the evaluation interval.
     Prometheus applies targets and Alertmanagers, at the start and after a reload, once in 5 s: the first
     samples and the first notification come that late. An alert whose rule is removed is not resolved.
     """
@@ -27,6 +28,7 @@ class Prometheus(Server):
         *,
         rules: str = "",
         alertmanager: str | None = None,
+        reached: Mapping[str, Any] | None = None,
         interval: float = 0.2,
         job: str = "test",
         flags: Sequence[str] = (),
@@ -37,6 +39,7 @@ class Prometheus(Server):
         self._targets = list(targets)
         self._rules = rules
         self._alertmanager = alertmanager
+        self._reached = dict(reached or {})
         self._interval = f"{round(interval * 1000)}ms"
         self._job = job
         self._flags = list(flags)
@@ -103,5 +106,6 @@ class Prometheus(Server):
             "scrape_configs": [{"job_name": self._job, "static_configs": [{"targets": self._targets}]}],
         }
         if self._alertmanager:
-            configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [self._alertmanager]}]}]}
+            targets = {"static_configs": [{"targets": [self._alertmanager]}], **self._reached}
+            configuration["alerting"] = {"alertmanagers": [targets]}
         return configuration

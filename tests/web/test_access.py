@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from quell.incident.access import Role
-from quell.web.needs import NEEDS, PUBLIC
+from quell.web.needs import KINDS, NEEDS, PUBLIC
 from tests.servers.chromium import Chromium
 from tests.servers.process import wait_until
 from tests.web.house import alerts
@@ -62,7 +62,7 @@ def filled(key: str) -> tuple[str, str]:
 @pytest.mark.parametrize("key", sorted(NEEDS))
 def test_every_route_asks_for_its_role(house: Secured, texts: dict[Role, str], key: str) -> None:
     needed, (method, path) = NEEDS[key], filled(key)
-    if key in ("GET /live", "POST /sign-out") or needed is PUBLIC or key.startswith("POST /webhooks"):
+    if key in ("GET /live", "POST /sign-out", *KINDS) or needed is PUBLIC or key.startswith("POST /webhooks"):
         return  # a stream without end, or what other tests look at
     unknown = httpx.request(method, house.url + path)
     assert unknown.status_code == 401, key
@@ -89,6 +89,11 @@ def test_who_one_is(house: Secured, texts: dict[Role, str]) -> None:
 def test_monitoring_on_this_machine_needs_nothing(house: Secured) -> None:
     body = alerts({"alertname": "Nobody", "service": "shop"})
     assert httpx.post(f"{house.url}/webhooks/alertmanager", json=body).status_code == 200
+    told = [{"labels": {"alertname": "NobodyEither", "service": "shop"}}]
+    assert httpx.post(f"{house.url}/api/v2/alerts", json=told).status_code == 200
+    assert httpx.get(f"{house.url}/api/v2/alerts").status_code == 401
+    (one,) = [one for one in house.http.get("/api/v1/alerts").json()["alerts"] if one["name"] == "NobodyEither"]
+    assert one["source"] == "alertmanager_api"
 
 
 @pytest.mark.parametrize("given", ["x", "quell_00000000_" + "0" * 43, "quell_zz_x", "Bearer", "ü"])

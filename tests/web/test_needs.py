@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from quell.app import App
 from quell.incident.access import Role
 from quell.settings import Settings
-from quell.web.needs import NEEDS, PUBLIC, Needs, keys_of
+from quell.web.needs import KINDS, NEEDS, PUBLIC, Needs, keys_of
 from quell.web.server import make_server
 
 
@@ -73,6 +73,11 @@ def scope(method: str, path: str) -> dict[str, object]:
         ("GET", "/sign-in/x", Role.VIEWER, {}),
         ("GET", "/staticx", Role.VIEWER, {}),
         ("POST", "/v2/enqueue", PUBLIC, {}),
+        ("GET", "/api/v2/alerts", Role.VIEWER, {}),
+        ("POST", "/api/v2/alerts", Role.RESPONDER, {"kind": "alertmanager_api"}),
+        ("POST", "/alertmanager/api/v2/alerts", Role.RESPONDER, {"kind": "alertmanager_api"}),
+        ("POST", "/api/v2/silences", Role.RESPONDER, {}),
+        ("DELETE", "/alertmanager/api/v2/silence/abc", Role.RESPONDER, {"silence": "abc"}),
         ("GET", "/v2/enqueue", Role.VIEWER, {}),
         ("DELETE", "/healthz", Role.VIEWER, {}),
     ],
@@ -81,6 +86,12 @@ def test_an_address_is_found(needs: Needs, method: str, path: str, role: Role | 
     found, parts = needs.of(scope(method, path))
     assert found is role
     assert {name: parts[name] for name in named} == named
+
+
+def test_only_what_is_posted_without_a_source_says_its_kind(needs: Needs) -> None:
+    for key in NEEDS:
+        method, _, path = key.partition(" ")
+        assert ("kind" in needs.of(scope(method, path))[1]) is (key in KINDS), key
 
 
 def test_a_route_that_is_not_in_the_table_is_an_admins() -> None:

@@ -11,14 +11,19 @@ from quell.runbook.expr.pattern import MAX_SUBJECT, compile_pattern
 
 def check(matchers: Sequence[Matcher]) -> None:
     """Raises ``ValueError`` for a pattern that cannot be used, and for a list that would match everything."""
+    usable(matchers)
+    if not any(not holds(matcher, {}) for matcher in matchers):
+        raise ValueError("at least one matcher must ask for a label that is not empty: these match every alert")
+
+
+def usable(matchers: Sequence[Matcher]) -> None:
+    """Raises ``ValueError`` for a pattern that cannot be used."""
     for matcher in matchers:
         if matcher.is_pattern:
             try:
                 compile_pattern(matcher.value)
             except ValueError as error:
                 raise ValueError(f"{matcher}: {error}") from None
-    if not any(not holds(matcher, {}) for matcher in matchers):
-        raise ValueError("at least one matcher must ask for a label that is not empty: these match every alert")
 
 
 def spoken(alert: Alert, service: str | None = None) -> dict[str, str]:

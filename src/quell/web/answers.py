@@ -156,7 +156,7 @@ def _came_from(scope: Scope) -> str:
 
 def wants_page(scope: Scope) -> bool:
     """Whether a browser is there to read HTML."""
-    if scope["path"].startswith(("/api/", "/webhooks/", "/v2/")):
+    if scope["path"].startswith(("/api/", "/alertmanager/api/", "/webhooks/", "/v2/")):
         return False
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     return b"text/html" in accept

@@ -39,17 +39,19 @@ SECURITY = {
 
 class Gate:
     """``guards_itself(source)``: that webhook checks its own credentials; else whoever is on this machine may post
-    alerts, unless the configuration has a token (``open_webhooks`` False).
+    alerts, unless the configuration has a token (``open_webhooks`` False). ``knows(kind, headers)``: a source of that
+    type that checks its own credentials is shown them; so it is told where the address names no source.
 
     ``paused``: what is paused now, in words that fit into a header; nothing when nothing is.
     """
 
     def __init__(
         self, app: ASGIApp, *, settings: ServerSettings, desk: Desk, needs: Needs, open_webhooks: bool,
-        guards_itself: Callable[[str], bool], paused: Callable[[], str],
+        guards_itself: Callable[[str], bool], knows: Callable[[str, Mapping[str, str]], bool],
+        paused: Callable[[], str],
     ) -> None:  # fmt: skip
         self.app, self.desk, self.needs, self.open_webhooks = app, desk, needs, open_webhooks
-        self.guards_itself, self.paused = guards_itself, paused
+        self.guards_itself, self.knows, self.paused = guards_itself, knows, paused
         self.limit = settings.max_body_bytes
         named = [*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""]
         if not settings.is_loopback:
@@ -87,7 +89,7 @@ class Gate:
             _same_site(headers, host)
         needed, named = self.needs.of(scope)
         client = scope.get("client")
-        if needed is None or ("source" in named and self._is_open_webhook(named["source"], is_loopback(client))):
+        if needed is None or self._is_open_webhook(named, headers, is_loopback(client)):
             return
         caller = await self.desk.who(headers, client)
         if not caller.may(needed):
@@ -97,8 +99,12 @@ class Gate:
         scope[CALLER] = caller
         scope[STILL] = partial(self.desk.still, headers, client, caller)
 
-    def _is_open_webhook(self, source: str, here: bool) -> bool:
-        return (self.open_webhooks and here) or self.guards_itself(source)
+    def _is_open_webhook(self, named: Mapping[str, str], headers: Headers, here: bool) -> bool:
+        if not {"source", "kind"} & set(named):
+            return False
+        if self.open_webhooks and here:
+            return True
+        return self.knows(named["kind"], headers) if "kind" in named else self.guards_itself(named["source"])
 
     async def _within(self, caller: Caller, named: Mapping[str, str]) -> None:
         """What is another tenant's is not there. The one place, so that no route can forget it."""

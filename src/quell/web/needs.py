@@ -17,6 +17,22 @@ PUBLIC = None
 event for ``/v2/enqueue`` brings its routing key, without which nothing becomes of it."""
 _VIEWER, _RESPONDER, _APPROVER, _ADMIN = Role
 
+ALERTMANAGER = ("", "/alertmanager")
+"""What the routes of Alertmanager's API begin with."""
+_ALERTMANAGER: Mapping[str, Role] = {
+    "GET /status": _VIEWER,
+    "GET /alerts": _VIEWER,
+    "GET /alerts/groups": _VIEWER,
+    "GET /receivers": _VIEWER,
+    "GET /silences": _VIEWER,
+    "GET /silence/{silence}": _VIEWER,
+    "POST /alerts": _RESPONDER,
+    "POST /silences": _RESPONDER,
+    "DELETE /silence/{silence}": _RESPONDER,
+}
+KINDS: Mapping[str, str] = {f"POST {prefix}/api/v2/alerts": "alertmanager_api" for prefix in ALERTMANAGER}
+"""Where alerts are posted without naming their source: the type of those that may be meant."""
+
 NEEDS: Mapping[str, Role | None] = {
     "GET /healthz": PUBLIC,
     "GET /sign-in": PUBLIC,
@@ -104,6 +120,11 @@ NEEDS: Mapping[str, Role | None] = {
     "GET /api/v1/tokens": _ADMIN,
     "POST /api/v1/tokens": _ADMIN,
     "DELETE /api/v1/tokens/{token}": _ADMIN,
+    **{
+        f"{method} {prefix}/api/v2{path}": role
+        for prefix in ALERTMANAGER
+        for (method, path), role in ((key.split(" "), role) for key, role in _ALERTMANAGER.items())
+    },
 }
 
 
@@ -127,11 +148,15 @@ class Needs:
         return any(route.matches(scope)[0] is not Match.NONE for route in self.routes)
 
     def of(self, scope: Scope) -> tuple[Role | None, Mapping[str, str]]:
-        """What it needs, and the parts of its address. An address that leads nowhere tells so to whoever may look."""
+        """What it needs, and the parts of its address; beside them ``kind``, the type of the source that is posted to.
+
+        An address that leads nowhere tells so to whoever may look.
+        """
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         for route in self.routes:
             match, more = route.matches(scope)
             if match is Match.FULL:
                 name = f"{'GET' if isinstance(route, Mount) else method} {getattr(route, 'path', '')}"
-                return NEEDS.get(name, Role.ADMIN), more.get("path_params", {})
+                kind = {"kind": KINDS[name]} if name in KINDS else {}
+                return NEEDS.get(name, Role.ADMIN), {**more.get("path_params", {}), **kind}
         return Role.VIEWER, {}

@@ -24,6 +24,7 @@ from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
 from quell.web import (
+    alertmanager,
     api,
     duty,
     enqueue,
@@ -36,9 +37,10 @@ from quell.web import (
     regroup,
     rehearse,
     sign,
+    silencing,
     switches,
     tokens,
-)
+)  # fmt: skip
 from quell.web.answers import Json, answer_to
 from quell.web.described import Described
 from quell.web.desk import Desk
@@ -69,7 +71,10 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, enqueue, reference, api, execution, duty, switches, quiet, regroup, rehearse, past, tokens, sign, pages)
+    parts = (
+        ingest, enqueue, alertmanager, silencing, reference, api, execution, duty, switches, quiet, regroup,
+        rehearse, past, tokens, sign, pages,
+    )  # fmt: skip
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")
@@ -86,7 +91,8 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.add_middleware(Hot, hub=server)
     server.add_middleware(
         Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
-        guards_itself=app.guards_itself, paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
+        guards_itself=app.guards_itself, knows=app.reception.knows,
+        paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
     )  # fmt: skip
     server.add_middleware(Paths, sources=chosen(app.settings.sources, needs))
     return server
