@@ -23,7 +23,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
-from quell.web import api, duty, enqueue, execution, ingest, pages, past, reference, sign, switches, tokens
+from quell.web import alerts, api, duty, enqueue, execution, ingest, pages, past, reference, sign, switches, tokens
 from quell.web.answers import Json, answer_to
 from quell.web.described import Described
 from quell.web.desk import Desk
@@ -53,7 +53,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.sent = Sent()
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
-    parts = (ingest, enqueue, reference, api, execution, duty, switches, past, tokens, sign, pages)
+    parts = (ingest, enqueue, reference, api, alerts, execution, duty, switches, past, tokens, sign, pages)
     for part in parts:
         server.include_router(part.router)
     files = Mount("/static", _Static(directory=STATIC), name="static")
