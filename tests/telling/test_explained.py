@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,3 +125,14 @@ def test_an_alert_that_never_came_is_explained_too() -> None:
     would = {"name": alert.name, "source": "am", "service": None, "severity": "P3", "labels": {}, "status": "firing"}
     given = Why(would, "opened", "a new one", "", None, "x", "g", ()).as_json
     assert "when" not in texts(alert_blocks(given, NOW), "Received")
+
+
+def test_the_documentation_prints_an_answer_as_it_is_printed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "why.md").read_text(encoding="utf-8")
+    printed = page.split("```")[1]
+    given = told("held", "'ShopErrors' fires", alert={"held": "inhibit rule shop is down", "look_at": LATER})
+    titles = [block.title for block in alert_blocks(given, NOW)]
+    assert re.findall(r"^([A-Z][a-z ]+)$", printed, re.MULTILINE) == titles
+    for label in (*texts(alert_blocks(given, NOW), "Received"), *texts(alert_blocks(given, NOW), "What followed")):
+        assert re.search(rf"^ . {label}\b", printed, re.MULTILINE), label
+    assert headline(given) in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from quell.cli.client import AsJson, Client, Missing, Server, name_of
 from quell.cli.follower import terminal_width, written
 from quell.cli.output import paint, print_json
 from quell.telling.explained import Block, alert_blocks, headline, incident_blocks, incident_headline
-from quell.telling.lines import clean
+from quell.telling.lines import LABEL, clean
 
 LONGEST_INCIDENT = 100
 
@@ -66,4 +67,6 @@ def print_blocks(says: str, blocks: Sequence[Block]) -> None:
     for block in blocks:
         out.write("\n" + paint(block.title, "cyan", stream=out) + "\n")
         for row in block.rows:
-            out.write(written(row, out, width=width, time=False))
+            # A label that is longer than its column would run into the text.
+            label = f"{row.label}:" if len(row.label) > LABEL else row.label
+            out.write(written(replace(row, label=label), out, width=width, time=False))
