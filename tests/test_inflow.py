@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 import sqlalchemy as sa
 
 from quell import inflow
+from quell.app import App
 from quell.errors import Unavailable
 from quell.inflow import one_by_one
 from quell.reception import Receipt
 from quell.store import inbox
 from quell.store.schema import inbox as table
 from quell.store.schema import quarantine
-from tests.app import House, alert, do, eventually, house, runbook
+from tests.app import House, alert, do, eventually, house, runbook, settings_of, write
+from tests.servers.forked import Forked
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +191,58 @@ async def test_what_a_process_left_the_next_one_looks_at(
     async with house(tmp_path, BOOK, database=database) as at:
         await empty(at)
         assert len(await at.app.incidents()) == 5
+
+
+MANY = 200
+
+
+def named(output: bytes) -> list[str]:
+    """The alerts that a flood says were accepted, between what it logs."""
+    return [line.split()[0] for line in output.decode().splitlines() if line.startswith("Odd") and line.endswith(" 1")]
+
+
+def flood(folder: str, database: str) -> None:
+    """In a process of its own, to be killed: takes alerts in as fast as it can, and names each that was accepted."""
+
+    async def run() -> None:
+        app = App(settings_of(Path(folder), database=database))
+        await app.start()
+        at, left = House(app, Path(folder), []), iter(range(MANY))
+
+        async def send() -> None:
+            for number in left:
+                receipt = await at.post(odd(number))
+                print(f"Odd{number}", receipt.accepted, flush=True)
+
+        await asyncio.gather(*(send() for _ in range(16)))
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("accepted", [1, 40, MANY])
+async def test_killed_in_the_middle_of_a_storm_nothing_that_was_accepted_is_lost(
+    tmp_path: Path, database: str, accepted: int
+) -> None:
+    write(tmp_path, BOOK)
+    child = Forked("tests.test_inflow:flood", given=[str(tmp_path), database], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    told = list[str]()
+    while len(told) < accepted:
+        line = await asyncio.wait_for(asyncio.to_thread(child.stdout.readline), 30.0)
+        assert line, "the child ended by itself"
+        told += named(line)
+    child.kill()
+    told += named(await asyncio.to_thread(child.stdout.read))
+    await asyncio.to_thread(child.wait)
+    child.stdout.close()
+    async with house(tmp_path, BOOK, database=database) as at:
+        await empty(at)
+        found = {row["name"]: row["incident"] for row in await at.app.alerts(limit=2 * MANY)}
+        assert set(told) <= found.keys()
+        assert None not in found.values()
+        assert len(set(found.values())) == len(found), "each has an incident of its own"
+        assert len(await at.app.incidents(limit=2 * MANY)) == len(found), "and no other"
 
 
 def test_words_that_say_the_same_become_one() -> None:

@@ -56,7 +56,7 @@ class Alerting:
         """At alerts that were held until now: what kept them quiet may have ended."""
         while True:
             names = await self._database.read(
-                lambda c: accept.due(c, self._tenant, self._database.now_us(c), AT_ONCE)
+                lambda c: accept.due(c, self._database.now_us(c), AT_ONCE)
             )  # fmt: skip
             if not names:
                 return
@@ -67,7 +67,7 @@ class Alerting:
     def _look_again(self, change: Change, names: Sequence[str]) -> None:
         accept.in_turn(change.connection, self._tenant)
         intake = self._reception.intake(change, self._plans())
-        still = set(accept.due(change.connection, self._tenant, to_us(intake.now), 10 * AT_ONCE))
+        still = set(accept.due(change.connection, to_us(intake.now), 10 * AT_ONCE))
         for name in (one for one in names if one in still):  # another process may have been here
             if (alert := accept.stored(change.connection, name, intake.now)) is not None:
                 settle(change, intake.place(alert, again=True), self._raise_at)

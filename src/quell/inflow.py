@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,10 +40,16 @@ LARGE = 20
 """A delivery of more alerts goes to the inbox: looking at each would keep its sender, and everybody else, waiting."""
 BATCH = 100
 """Alerts that are looked at in one transaction, at most."""
-TURN_S, PAUSE_S = 0.012, 0.02
-"""While alerts come in, how long the inbox is worked on in one go, and how long it then stays back."""
-BUSY_S = 0.1
-"""So long after the last alert that went to the inbox it is still a storm."""
+TURN_S = 0.012
+"""While alerts come in, how long the inbox is worked on in one go: so long what comes in waits for the disk."""
+FOLLOWS = 2.5
+"""What follows from an alert (its run, its page) costs that much more than looking at it."""
+PUT_S = 0.001
+"""What taking in one alert costs, about: at a thousand a second there is hardly time for anything else."""
+LEAST_DUTY = 0.1
+"""The share of its time that a process works on the inbox even then: the most severe goes first."""
+BUSY_S = 0.25
+"""Over how long it is counted what comes in."""
 RETRY_AFTER_S = 5.0
 _PRIORITY = {"P1": 1, "P2": 2, "P3": 3, "P4": 4}
 _UNSAID = 3
@@ -76,7 +83,8 @@ class Inflow:
         self._looking = 0
         self._waiting: dict[tuple[str, str], int] = {}
         self._puts = 0
-        self._last_put = 0.0
+        self._came: deque[tuple[float, int]] = deque(maxlen=10_000)
+        """When alerts went to the inbox, and how many."""
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Raises ``Unavailable`` when the database is away or too many wait."""
@@ -137,7 +145,7 @@ class Inflow:
         try:
             while self._letters:
                 letters, self._letters = self._letters, []
-                self._last_put = time.monotonic()
+                self._came.append((time.monotonic(), sum(len(letter.rows) for letter in letters)))
                 try:
                     await self._database.write(lambda connection, letters=letters: self._store(connection, letters))  # type: ignore[misc]
                 except BaseException as error:
@@ -184,9 +192,11 @@ class Inflow:
 
     async def _drain(self) -> None:
         try:
+            began = time.monotonic()
             while await self._turned():
                 if self._is_busy():
-                    await asyncio.sleep(PAUSE_S)
+                    await asyncio.sleep((time.monotonic() - began) * (FOLLOWS / self._duty() - 1))
+                began = time.monotonic()
         finally:
             self._draining = False
 
@@ -216,7 +226,18 @@ class Inflow:
         return 1
 
     def _is_busy(self) -> bool:
-        return time.monotonic() - self._last_put < BUSY_S
+        return bool(self._letters) or self._rate() > 0
+
+    def _duty(self) -> float:
+        """The share of the time that may go to what has come, beside what comes."""
+        return max(LEAST_DUTY, 1 - self._rate() * PUT_S)
+
+    def _rate(self) -> float:
+        """Alerts that went to the inbox lately, by the second."""
+        since = time.monotonic() - BUSY_S
+        while self._came and self._came[0][0] < since:
+            self._came.popleft()
+        return sum(count for _, count in self._came) / BUSY_S
 
     def _turn(self, change: Change, limit: int, only: str | None = None) -> int:
         """A batch, or as much of it as there is time for. How many words were looked at."""

@@ -111,7 +111,8 @@ class Reception:
         Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven now).
         """
         kind, params = self._verified(source, headers, body)
-        if (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
+        asks = kind.prove is not None or kind.answer is not None
+        if asks and (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
             noted = KNOWN.tree(noted)
             _log.info("webhook_noted", source=source, noted=noted)
             return Delivery(source, (), noted=noted)
@@ -182,6 +183,8 @@ class Reception:
         names no environment or region is of ours."""
         settings = self.settings
         environment, region = alert.environment or settings.environment, alert.region or settings.region
+        if (alert.source, alert.environment, alert.region) == (source, environment, region):
+            return alert  # a copy of each alert of a storm is time
         return alert.model_copy(update={"source": source, "environment": environment, "region": region})
 
     def take_in(self, change: Change, delivery: Delivery, plans: Iterable[Plan]) -> dict[str, Any]:

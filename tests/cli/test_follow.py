@@ -64,14 +64,14 @@ def test_an_action_names_its_target_and_the_change() -> None:
 def test_every_kind_of_event_of_an_incident_has_words() -> None:
     """A new kind without words would be shown by its bare name."""
     elsewhere = {EventKind.ALERT_RECEIVED, EventKind.ALERT_QUARANTINED, EventKind.ALERT_ROUTED,
-                 EventKind.RUNBOOKS_LOADED, EventKind.SERVER_STARTED, EventKind.PAUSED, EventKind.RESUMED,
+                 EventKind.SILENCE_MADE, EventKind.SILENCE_ENDED, EventKind.RUNBOOKS_LOADED, EventKind.SERVER_STARTED, EventKind.PAUSED, EventKind.RESUMED,
                  EventKind.BREAKER_RESET, EventKind.PAST_PRUNED,
                  EventKind.TOKEN_CREATED, EventKind.TOKEN_REVOKED}  # fmt: skip
     payload = {
         "title": "t", "severity": "P1", "number": 1, "plan": "ab", "finding": finding(), "recommended": [], "chosen": [],
         "call": "c", "approval": "a1", "answer": "denied", "action": "x", "rule": "r", "reason": "why", "key": "k",
         "result": "done", "summary": "s", "signals": [], "verdict": "worse", "to": "log:", "kind": "page", "outcome": "o",
-        "before": "b",
+        "before": "b", "into": "i",
     }  # fmt: skip
     for kind in set(EventKind) - elsewhere:
         told = event(1, kind, **{**payload, **({"to": ["a"]} if kind is EventKind.ESCALATED else {})})

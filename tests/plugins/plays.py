@@ -101,6 +101,9 @@ PLAYS: dict[tuple[str, str], Callable[[Scene], Stage]] = {
     ("actions", "drain_queue"): _connected("redis", "redis://{address}/0", {"queue": "jobs"}),
     ("actions", "failover_db"): _connected("postgresql", _POSTGRES, {"to": "there"}),
     ("actions", "flush_cache"): _connected("redis", "redis://{address}/0", {"pattern": "a:*"}),
+    ("actions", "http_request"): _connected(
+        "http", "http://{address}", {"connection": "there", "path": "/hit", "body": {"uid": "a"}}, headers=True
+    ),
     ("actions", "job"): _connected(
         "http", "http://{address}", {"job": "there:fence", "find": "/jobs?key={key}"}, headers=True
     ),
@@ -128,6 +131,9 @@ MORE_PLAYS: dict[tuple[str, str, str], Callable[[Scene], Stage]] = {
     ("checks", "database_query", "mysql"): _connected("mysql", "mysql://reader@{address}/payments", _QUERY),
     ("checks", "deployments", "postgresql"): _connected(
         "postgresql", _POSTGRES, {"database": "there", "table": "deployments"}
+    ),
+    ("actions", "http_request", "basic"): _connected(
+        "http", "http://{address}", {"connection": "there", "path": "/hit"}, user="quell"
     ),
     ("actions", "restart_service", "kubernetes"): _service({"service": "payment"}, **KUBERNETES),
     ("actions", "set_flag", "redis"): _connected(

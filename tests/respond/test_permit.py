@@ -47,6 +47,33 @@ async def test_taken_between_the_last_look_and_the_intent_it_is_not_acted_on(
         assert now.outcome == "stopped"
 
 
+async def test_superseded_between_the_last_look_and_the_intent_it_is_not_acted_on(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause = runbook("- {condition: state.value > 900, then: [fix]}", ONE).replace("id: down", "id: cause")
+    cause = cause.replace("service: shop", "service: db").replace("alert_name: Down", "alert_name: DbDown")
+    services = "{shop: {depends_on: [db]}, db: {}}"
+    async with house(tmp_path, [runbook(FIX, ONE), cause], database=database, services=services) as home:
+        intend = permit.intend
+
+        async def after_the_cause(means: Any, request: Any, *more: Any, **named: Any) -> Any:
+            await home.fire("DbDown", service="db")
+            return await intend(means, request, *more, **named)
+
+        monkeypatch.setattr(permit, "intend", after_the_cause)
+        incident = await home.fire()
+        now = await home.until(incident, lambda now: now.run == 2 and now.outcome is not None, "the second run")
+        assert (home.effects, now.deeds, now.runbook) == ([], {}, "cause")
+
+        async def refused() -> list[str]:
+            return [one["rule"] for one in await home.told_of(incident, EventKind.ACTION_REFUSED)]
+
+        await eventually(refused, "the refusal of the first run")
+        assert await refused() == ["superseded"]
+        ended = [one["outcome"] for one in await home.told_of(incident, EventKind.RUN_ENDED)]
+        assert ended == ["superseded", "escalated"]
+
+
 async def test_who_takes_it_waits_for_what_is_being_decided(postgres_url: str) -> None:
     """Once it is taken, no intent is committed that had looked before: the one comes after the other."""
     database = Database(postgres_url)

@@ -13,6 +13,8 @@ from tests.app import House, do, house, runbook
 
 pytestmark = pytest.mark.anyio
 
+APART = "correlation: {reopen: 0, flapping: {changes: 0}}\n"
+"""What fires again is another incident, however often."""
 FIX = "- {condition: state.critical, then: [fix]}"
 NEXT = FIX + "\n- {condition: state.value > 0, then: [other]}"
 SIGNALS = "verify: {signals: [state, trigger], stable_for: 0.15s, within: 1s, every: 0.05s}"
@@ -62,7 +64,7 @@ async def test_it_counts_how_it_ended_before_with_this_runbook_and_node(tmp_path
     """Another node of the same runbook, and another runbook with a node of that name, do not count."""
     other = runbook(FIX, asking("fix")).replace("id: down", "id: off").replace("alert_name: Down", "alert_name: Off")
     books = [runbook(FIX, asking("fix", 0)), other]
-    async with house(tmp_path, books, database=database) as home:
+    async with house(tmp_path, books, database=database, more=APART) as home:
         assert [await round_of(home) for _ in range(3)] == [
             ("never done before", "resolved"),
             ("done once before with this runbook: 1 resolved", "resolved"),
@@ -70,7 +72,7 @@ async def test_it_counts_how_it_ended_before_with_this_runbook_and_node(tmp_path
         ]
         assert await round_of(home, "Off") == ("never done before", "resolved")
     no_help = runbook(FIX, asking("fix", 60))
-    async with house(tmp_path, [no_help, other], database=database) as home:
+    async with house(tmp_path, [no_help, other], database=database, more=APART) as home:
         told, ended = await round_of(home)
         assert (told, ended) == ("done 3 times before with this runbook: 3 resolved", "escalated")
         home.state(50)

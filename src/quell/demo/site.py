@@ -42,6 +42,8 @@ def configuration(world: World, folder: Path, port: int) -> dict[str, Any]:
             "prometheus": {"type": "prometheus", "url": world.prometheus_url},
             "ledger": {"type": "sqlite", "url": f"sqlite:///{layout.ledger}"},
         },
+        # Each fault is an incident of its own, however soon it comes after the last.
+        "correlation": {"reopen": 0, "flapping": {"changes": 0}},
         # The same service is broken and repaired six times within minutes here; outside, two restarts are plenty, and
         # from the third repair of a day on somebody is asked.
         "guardrails": {

@@ -29,16 +29,23 @@ class Started:
     def __init__(self, executor_id: str) -> None:
         self._executor_id = executor_id
         self._waiting: dict[str, Claim] = {}
+        self._claiming: sa.Update | None = None
+        """Made once, with the library's table."""
 
     def claim(self, connection: sa.Connection, statuses: sa.Table, workflow_id: str) -> None:
         """As a worker claims what it finds in the queue. Nothing when somebody else has it already."""
         claim, now_ms = Claim(str(uuid4())), time.time_ns() // 1_000_000
-        mine = sa.update(statuses).where(statuses.c.workflow_uuid == workflow_id, statuses.c.status == "ENQUEUED")
-        claimed = mine.values(
-            status="PENDING", owner_xid=claim.owner, executor_id=self._executor_id, started_at_epoch_ms=now_ms,
-            updated_at=now_ms, recovery_attempts=statuses.c.recovery_attempts + 1,
-        )  # fmt: skip
-        if connection.execute(claimed).rowcount:
+        if self._claiming is None:
+            mine = sa.update(statuses).where(
+                statuses.c.workflow_uuid == sa.bindparam("one"), statuses.c.status == "ENQUEUED"
+            )
+            self._claiming = mine.values(
+                status="PENDING", owner_xid=sa.bindparam("owner"), executor_id=self._executor_id,
+                started_at_epoch_ms=sa.bindparam("now_ms"), updated_at=sa.bindparam("now_ms"),
+                recovery_attempts=statuses.c.recovery_attempts + 1,
+            )  # fmt: skip
+        asked = {"one": workflow_id, "owner": claim.owner, "now_ms": now_ms}
+        if connection.execute(self._claiming, asked).rowcount:
             self._waiting[workflow_id] = claim
 
     def take(self) -> dict[str, Claim]:

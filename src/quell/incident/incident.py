@@ -233,13 +233,12 @@ def _left(incident: Incident, event: Event) -> dict[str, Any]:
 
 
 def _reopened(incident: Incident, event: Event) -> dict[str, Any]:
-    """Whoever had heard of it has heard that it was over. Who had taken it has it still."""
+    """Whoever had heard of it has heard that it was over, and an override was for what was then. Who had taken it has
+    it still."""
     return {
-        "reason": event.payload["reason"],
-        "ended_at": None,
-        "acknowledged_by": None,
+        "reason": event.payload["reason"], "ended_at": None, "acknowledged_by": None, "override": None,
         "reopened": incident.reopened + 1,
-    }
+    }  # fmt: skip
 
 
 def _run_started(incident: Incident, event: Event) -> dict[str, Any]:

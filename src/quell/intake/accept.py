@@ -140,10 +140,17 @@ def _held(placed: Placed) -> dict[str, Any]:
     return {"held": "", "look_at": to_us(alert.ends_at) if expires(alert, placed.now) and alert.ends_at else None}
 
 
-def due(connection: sa.Connection, tenant: str, now: int, limit: int) -> list[str]:
+_DUE = (
+    sa.select(alerts.c.id)
+    .where(alerts.c.look_at <= sa.bindparam("now"))
+    .order_by(alerts.c.look_at)
+    .limit(sa.bindparam("most"))
+)
+
+
+def due(connection: sa.Connection, now: int, limit: int) -> list[str]:
     """Alerts that are held, and to be looked at again by now; those that wait longest first."""
-    query = sa.select(alerts.c.id).where(alerts.c.tenant == tenant, alerts.c.look_at <= now)
-    return list(connection.execute(query.order_by(alerts.c.look_at).limit(limit)).scalars())
+    return list(connection.execute(_DUE, {"now": now, "most": limit}).scalars())
 
 
 def look_now(connection: sa.Connection, tenant: str, held: Iterable[str]) -> None:

@@ -117,7 +117,7 @@ alerts = sa.Table(
     sa.UniqueConstraint("tenant", "environment", "region", "source", "fingerprint"),
     sa.Index("ix_quell_alerts_tenant_last_at", "tenant", "last_at"),
     sa.Index("ix_quell_alerts_incident", "incident"),
-    sa.Index("ix_quell_alerts_look_at", "tenant", "look_at"),
+    sa.Index("ix_quell_alerts_look_at", "look_at"),
     sa.Index("ix_quell_alerts_name", "tenant", "name", "changed_at"),
     sa.Index("ix_quell_alerts_status", "tenant", "status", "last_at"),
     sa.Index("ix_quell_alerts_fingerprint", "fingerprint"),

@@ -16,7 +16,7 @@ from quell.engine.tables import intents, leases, permits, resets
 from quell.incident.event import Stream
 from quell.incident.keys import incident_of
 from quell.store.prune import Cut, in_turn, record
-from quell.store.schema import alerts, events, incidents, pauses, plans, quarantine, runs, streams
+from quell.store.schema import alerts, events, incidents, pauses, plans, quarantine, runs, silences, streams
 
 BLOCK = 1_000
 _AT_ONCE_US = 60 * 1_000_000
@@ -154,6 +154,7 @@ SWEEPS = (
     Sweep("pauses", _simply(
         pauses.c.id, lambda cut: (pauses.c.until < cut.before_us) | (pauses.c.ended_at < cut.before_us)
     ), _delete(pauses.c.id)),
+    Sweep("silences", _simply(silences.c.id, lambda cut: silences.c.ends_at < cut.before_us), _delete(silences.c.id)),
     Sweep("resets", _simply(resets.c.target, lambda cut: resets.c.at < cut.ledger_us),
           _switches_erased(resets, "target", "at")),
     Sweep("leases", _simply(leases.c.target, lambda cut: leases.c.until < cut.ledger_us),

@@ -11,6 +11,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 
 import structlog
@@ -184,10 +185,13 @@ def address_of(client: Client) -> str:
 
 def is_loopback(client: Client) -> bool:
     """A client without an address came through a socket file: whoever may open that is let in."""
-    if client is None:
-        return True
+    return client is None or _is_of_this_machine(address_of(client))
+
+
+@lru_cache(maxsize=256)
+def _is_of_this_machine(text: str) -> bool:
     try:
-        address = ipaddress.ip_address(address_of(client))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)

@@ -29,6 +29,7 @@ from quell.web.described import Described
 from quell.web.desk import Desk
 from quell.web.forms import Sent
 from quell.web.gate import Gate
+from quell.web.hot import Hot
 from quell.web.live import Live
 from quell.web.needs import Needs
 from quell.web.paths import Paths, chosen
@@ -67,6 +68,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.add_middleware(Repeats, hub=app)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
+    server.add_middleware(Hot, hub=server)
     server.add_middleware(
         Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
         guards_itself=app.guards_itself, paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),

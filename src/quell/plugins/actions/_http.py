@@ -5,9 +5,11 @@ Never does: try again, follow a redirect, show a secret.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
 import httpx
 
@@ -71,15 +73,28 @@ def check(connection: Connection, answer: httpx.Response, now: datetime) -> http
     """
     if answer.is_success:
         return answer
-    words = _words(answer.content)
-    for secret in (connection.password, *connection.headers.values()):
-        words = words.replace(secret, "•••") if secret else words
+    words = hidden(connection, _words(answer.content))
     text = f"{connection.name}: {answer.request.method} {answer.status_code} {words[:_MOST_WORDS]}".rstrip()
     if answer.status_code in (408, 429, 503):
         raise Transient(text, "busy", retry_after=retry_after(answer, now))
     if answer.is_server_error:
         raise Transient(text, "lost", retry_after=retry_after(answer, now))
     raise Permanent(text, _CLASSES.get(answer.status_code, "failed"))
+
+
+def hidden(connection: Connection, words: str) -> str:
+    """Words without the connection's secrets, however they may be repeated: plain, in a URL, as basic credentials.
+
+    Of a header such as ``Bearer …`` also what stands behind the scheme.
+    """
+    secrets = {connection.password, *connection.headers.values()}
+    secrets |= {value.partition(" ")[2] for value in connection.headers.values()}
+    if connection.username:
+        secrets.add(b64encode(f"{connection.username}:{connection.password}".encode()).decode())
+    secrets |= {quote(secret, safe="") for secret in secrets}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):  # a short one may be a part of a long one
+        words = words.replace(secret, "•••")
+    return words
 
 
 def _words(body: bytes) -> str:

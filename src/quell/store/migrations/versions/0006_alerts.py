@@ -56,7 +56,7 @@ def upgrade() -> None:
     op.add_column("quell_alerts", sa.Column("held", sa.Text(), nullable=False, server_default=""))
     op.add_column("quell_alerts", sa.Column("look_at", BIG, nullable=True))
     op.add_column("quell_alerts", sa.Column("changes", sa.Text(), nullable=False, server_default="[]"))
-    op.create_index("ix_quell_alerts_look_at", "quell_alerts", ["tenant", "look_at"], unique=False)
+    op.create_index("ix_quell_alerts_look_at", "quell_alerts", ["look_at"], unique=False)
     op.create_index("ix_quell_alerts_name", "quell_alerts", ["tenant", "name", "changed_at"], unique=False)
     op.create_index("ix_quell_alerts_status", "quell_alerts", ["tenant", "status", "last_at"], unique=False)
     op.create_index("ix_quell_alerts_fingerprint", "quell_alerts", ["fingerprint"], unique=False)
