@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quell import inflow
 from quell.alerting import chosen
 from quell.errors import Conflict, InvalidInput, NotFound
+from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import EventKind
 from quell.incident.incident import ENDED, Status
 from quell.incident.matcher import parse_matchers
 from quell.incident.silence import Silence
 from quell.intake.silencing import Wanted
+from quell.reception import Delivery
 from tests.app import House, alert, do, eventually, house, runbook
 
 pytestmark = pytest.mark.anyio
@@ -464,3 +468,50 @@ async def test_an_alert_that_ends_by_itself(tmp_path: Path, database: str) -> No
         incident = (await at.post({**alert("Unknown"), "endsAt": until})).incidents[0]
         await at.until(incident, lambda now: now.status in ENDED)
         assert (await row(at, "Unknown"))["status"] == "resolved"
+
+
+# The list, and why of an incident.
+
+
+@pytest.mark.parametrize("waiting", [0, 4, 9], ids=["all stored", "some in the inbox", "all in the inbox"])
+async def test_page_by_page_none_is_left_out_whether_or_not_it_was_looked_at(
+    tmp_path: Path, database: str, waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids in both cases of letters: databases sort them differently, unless they are told not to."""
+    letters = [letter + str(number) for number, letter in enumerate("aBcDeFgHi")]
+    async with house(tmp_path, BOOK, database=database) as at:
+        delivery = Delivery("am", [one(letter) for letter in letters])
+        stored = replace(delivery, alerts=delivery.alerts[waiting:])
+        await at.app._commit(lambda change: at.app.reception.take_in(change, stored, ()))
+        monkeypatch.setattr(at.app.inflow, "_start_draining", lambda: None)
+        monkeypatch.setattr(inflow, "AT_ONCE", 0)
+        if waiting:
+            await at.app.take_in(replace(delivery, alerts=delivery.alerts[:waiting]))
+        seen, before = [], None
+        for _ in range(9):
+            found, before = await at.app.alerting.alerts(limit=2, before=before)
+            seen += [row["fingerprint"] for row in found]
+            if before is None:
+                break
+        assert seen == sorted(letters, reverse=True)
+        assert await at.app.alerting.alerts(status="resolved") == ([], None)
+        monkeypatch.undo()
+        await at.app.inflow.look()
+
+
+def one(letter: str) -> Alert:
+    at = datetime(2026, 11, 29, 3, tzinfo=UTC)
+    return Alert(source="am", name="Same", status=AlertStatus.FIRING, fingerprint=letter, received_at=at)
+
+
+async def test_an_incident_says_why_each_alert_is_in_it_and_what_became_of_those_that_left(
+    tmp_path: Path, database: str
+) -> None:
+    async with house(tmp_path, BOOK, database=database) as at:
+        first = await at.post(alert())
+        incident = first.incidents[0]
+        told = (await at.app.alerting.why_incident(incident[:8])).as_json
+        assert [(part["name"], part["why"]) for part in told["alerts"]] == [("Down", "the incident began with it")]
+        assert (told["incident"]["id"], told["runbook"]) == (incident, "down")
+        with pytest.raises(NotFound):
+            await at.app.alerting.why_incident("nobody")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
+import hashlib
+import hmac
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from quell import inflow
 from quell.errors import InvalidInput, Refused, Unavailable
 from quell.incident.event import EventKind
-from quell.reception import Receipt, Reception
+from quell.reception import UNPROVEN, Receipt, Reception, known_by
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.store import requests
 from quell.store.schema import alerts, quarantine
-from tests.app import House, do, house, runbook
+from tests.app import House, do, eventually, house, runbook
 from tests.plugins.sources.test_opsgenie import BODY as OPSGENIE
 from tests.plugins.sources.test_pagerduty import BODY as PAGERDUTY
 from tests.plugins.sources.test_pagerduty_events import EVENT, KEY
@@ -36,6 +41,7 @@ sources:
   search: {type: pagerduty_events, routing_keys: ['env:KEY_TWO', 'env:KEY_OLD']}
 """
 OTHER = "S" * 32
+BODY_OF_ALL = b'{"status": "firing", "title": "Slow"}'
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -264,3 +270,69 @@ async def test_no_body_is_written_in_part(tmp_path: Path, database: str) -> None
             known = {row["fingerprint"] for row in await rows(at, alerts)}
             assert set(receipt.fingerprints) <= known
         assert taken > 20
+
+
+# How a sender was known.
+
+_BASIC = "Basic " + base64.b64encode(b"ann:w0rd").decode()
+_BEARER = {"authorization": "Bearer s3cret"}
+
+
+def _signed(header: str, body: bytes, prefix: str = "", key: str = "s1gner") -> dict[str, str]:
+    return {header: prefix + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("source", "params", "headers", "said"),
+    [
+        ("alertmanager", {}, {}, UNPROVEN),
+        ("alertmanager", {}, _BEARER, UNPROVEN),
+        ("alertmanager", {"token": "env:W_TOKEN"}, _BEARER, "bearer token"),
+        ("alertmanager", {"username": "ann", "password": "env:W_WORD"}, {"Authorization": _BASIC}, "basic auth"),
+        ("datadog", {"token": "env:W_TOKEN", "header": "X-Secret"}, {"x-secret": "s3cret"}, "token in X-Secret"),
+        ("datadog", {"token": "env:W_TOKEN", "header": "X-Secret", "username": "ann", "password": "env:W_WORD"},
+         {"authorization": _BASIC}, "basic auth"),
+        ("newrelic", {"token": "env:W_TOKEN"}, _BEARER, "bearer token"),
+        ("opsgenie", {}, {}, UNPROVEN),
+        ("generic", {"secret": "env:W_SIGN", "signature_header": "X-Sign"}, _signed("x-sign", BODY_OF_ALL),
+         "signature in X-Sign verified"),
+        ("grafana", {"secret": "env:W_SIGN", "token": "env:W_TOKEN"},
+         {**_signed("x-grafana-alerting-signature", BODY_OF_ALL), **_BEARER},
+         "signature of its body in X-Grafana-Alerting-Signature verified and bearer token"),
+        ("pagerduty", {"secret": "env:W_SIGN"}, _signed("x-pagerduty-signature", BODY_OF_ALL, "v1="),
+         "signature v1 verified"),
+        ("pagerduty", {"secret": "env:W_SIGN", "token": "env:W_TOKEN"}, _BEARER, "bearer token"),
+        ("pagerduty_events", {"routing_keys": ["env:KEY_ONE"]}, {}, "routing key"),
+        ("cloudwatch", {"topics": ["arn:aws:sns:eu-west-1:123456789012:alarms"], "raw": True, "username": "ann",
+                        "password": "env:W_WORD"},
+         {"authorization": _BASIC, "x-amz-sns-rawdelivery": "true",
+          "x-amz-sns-topic-arn": "arn:aws:sns:eu-west-1:123456789012:alarms"}, "basic auth"),
+    ],
+)  # fmt: skip
+def test_a_sender_is_known_by_what_was_verified(
+    source: str, params: dict[str, Any], headers: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("W_TOKEN", "s3cret"), ("W_WORD", "w0rd"), ("W_SIGN", "s1gner")):
+        monkeypatch.setenv(name, value)
+    body = json.dumps(EVENT).encode() if source == "pagerduty_events" else BODY_OF_ALL
+    kind = Registry().source(source)
+    known = kind.params.model_validate(params)
+    assert kind.verify(headers, body, known) is None
+    assert (known_by(kind, known, headers, body) or UNPROVEN) == said
+
+
+def test_a_source_that_does_not_say_how_is_asked_whether_it_refuses_strangers() -> None:
+    kind = replace(Registry().source("alertmanager"), proof=None)
+    assert known_by(kind, kind.params(), {}, b"") == ""
+    assert known_by(kind, kind.params(token="env:W_TOKEN"), _BEARER, b"") == "the source's own secret"
+
+
+async def test_how_a_sender_was_known_goes_on_with_the_alert_also_through_the_inbox(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inflow, "AT_ONCE", 0)
+    async with house(tmp_path, BOOK, more=SOURCES, database=database) as at:
+        await post(at, "payments", {**EVENT, "routing_key": KEY})
+        await eventually(lambda: at.app.incidents(), "its incident")
+        (row,) = await at.app.alerts()
+        assert (await at.app.alerting.why(row["id"])).signature == "routing key"

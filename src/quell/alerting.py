@@ -31,7 +31,7 @@ from quell.runbook.plan import Plan
 from quell.settling import opened, settle
 from quell.store import queries, silences
 from quell.store.events import to_us, when
-from quell.telling.why import Why, why_alert
+from quell.telling.why import MOST_ALERTS, Why, WhyIncident, alerts_of, why_alert, why_incident
 
 __all__ = ["Alerting", "Firing", "Wanted", "chosen"]
 
@@ -39,6 +39,7 @@ _log = structlog.get_logger("quell")
 T = TypeVar("T")
 AT_ONCE = 100
 """Alerts that are looked at again in one transaction: those that come in wait no longer than that takes."""
+Before = tuple[datetime, str]
 HISTORY_US = 5 * 86_400 * 1_000_000
 """How long silences that have ended are still listed."""
 MOST_FIRING = 10_000
@@ -265,6 +266,30 @@ class Alerting:
         """Everything that decided about an alert, and what followed from it. Raises as ``alert``."""
         row = await self.alert(name, tenant)
         return await self._database.read(lambda c: why_alert(row, *queries.told_of_alert(c, row)))
+
+    async def why_incident(self, incident: str) -> WhyIncident:
+        """Why an incident is what it is: its alerts, its runbook, its guards. Raises ``NotFound``."""
+
+        def look(connection: sa.Connection) -> WhyIncident:
+            known = queries.incident(connection, incident)
+            rows = queries.alerts_by_id(connection, alerts_of(known)[:MOST_ALERTS])
+            return why_incident(known, queries.timeline(connection, known.tenant, known.id), rows)
+
+        return await self._database.read(look)
+
+    async def alerts(
+        self, tenant: str | None = None, *, limit: int = 100, status: str | None = None, before: Before | None = None
+    ) -> tuple[list[dict[str, Any]], Before | None]:  # fmt: skip
+        """The newest with what became of them, and what to ask with as ``before`` for those that come after, if any
+        do: when the last one was heard of, and its id, so that of those of one moment none is left out."""
+        of, at, name = tenant or self._tenant, to_us(before[0]) if before else None, before[1] if before else ""
+        found = await self._database.read(
+            lambda c: queries.recent_alerts(c, of, limit + 1, status=status, before_us=at, before_id=name)
+        )
+        if len(found) <= limit:
+            return found, None
+        last = found[limit - 1]
+        return found[:limit], (datetime.fromisoformat(last["last_at"]), last["id"])
 
     async def would(self, alert: Alert) -> Why:
         """What would follow from an alert if it came now. Nothing is stored, nobody is paged."""

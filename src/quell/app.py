@@ -220,10 +220,10 @@ class App:
 
     # Alerts.
 
-    async def receive(self, source: str, headers: Mapping[str, str], body: bytes) -> Receipt:
+    async def receive(self, source: str, headers: Mapping[str, str], body: bytes, sender: str = "") -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
         probe = self.world.probe(timeout_s=PROOF_S)
-        return await self.take_in(await self.reception.read(source, headers, body, probe))
+        return await self.take_in(await self.reception.read(source, headers, body, probe, sender))
 
     def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
         """The source of this type that the credentials belong to. Raises ``Refused``, ``Unavailable``."""

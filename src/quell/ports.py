@@ -312,6 +312,8 @@ class SourceType:
     Optional: ``delivery(headers, body) -> str | None``: what the sender calls this delivery, so that one which is sent
     again within 48 hours has no second effect; ``ignored(body) -> str | None``: what it is, when it is none of those
     that say anything of an alert. Both are asked about what ``parse`` has read, and raise nothing.
+    ``proof(headers, body, params) -> str``: how whoever was let in was known, in a few words that are shown and hold no
+    secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured.
 
     Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
     while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
@@ -327,6 +329,7 @@ class SourceType:
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
     delivery: Callable[[Mapping[str, str], bytes], str | None] = lambda headers, body: None
     ignored: Callable[[bytes], str | None] = lambda body: None
+    proof: Callable[[Mapping[str, str], bytes, Any], str] | None = None
     prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     doc: str = ""

@@ -39,6 +39,8 @@ from quell.telling.why import Why
 PROOF_S = 10.0
 """How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
 AGAIN_S = 5.0
+UNPROVEN = "no secret is configured for this source"
+"""How a sender was known of whom nothing was asked."""
 _log = structlog.get_logger("quell")
 
 
@@ -101,8 +103,10 @@ class Reception:
         if problems:
             raise InvalidInput(problems)
 
-    async def read(self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe) -> Delivery:
-        """Its alerts, and what cannot be read.
+    async def read(
+        self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe, sender: str = ""
+    ) -> Delivery:  # fmt: skip
+        """Its alerts, and what cannot be read. ``sender``: how the gate knew them, when it asked.
 
         Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven now).
         """
@@ -116,7 +120,8 @@ class Reception:
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
         ignored = None if alerts or bad else kind.ignored(body)
         located = [self._located(source, alert) for alert in alerts]
-        return Delivery(source, located, bad, kind.delivery(headers, body), ignored)
+        signature = known_by(kind, params, headers, body) or sender or UNPROVEN
+        return Delivery(source, located, bad, kind.delivery(headers, body), ignored, signature=KNOWN.text(signature))
 
     def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
         """The configured source of this type that lets the sender in: the credentials are the address.
@@ -259,6 +264,13 @@ class Reception:
         if self._known_site is None or self._known_site.services is not services:
             self._known_site = Site(services, self.settings.intake_rules)
         return self._known_site
+
+
+def known_by(kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes) -> str:
+    """How whoever was let in was known; empty when the source asks for nothing."""
+    if kind.proof is not None:
+        return kind.proof(headers, body, params)
+    return "the source's own secret" if kind.verify({}, b"", params) is not None else ""
 
 
 async def _believed(

@@ -1,4 +1,4 @@
-"""`quell alerts list|quarantine`: what came in."""
+"""`quell alerts list|show|quarantine`: what came in."""
 
 import json
 import urllib.request
@@ -25,3 +25,13 @@ def test_what_came_in_and_what_could_not_be_read(tmp_path: Path) -> None:
         assert "alertmanager" in aside
         assert [one["source"] for one in server.json("alerts", "quarantine")["quarantined"]] == ["alertmanager"]
         assert len(server.json("alerts", "list", "--limit", "1")["alerts"]) == 1
+        assert server.json("alerts", "--json") == server.json("alerts", "list")
+        assert server.ask("alerts").stdout.splitlines()[0].split()[:3] == ["last", "times", "alert"]
+        assert server.ask("alerts", "--json", "list").returncode == 2
+        assert server.ask("alerts", "list", "--status", "resolved").stdout == "No alert is resolved.\n"
+        assert server.ask("alerts", "list", "--status", "burning").returncode == 2
+        shown = server.ask("alerts", "show", "Lonely").stdout
+        assert "name         Lonely" in shown
+        assert "quell why aa" in shown
+        assert server.json("alerts", "show", "aa")["name"] == "Lonely"
+        assert "no alert 'Nobody'" in server.ask("alerts", "show", "Nobody").stderr

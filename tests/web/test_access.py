@@ -313,6 +313,15 @@ def test_lists_hold_what_is_ones_own(house: Secured, two: tuple[str, str]) -> No
         assert ours not in data
 
 
+def test_an_alert_of_another_tenant_is_not_there(house: Secured, two: tuple[str, str]) -> None:
+    mine = house.http.get("/api/v1/alerts/Ours").json()
+    with house.as_(house.token("acme reader", Role.VIEWER, tenant="acme")) as acme:
+        for name in ("Ours", mine["id"], mine["fingerprint"]):
+            for path in (f"/api/v1/alerts/{name}", f"/api/v1/alerts/{name}/why", f"/alerts/{name}"):
+                assert acme.get(path).status_code == 404, path
+        assert acme.get("/api/v1/alerts/Foreign/why").json()["alert"]["tenant"] == "acme"
+
+
 def test_approvals_of_another_tenant_are_not_there(house: Secured) -> None:
     incident = ask(house, "Foreigner")
     approval = next(iter(house.incident(incident)["approvals"]))

@@ -55,6 +55,24 @@ def test_with_it_everything(guarded: House) -> None:
     assert guarded.http.get("/readyz", headers={**good, "host": "other.example"}).status_code == 421
 
 
+def test_a_sender_is_known_by_the_token_that_let_it_in_and_that_is_not_shown(guarded: House) -> None:
+    good = {"authorization": "Bearer open sesame"}
+    asked = {"name": "pager", "role": "responder", "by": "Ines"}
+    named = guarded.http.post("/api/v1/tokens", json=asked, headers=good).json()["text"]
+    told = {"Shared": "open sesame", "Named": named, "Hooked": "hook"}
+    for name, token in told.items():
+        source = "own" if name == "Hooked" else "bare"
+        body, headers = alerts({"alertname": name, "service": "shop"}), {"authorization": f"Bearer {token}"}
+        assert guarded.http.post(f"/webhooks/{source}", json=body, headers=headers).status_code == 200
+    found = {name: guarded.http.get(f"/api/v1/alerts/{name}/why", headers=good) for name in told}
+    assert {name: answer.json()["signature"] for name, answer in found.items()} == {
+        "Shared": "came with a token of Quell's", "Named": "came with a token of Quell's: pager",
+        "Hooked": "bearer token",
+    }  # fmt: skip
+    for token in told.values():
+        assert not any(f'"{token}"' in answer.text for answer in found.values())
+
+
 def test_a_source_with_a_secret_of_its_own_checks_that_one(guarded: House) -> None:
     body = alerts({"alertname": "X", "service": "shop"})
     refused = guarded.http.post("/webhooks/own", json=body)

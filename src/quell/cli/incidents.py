@@ -91,7 +91,8 @@ def show(incident: Id, server: Server = None, as_json: AsJson = False) -> None:
 def _print_page(events: Sequence[Event]) -> None:
     out, width = sys.stdout, terminal_width(sys.stdout)
     sentence, facts, sections = page(events, datetime.now(UTC))
-    out.write(paint(sentence, "bold", stream=out) + "\n" + paint(facts, "dim", stream=out) + "\n")
+    # What an alert says is among them, and must not steer the terminal.
+    out.write(paint(clean(sentence), "bold", stream=out) + "\n" + paint(clean(facts), "dim", stream=out) + "\n")
     for section in sections:
         out.write("\n" + paint(section.title, "cyan", stream=out) + "\n")
         for row in section.rows:

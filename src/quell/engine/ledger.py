@@ -33,7 +33,7 @@ _FIND = sa.select(intents).where(intents.c.key == sa.bindparam("of"))
 _SETTLE = sa.update(intents).where(
     intents.c.key == sa.bindparam("of"), intents.c.state.in_(sa.bindparam("allowed", expanding=True))
 )
-# What was inserted is returned: of an insert that may do nothing, PostgreSQL's driver does not say how many rows it was.
+# What was inserted is returned: of an insert that may do nothing, PostgreSQL's driver does not say how many it was.
 _INTEND = {"postgresql": postgresql.insert(intents).on_conflict_do_nothing().returning(intents.c.key),
            "sqlite": sqlite.insert(intents).on_conflict_do_nothing().returning(intents.c.key)}  # fmt: skip
 _SPEND = {"postgresql": postgresql.insert(permits).on_conflict_do_nothing(),

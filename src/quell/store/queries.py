@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -159,21 +160,28 @@ def alert_of(connection: sa.Connection, alert_id: str) -> Alert | None:
 
 def recent_alerts(
     connection: sa.Connection, tenant: str, limit: int = 100, *, status: str | None = None,
-    before_us: int | None = None, name: str | None = None,
+    before_us: int | None = None, before_id: str = "", name: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The newest alerts with what became of them; those that wait to be looked at come first."""
-    found = _unseen(connection, tenant, limit, name) if before_us is None else []
-    if status is not None:
-        found = [row for row in found if row["status"] == status]
-    query = sa.select(alerts).where(alerts.c.tenant == tenant)
-    if status is not None:
-        query = query.where(alerts.c.status == status)
-    if before_us is not None:
-        query = query.where(alerts.c.last_at < before_us)
-    if name is not None:
-        query = query.where(alerts.c.name == name)
-    newest_first = query.order_by(alerts.c.last_at.desc()).limit(limit - len(found))
-    return found + [_told_row(dict(row)) for row in connection.execute(newest_first).mappings()]
+    """The newest alerts with what became of them, those that wait to be looked at among them. ``before_id``: of those
+    of that very moment, only what comes after this one; a whole delivery has one time."""
+
+    def asked(table: sa.Table, at: sa.Column[Any], of: sa.Column[Any]) -> tuple[list[Any], list[Any]]:
+        """What is asked for, and its order: the same in both tables and in Python, whatever the database's letters."""
+        key = of.collate("C") if connection.dialect.name == "postgresql" else of
+        where = [table.c.status == status] if status is not None else []
+        where += [table.c.name == name] if name is not None else []
+        if before_us is not None:
+            where += [at <= before_us, (at < before_us) | sa.and_(at == before_us, key < before_id)]
+        return where, [at.desc(), key.desc()]
+
+    where, order = asked(inbox, inbox.c.received_at, inbox.c.alert_id)
+    found = _unseen(connection, tenant, limit, where, order)
+    where, order = asked(alerts, alerts.c.last_at, alerts.c.id)
+    query = sa.select(alerts).where(alerts.c.tenant == tenant, *where).order_by(*order).limit(limit)
+    found += [_told_row(dict(row)) for row in connection.execute(query).mappings()]
+    once = {row["id"]: row for row in found}  # one that was looked at in between is in both
+    newest = sorted(once.values(), key=lambda row: (datetime.fromisoformat(row["last_at"]), row["id"]), reverse=True)
+    return newest[:limit]
 
 
 def count_alerts(connection: sa.Connection, tenant: str, name: str | None = None) -> int:
@@ -187,17 +195,13 @@ def count_alerts(connection: sa.Connection, tenant: str, name: str | None = None
 
 
 def _unseen(
-    connection: sa.Connection, tenant: str, limit: int, name: str | None = None, *more: sa.ColumnElement[bool]
+    connection: sa.Connection, tenant: str, limit: int, where: Sequence[Any], order: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
-    """Alerts that were accepted and are not stored as such yet, the newest first."""
+    """Alerts that were accepted and are not stored as such yet, each by its last word."""
     there = sa.select(alerts.c.id).where(alerts.c.id == inbox.c.alert_id).exists()
-    query = sa.select(inbox).where(inbox.c.tenant == tenant, ~there, *more)
-    if name is not None:
-        query = query.where(inbox.c.name == name)
-    rows: dict[str, dict[str, Any]] = {}
-    for row in connection.execute(query.order_by(inbox.c.id.desc()).limit(limit)).mappings():
-        rows.setdefault(row["alert_id"], _unseen_row(dict(row)))
-    return list(rows.values())
+    last = sa.select(sa.func.max(inbox.c.id)).where(inbox.c.tenant == tenant, ~there).group_by(inbox.c.alert_id)
+    query = sa.select(inbox).where(inbox.c.id.in_(last), *where).order_by(*order or (inbox.c.id.desc(),)).limit(limit)
+    return [_unseen_row(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def _unseen_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +234,13 @@ def find_alerts(connection: sa.Connection, tenant: str, name: str, limit: int = 
         query = mine.where(way).order_by(alerts.c.last_at.desc()).limit(limit)
         if found := connection.execute(query).mappings().all():
             return [_told_row(dict(row)) for row in found]
-    return _unseen(connection, tenant, limit, None, (inbox.c.alert_id == name) | (inbox.c.name == name))
+    return _unseen(connection, tenant, limit, [(inbox.c.alert_id == name) | (inbox.c.name == name)])
+
+
+def alerts_by_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Their rows, of those that are there."""
+    rows = connection.execute(sa.select(alerts).where(alerts.c.id.in_(names))).mappings()
+    return {row["id"]: _told_row(dict(row)) for row in rows}
 
 
 def told_of_alert(

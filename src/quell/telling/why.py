@@ -20,7 +20,14 @@ _GUARD = {
     EventKind.ACTION_REFUSED: "refused", EventKind.ACTION_INTENDED: "allowed", EventKind.ACTION_SHADOWED: "shadowed",
     EventKind.APPROVAL_REQUESTED: "asked",
 }  # fmt: skip
+_CAME = {
+    EventKind.OPENED: "runbook_why", EventKind.ALERT_JOINED: "why", EventKind.ALERT_RESOLVED: "why",
+    EventKind.ALERT_LEFT: "why", EventKind.CAUSE_FOUND: "why",
+}  # fmt: skip
+"""Events that say something of one alert of an incident, and where they say why."""
 MOST_HISTORY = 20
+MOST_ALERTS = 50
+"""Alerts of an incident that are told, those that fire first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +117,73 @@ def told_to(timeline: Sequence[Event]) -> Iterable[dict[str, Any]]:
                 "at": event.at.isoformat(), "to": payload["to"], "kind": payload["kind"],
                 "delivered": payload.get("delivered", True), "detail": payload.get("detail", ""),
             }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WhyIncident:
+    """``alerts``: those that fire first, each with why it is part of it; ``more``: how many others there are."""
+
+    incident: Mapping[str, Any]
+    service_why: str
+    runbook: str | None
+    runbook_why: str
+    alerts: tuple[Mapping[str, Any], ...]
+    more: int
+    guard: tuple[Mapping[str, Any], ...]
+    told: tuple[Mapping[str, Any], ...]
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "incident": dict(self.incident), "service_why": self.service_why, "runbook": self.runbook,
+            "runbook_why": self.runbook_why, "alerts": [dict(one) for one in self.alerts], "more": self.more,
+            "guard": [dict(one) for one in self.guard], "told": [dict(one) for one in self.told],
+        }  # fmt: skip
+
+
+def why_incident(incident: Incident, timeline: Sequence[Event], rows: Mapping[str, Mapping[str, Any]]) -> WhyIncident:
+    """``rows``: its alerts as they are stored, by id; one that is not there any more is told from the log alone."""
+    names = alerts_of(incident)
+    opened = next((one.payload for one in timeline if one.kind is EventKind.OPENED), {})
+    came = {name: _came(name, timeline) for name in names[:MOST_ALERTS]}
+    return WhyIncident(
+        incident=brief(incident), service_why=str(opened.get("service_why") or ""), runbook=incident.runbook,
+        runbook_why=_runbook_why(timeline), more=max(len(names) - MOST_ALERTS, 0),
+        alerts=tuple({**_part(name, rows.get(name), name in incident.firing), **came[name]} for name in came),
+        guard=tuple(guarded(timeline)), told=tuple(told_to(timeline)),
+    )  # fmt: skip
+
+
+def alerts_of(incident: Incident) -> list[str]:
+    """Those that fire first."""
+    return [*incident.firing, *incident.resolved_alerts]
+
+
+def _part(name: str, row: Mapping[str, Any] | None, fires: bool) -> dict[str, Any]:
+    told = {one: row.get(one) if row else None for one in ("name", "source", "fingerprint", "service", "severity")}
+    return {"id": name, **told, "status": "firing" if fires else "resolved"}
+
+
+def _came(name: str, timeline: Sequence[Event]) -> dict[str, Any]:
+    """When and why an alert became part of it; the last time counts. ``since``: the last thing that it did."""
+    mine = [one for one in timeline if one.kind in _CAME and one.payload.get("alert") == name]
+    first = next((one for one in reversed(mine) if one.kind in (EventKind.OPENED, EventKind.ALERT_JOINED)), None)
+    if first is None:
+        return {"at": None, "why": "", "since": ""}
+    why = "the incident began with it" if first.kind is EventKind.OPENED else str(first.payload.get("why") or "")
+    last = mine[-1]
+    since = str(last.payload.get(_CAME[last.kind]) or "") if last is not first else ""
+    said: dict[str, Any] = {"at": first.at.isoformat(), "why": why, "since": since}
+    return said | ({"name": first.payload["name"]} if first.payload.get("name") else {})
+
+
+def _runbook_why(timeline: Sequence[Event]) -> str:
+    """Why the runbook that looks after it now does: another run of the same one needs no other reason."""
+    runbook, why = None, ""
+    for event in timeline:
+        told = event.payload
+        if event.kind is EventKind.OPENED:
+            runbook, why = told.get("runbook"), str(told.get("runbook_why") or "")
+        elif event.kind is EventKind.RUN_STARTED and told.get("runbook") not in (None, runbook):
+            runbook, why = told["runbook"], str(told["reason"])
+    return why

@@ -268,12 +268,6 @@ def runnable(app: App, runbook: str) -> Plan:
     return entry.plan
 
 
-@router.get("/api/v1/alerts", tags=["alerts"])
-async def alerts(request: Request, app: Hub, limit: Limit = 100) -> Json:
-    """The newest alerts with what became of them."""
-    return Json({"alerts": await app.alerts(limit, caller_of(request).tenant)})
-
-
 @router.get("/api/v1/quarantine", tags=["alerts"])
 async def quarantine(request: Request, app: Hub, limit: Limit = 100) -> Json:
     """What could not be read, with the reason."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 
@@ -33,7 +34,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "span": words.span, "clock": words.clock, "tone": words.tone, "listed": words.listed,
         "labels": words.labels_of, "receivers": words.receivers, "iso": iso, "utc": utc, "shown": shown,
-        "spoken": spoken, "pruned": pruned, "kept": kept,
+        "spoken": spoken, "path": path, "pruned": pruned, "kept": kept,
     }  # fmt: skip
     return environment
 
@@ -58,6 +59,11 @@ def iso(at: datetime) -> str:
 def utc(at: datetime | str | None) -> datetime | None:
     """Times come as text from stored JSON."""
     return datetime.fromisoformat(at) if isinstance(at, str) else at
+
+
+def path(name: str) -> str:
+    """A name as one part of an address, whatever is in it."""
+    return quote(name, safe="")
 
 
 def shown(value: Any) -> str:

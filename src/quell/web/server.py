@@ -25,6 +25,7 @@ from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
 from quell.web import (
     alertmanager,
+    alerts,
     api,
     duty,
     enqueue,
@@ -72,7 +73,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     shared, guard = app.server_token(), app.settings.server
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
     parts = (
-        ingest, enqueue, alertmanager, silencing, reference, api, execution, duty, switches, quiet, regroup,
+        ingest, enqueue, alertmanager, silencing, reference, api, alerts, execution, duty, switches, quiet, regroup,
         rehearse, past, tokens, sign, pages,
     )  # fmt: skip
     for part in parts:

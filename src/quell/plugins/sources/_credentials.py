@@ -42,6 +42,13 @@ def token_or_password(headers: Mapping[str, str], token: str | None, username: s
     return None if good else WRONG
 
 
+def shown_by(headers: Mapping[str, str], token: str | None, password: str | None) -> str:
+    """How a sender that ``token_or_password`` let in was known; empty when nothing was asked for."""
+    if not token and not password:
+        return ""
+    return "bearer token" if header(headers, "authorization").lower().startswith("bearer ") else "basic auth"
+
+
 def one_of(given: Iterable[str], secrets: Iterable[str], make: Callable[[str], str]) -> bool:
     """Whether something given is what ``make`` makes of one of our secrets, of which each is a reference.
 

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from quell.errors import Permanent
 from quell.plugins.sources import _secret
-from quell.plugins.sources._credentials import WRONG, header, lost, same, token_or_password
+from quell.plugins.sources._credentials import WRONG, header, lost, same, shown_by, token_or_password
 from quell.plugins.sources._labelled import Labelled
 from quell.plugins.sources._signed import HeaderName
 from quell.ports import at_fault
@@ -34,6 +34,14 @@ class SharedSecret(Labelled):
         if self.header and not self.token:
             raise at_fault(("header",), "it says where the token comes, and there is no token")
         return self
+
+    def shown_by(self, headers: Mapping[str, str]) -> str:
+        """How a sender that is not refused was known; empty when nothing was asked for."""
+        if not (self.token and self.header):
+            return shown_by(headers, self.token, self.password)
+        basic = self.password and header(headers, "authorization").lower().startswith("basic ")
+        alone = not header(headers, self.header.lower())
+        return "basic auth" if basic and alone else f"token in {self.header}"
 
     def refuses(self, headers: Mapping[str, str]) -> str | None:
         """Why the sender is refused, None when it may post. Compared in constant time."""

@@ -40,6 +40,11 @@ def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | Non
     return _credentials.token_or_password(headers, params.token, params.username, params.password)
 
 
+def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
+    """How whoever ``verify`` let in was known."""
+    return _credentials.shown_by(headers, params.token, params.password)
+
+
 def parse(body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime) -> Read:
     """The alerts, and what was quarantined as (reason, fragment). Raises ``InvalidInput`` for the body as a whole."""
     document = group(body, "4")

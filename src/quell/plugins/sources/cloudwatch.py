@@ -84,6 +84,13 @@ def refused(headers: Mapping[str, str], body: bytes, params: Params, now: dateti
     )
 
 
+def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
+    """How whoever ``verify`` let in was known, once ``prove`` has nothing against it."""
+    shown = _credentials.shown_by(headers, None, params.password)
+    signed = "" if _is_raw(headers, params) else "signature of Amazon SNS verified"
+    return " and ".join(part for part in (signed, shown) if part)
+
+
 async def prove(headers: Mapping[str, str], body: bytes, params: Params, probe: Probe) -> str | None:
     """Why the message is not Amazon's, None when it is. Raises ``Transient``, ``Permanent`` while nobody can tell."""
     if _is_raw(headers, params):

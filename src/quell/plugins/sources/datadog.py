@@ -75,6 +75,11 @@ def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | Non
     return params.refuses(headers)
 
 
+def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
+    """How whoever ``verify`` let in was known."""
+    return params.shown_by(headers)
+
+
 def parse(body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime) -> Read:
     """The alert, or its fault as (reason, fragment). Raises ``InvalidInput`` for what is no JSON and no form."""
     read = _form(body) if _is_form(headers) else _body.document(body)

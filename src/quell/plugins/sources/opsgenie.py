@@ -49,6 +49,11 @@ def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | Non
     return params.refuses(headers)
 
 
+def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
+    """How whoever ``verify`` let in was known."""
+    return params.shown_by(headers)
+
+
 def parse(
     body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime
 ) -> tuple[list[Alert], list[tuple[str, Any]]]:

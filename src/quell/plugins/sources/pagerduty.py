@@ -69,6 +69,13 @@ def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | Non
     return None if good else _credentials.WRONG
 
 
+def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
+    """How whoever ``verify`` let in was known."""
+    if not params.secrets or (params.token and not _credentials.header(headers, SIGNATURE)):
+        return _credentials.shown_by(headers, params.token, None)
+    return "signature v1 verified"
+
+
 def parse(
     body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime
 ) -> tuple[list[Alert], list[tuple[str, Any]]]:
