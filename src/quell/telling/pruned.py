@@ -7,8 +7,8 @@ from datetime import datetime
 
 WORDS = {
     "incidents": "incident", "payloads": "payload of an event", "alerts": "alert", "quarantined": "quarantined alert",
-    "pauses": "pause", "silences": "silence", "resets": "reset", "leases": "lease", "intents": "intent", "permits": "permit", "plans": "plan",
-    "workflows": "workflow",
+    "pauses": "pause", "silences": "silence", "resets": "reset", "leases": "lease", "intents": "intent",
+    "permits": "permit", "plans": "plan", "workflows": "workflow",
 }  # fmt: skip
 """Each kind of what goes, by the name that it has in an answer."""
 _MANY = {"payloads": "payloads of events"}
