@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 from typing import Any
+from urllib.parse import quote
 
 from .base import Peer  # type: ignore[import-not-found]
 
@@ -80,9 +81,9 @@ class Adapter(Peer):  # type: ignore[misc]
             _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=1000{before}")
             rows = told["alerts"]
             found |= {row["alert"]["labels"]["uid"] for row in rows}
-            if len(rows) < 1000:
+            if told["next"] is None:
                 return found
-            before = f"&before={rows[-1]['last_at']}"
+            before = f"&before={quote(told['next'])}"
 
     async def groups(self, run: str) -> dict[str, Any]:
         _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=1000")

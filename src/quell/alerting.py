@@ -29,7 +29,7 @@ from quell.respond.change import Change
 from quell.respond.means import Means
 from quell.runbook.plan import Plan
 from quell.settling import opened, settle
-from quell.store import queries, silences
+from quell.store import queries, reported, silences
 from quell.store.events import to_us, when
 from quell.telling.why import MOST_ALERTS, Why, WhyIncident, alerts_of, why_alert, why_incident
 
@@ -107,7 +107,7 @@ class Alerting:
         def read(connection: Any) -> tuple[list[dict[str, Any]], datetime]:
             of, status = tenant or self._tenant, AlertStatus.FIRING.value
             now = when(self._database.now_us(connection))
-            return queries.recent_alerts(connection, of, MOST_FIRING, status=status), now
+            return reported.recent(connection, of, MOST_FIRING, status=status), now
 
         rows, now = await self._database.read(read)
         found = [_firing(row) for row in rows]
@@ -188,7 +188,7 @@ class Alerting:
             known = queries.incident(connection, incident)
             if tenant is not None and known.tenant != tenant:
                 raise NotFound("incident", incident)
-            return queries.alerts_in(connection, known.id, limit)
+            return reported.of_incident(connection, known.id, limit)
 
         return await self._database.read(look)
 
@@ -254,7 +254,7 @@ class Alerting:
     async def alert(self, name: str, tenant: str | None = None) -> dict[str, Any]:
         """Its row. ``name``: an alert's id, its fingerprint or the beginning of one, or its name when only one is
         called so. Raises ``NotFound``, ``Conflict`` with what it may be."""
-        found = await self._database.read(lambda c: queries.find_alerts(c, tenant or self._tenant, name))
+        found = await self._database.read(lambda c: reported.find(c, tenant or self._tenant, name))
         if not found:
             raise NotFound("alert", name)
         if len(found) > 1:
@@ -265,31 +265,36 @@ class Alerting:
     async def why(self, name: str, tenant: str | None = None) -> Why:
         """Everything that decided about an alert, and what followed from it. Raises as ``alert``."""
         row = await self.alert(name, tenant)
-        return await self._database.read(lambda c: why_alert(row, *queries.told_of_alert(c, row)))
+        return await self._database.read(lambda c: why_alert(row, *reported.told_of(c, row)))
 
     async def why_incident(self, incident: str) -> WhyIncident:
         """Why an incident is what it is: its alerts, its runbook, its guards. Raises ``NotFound``."""
 
         def look(connection: sa.Connection) -> WhyIncident:
             known = queries.incident(connection, incident)
-            rows = queries.alerts_by_id(connection, alerts_of(known)[:MOST_ALERTS])
+            rows = reported.by_id(connection, alerts_of(known)[:MOST_ALERTS])
             return why_incident(known, queries.timeline(connection, known.tenant, known.id), rows)
 
         return await self._database.read(look)
 
     async def alerts(
-        self, tenant: str | None = None, *, limit: int = 100, status: str | None = None, before: Before | None = None
+        self, tenant: str | None = None, *, limit: int = 100, status: str | None = None, before: Before | None = None,
+        name: str | None = None,
     ) -> tuple[list[dict[str, Any]], Before | None]:  # fmt: skip
         """The newest with what became of them, and what to ask with as ``before`` for those that come after, if any
         do: when the last one was heard of, and its id, so that of those of one moment none is left out."""
-        of, at, name = tenant or self._tenant, to_us(before[0]) if before else None, before[1] if before else ""
+        of, at, after = tenant or self._tenant, to_us(before[0]) if before else None, before[1] if before else ""
         found = await self._database.read(
-            lambda c: queries.recent_alerts(c, of, limit + 1, status=status, before_us=at, before_id=name)
+            lambda c: reported.recent(c, of, limit + 1, status=status, before_us=at, before_id=after, name=name)
         )
         if len(found) <= limit:
             return found, None
         last = found[limit - 1]
         return found[:limit], (datetime.fromisoformat(last["last_at"]), last["id"])
+
+    async def count(self, tenant: str | None = None, name: str | None = None) -> int:
+        """How many there are, those that wait to be looked at with them."""
+        return await self._database.read(lambda c: reported.count(c, tenant or self._tenant, name))
 
     async def would(self, alert: Alert) -> Why:
         """What would follow from an alert if it came now. Nothing is stored, nobody is paged."""
@@ -302,5 +307,5 @@ def _firing(row: Mapping[str, Any]) -> Firing:
     return Firing(
         alert, matching.spoken(alert, row["service"]), row["held"], row["incident"],
         datetime.fromisoformat(row["first_at"]), datetime.fromisoformat(row["last_at"]),
-        unseen=row["reason"] == queries.WAITS,
+        unseen=row["reason"] == reported.WAITS,
     )  # fmt: skip

@@ -54,7 +54,7 @@ from quell.runbook.lint.addresses import fault_of
 from quell.runbook.plan import Plan
 from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
-from quell.store import pauses, queries
+from quell.store import pauses, queries, reported
 from quell.store.database import Database
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
@@ -192,7 +192,7 @@ class App:
         return self.library.plans.values()
 
     async def _fires(self, alert: str) -> bool:
-        known = await self.database.read(lambda c: queries.alert_of(c, alert))
+        known = await self.database.read(lambda c: reported.alert_of(c, alert))
         return known is not None and known.status is AlertStatus.FIRING
 
     def publish(self, told: Sequence[Event]) -> None:
@@ -289,10 +289,10 @@ class App:
         return await self.means.plan(incident.plan) if incident.plan else None
 
     async def alerts(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.recent_alerts(c, tenant or self.settings.tenant, limit))
+        return await self.database.read(lambda c: reported.recent(c, tenant or self.settings.tenant, limit))
 
     async def quarantine(self, limit: int = 100, tenant: str | None = None) -> list[dict[str, Any]]:
-        return await self.database.read(lambda c: queries.quarantined(c, tenant or self.settings.tenant, limit))
+        return await self.database.read(lambda c: reported.quarantined(c, tenant or self.settings.tenant, limit))
 
     # People.
 

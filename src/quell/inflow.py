@@ -24,6 +24,7 @@ from quell.errors import Unavailable
 from quell.incident.alert import Alert
 from quell.intake import accept
 from quell.intake.correlate import alert_id, in_order
+from quell.once import asked
 from quell.reception import Delivery, Receipt, Reception
 from quell.respond.change import Change
 from quell.runbook.plan import Plan
@@ -88,7 +89,8 @@ class Inflow:
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Raises ``Unavailable`` when the database is away or too many wait."""
-        if delivery.name is not None or self._is_calm(delivery):
+        # What is sent under a name or a key has one effect: it is looked at, and the name kept, in one transaction.
+        if delivery.name is not None or asked() is not None or self._is_calm(delivery):
             self._looking += 1
             try:
                 told = await self._commit(lambda change: self._look(change, delivery))

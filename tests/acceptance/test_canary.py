@@ -215,7 +215,10 @@ def told_to(parrot: Parrot) -> list[tuple[str, frozenset[str], bytes]]:
 
 def answers(quell: Guarded, incident: str) -> dict[str, bytes]:
     """What every GET of the API and every page answers, and the streams as far as they have come."""
-    names = {"{incident}": incident, "{runbook}": "gossip"}
+    alert = quell.get("/api/v1/alerts")["alerts"][0]["fingerprint"]
+    quiet = {"matchers": ["alertname=Quiet"], "for": "1h", "reason": "for a while"}
+    silence = quell.post("/api/v1/silences", quiet).raise_for_status().json()["id"]
+    names = {"{incident}": incident, "{runbook}": "gossip", "{alert}": alert, "{silence}": silence}
     found = {}
     for path, deeds in quell.get("/api/v1/openapi.json")["paths"].items():
         if "get" not in deeds or path.endswith(("/events", "/sign-in")):
@@ -226,7 +229,9 @@ def answers(quell: Guarded, incident: str) -> dict[str, bytes]:
         answer = quell.ask(path)
         assert answer.status_code < 400, f"{path}: {answer.text}"
         found[path] = answer.content + repr(answer.headers).encode()
-    for path in ("/", f"/incidents/{incident}", "/runbooks", "/runbooks/gossip", "/alerts", "/workers", "/nowhere"):
+    pages = ("/", f"/incidents/{incident}", f"/incidents/{incident}/why", f"/incidents/{incident}/alerts", "/runbooks",
+             "/runbooks/gossip", "/alerts", f"/alerts/{alert}", "/silences", "/workers", "/nowhere")  # fmt: skip
+    for path in pages:
         found[f"page {path}"] = quell.ask(path, accept="text/html").content
     found["events"] = streamed(quell, f"/api/v1/incidents/{incident}/events", b"notified")
     return found

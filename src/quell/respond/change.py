@@ -17,7 +17,7 @@ from quell.incident.event import Event, EventKind, NewEvent
 from quell.incident.incident import Incident
 from quell.respond import approve, escalate
 from quell.respond.means import TELL, Context, Means
-from quell.store import queries
+from quell.store import queries, reported
 
 After = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -51,7 +51,7 @@ class Change:
         ``severity``: that of the incident now that it has joined, where it is not the alert's own."""
         known = self.incident(incident)
         other = next((one for one in (*known.firing, *known.resolved_alerts) if one != alert_id), None)
-        labels = alert.apart_from(queries.alert_of(self.connection, other) if other else None)
+        labels = alert.apart_from(reported.alert_of(self.connection, other) if other else None)
         told = {"alert": alert_id, "name": alert.name, "labels": labels, "why": why}
         severity = severity or (alert.severity.value if alert.severity else None)
         if kind is EventKind.ALERT_JOINED and severity:

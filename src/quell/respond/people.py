@@ -22,7 +22,7 @@ from quell.respond import approve, oblige
 from quell.respond.begin import next_run
 from quell.respond.change import Change
 from quell.respond.means import Context
-from quell.store import queries
+from quell.store import queries, reported
 from quell.store.events import when
 
 LONGEST_OVERRIDE_S = 4 * 3600.0
@@ -196,7 +196,7 @@ def break_glass(change: Change, incident: str, by: str, reason: str, for_s: floa
 
 
 def _again(change: Change, known: Incident, why: str) -> list[Event]:
-    alert = queries.alert_of(change.connection, known.firing[0]) if known.firing else None
+    alert = reported.alert_of(change.connection, known.firing[0]) if known.firing else None
     return next_run(change.means, change.connection, known, alert, why)
 
 

@@ -19,7 +19,7 @@ from quell.respond.means import Context
 from quell.respond.people import named
 from quell.respond.state import SUPERSEDED
 from quell.runbook.plan import Escalation, Plan
-from quell.store import events, queries
+from quell.store import events, queries, reported
 from quell.store.database import now_us
 from quell.store.schema import runs
 
@@ -99,7 +99,7 @@ def merge(change: Change, incident: str, into: str, by: str, reason: str) -> tup
     for alert_id in (*gone.firing, *gone.resolved_alerts):
         if alert_id in (*stays.firing, *stays.resolved_alerts):
             continue
-        alert = queries.alert_of(change.connection, alert_id)
+        alert = reported.alert_of(change.connection, alert_id)
         if alert is not None:
             change.tell_alert(stays.id, EventKind.ALERT_JOINED, alert_id, alert, said)
             if alert_id in gone.resolved_alerts:
@@ -113,7 +113,7 @@ def merge(change: Change, incident: str, into: str, by: str, reason: str) -> tup
 def leave(change: Change, incident: str, alerts: Sequence[str], to: str, by: str, reason: str) -> None:
     """Alerts of an incident go on in another one."""
     for alert_id in alerts:
-        alert = queries.alert_of(change.connection, alert_id)
+        alert = reported.alert_of(change.connection, alert_id)
         payload = {"alert": alert_id, "to": to, "by": by, "why": reason, "name": alert.name if alert else ""}
         change.tell(incident, EventKind.ALERT_LEFT, payload, by)
 
@@ -142,7 +142,7 @@ def _alert_named(change: Change, name: str, mine: Sequence[str]) -> str:
         return name
     found = [one for one in mine if one.rsplit(".", 1)[-1].startswith(name)] if name else []
     if not found:
-        alerts = ((one, queries.alert_of(change.connection, one)) for one in mine)
+        alerts = ((one, reported.alert_of(change.connection, one)) for one in mine)
         found = [one for one, alert in alerts if alert is not None and alert.name == name]
     if len(found) > 1:
         fingerprints = ", ".join(one.rsplit(".", 1)[-1] for one in found)

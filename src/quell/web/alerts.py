@@ -19,7 +19,7 @@ from quell.telling.explained import RULES, alert_blocks, headline, incident_bloc
 from quell.web.answers import Json
 from quell.web.api import Hub, Limit, Name
 from quell.web.pages import page_of
-from quell.web.reading import caller_of
+from quell.web.reading import MAX_NAME, caller_of
 
 router = APIRouter()
 AlertName = Annotated[str, Path(min_length=1, max_length=2000)]
@@ -27,10 +27,12 @@ _WHY = "/why"
 
 
 class Alerts(BaseModel):
-    """``next``: ask with it as ``before`` for those that come after; null when these are the last."""
+    """``next``: ask with it as ``before`` for those that come after; null when these are the last. ``total``: how many
+    there are of the name that was asked for, or at all; null unless it was asked for."""
 
     alerts: list[dict[str, Any]]
     next: str | None
+    total: int | None = None
 
 
 class WhyAlert(BaseModel):
@@ -67,13 +69,17 @@ class WhyIncident(BaseModel):
 @router.get("/api/v1/alerts", tags=["alerts"], response_model=Alerts)
 async def alerts(
     request: Request, app: Hub, limit: Limit = 100, status: AlertStatus | None = None,
-    before: Annotated[str, Query(max_length=2100)] = "",
+    before: Annotated[str, Query(max_length=2100)] = "", name: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
+    total: bool = False,
 ) -> Json:  # fmt: skip
-    """The newest alerts with what became of them. ``before``: ``next`` of the answer before, or a time."""
+    """The newest alerts with what became of them. ``before``: ``next`` of the answer before, or a time; ``name``: only
+    those that are called so."""
     said = status.value if status else None
     start = _before(before) if before else None
-    found, after = await app.alerting.alerts(caller_of(request).tenant, limit=limit, status=said, before=start)
-    return Json({"alerts": found, "next": _after(*after) if after else None})
+    tenant = caller_of(request).tenant
+    found, after = await app.alerting.alerts(tenant, limit=limit, status=said, before=start, name=name)
+    count = await app.alerting.count(tenant, name) if total else None
+    return Json({"alerts": found, "next": _after(*after) if after else None, "total": count})
 
 
 def _after(at: datetime, name: str) -> str:
