@@ -157,7 +157,8 @@ def test_a_time_that_is_none_is_refused(house: House, before: str) -> None:
 
 
 def test_an_offset_whose_plus_nobody_encoded_is_understood(house: House) -> None:
-    assert house.http.get("/api/v1/alerts?before=2020-01-01T00:00:00+00:00").json() == {"alerts": [], "next": None}
+    answer = house.http.get("/api/v1/alerts?before=2020-01-01T00:00:00+00:00").json()
+    assert (answer["alerts"], answer["next"]) == ([], None)
     assert house.http.get("/api/v1/alerts", params={"status": "burning"}).status_code == 422
 
 
@@ -189,3 +190,10 @@ def test_what_an_alert_says_is_text_on_its_page(house: House) -> None:
     page = house.http.get(f"/alerts/{quote(ODD, safe='')}").text
     assert "<b>?x" not in page
     assert "&lt;b&gt;?x" in page
+
+
+def test_how_many_there_are_of_a_name(house: House) -> None:
+    post(house, {"alertname": "Counted", "pod": "a"}, {"alertname": "Counted", "pod": "b"}, {"alertname": "Else"})
+    told = house.http.get("/api/v1/alerts", params={"name": "Counted", "limit": 1, "total": True}).json()
+    assert ([one["name"] for one in told["alerts"]], told["total"]) == (["Counted"], 2)
+    assert house.http.get("/api/v1/alerts", params={"name": "Counted"}).json()["total"] is None
