@@ -19,13 +19,15 @@ import sqlalchemy as sa
 
 from quell import inflow
 from quell.errors import InvalidInput, Refused, Unavailable
+from quell.incident.alert import Alert
 from quell.incident.event import EventKind
+from quell.ports import Params
 from quell.reception import UNPROVEN, Receipt, Reception, known_by
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.store import requests
 from quell.store.schema import alerts, quarantine
-from tests.app import House, do, eventually, house, runbook
+from tests.app import House, alert, do, eventually, house, runbook
 from tests.plugins.sources.test_opsgenie import BODY as OPSGENIE
 from tests.plugins.sources.test_pagerduty import BODY as PAGERDUTY
 from tests.plugins.sources.test_pagerduty_events import EVENT, KEY
@@ -336,3 +338,125 @@ async def test_how_a_sender_was_known_goes_on_with_the_alert_also_through_the_in
         await eventually(lambda: at.app.incidents(), "its incident")
         (row,) = await at.app.alerts()
         assert (await at.app.alerting.why(row["id"])).signature == "routing key"
+
+
+# What a site says of one source.
+
+OF_SOURCES = """
+sources:
+  am: {type: alertmanager, labels: {team: payments, service: none}, severities: {page: P1, ticket: P3},
+       dedup: {leave_out: [pod, value]}, tenant: acme}
+  slow: {type: alertmanager, rate: 4/h, burst: 6}
+"""
+
+
+class Bare(Params):
+    pass
+
+
+def group_of(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"version": "4", "groupKey": "{}", "alerts": list(entries)}
+
+
+async def test_what_a_site_says_of_a_source_holds_before_anything_is_decided(tmp_path: Path, database: str) -> None:
+    async with house(tmp_path, BOOK, database=database, more=OF_SOURCES) as at:
+        first = await post(at, "am", group_of(alert(severity="page", pod="a", value="1")))
+        again = await post(at, "am", group_of(alert(severity="page", pod="b", value="2")))
+        assert (len(first.incidents), again.fingerprints) == (1, first.fingerprints)
+        (row,) = await rows(at, alerts)
+        told = json.loads(row["alert"])
+        assert (row["count"], row["tenant"], row["severity"], row["source"]) == (2, "acme", "P1", "am")
+        assert (told["labels"]["team"], told["labels"]["service"]) == ("payments", "shop"), "its own word goes before"
+        assert (await at.app.incident(first.incidents[0])).severity == "P1"
+        await post(at, "am", group_of(alert(status="resolved", severity="page", pod="c")))
+        assert (await rows(at, alerts))[0]["status"] == "resolved"
+
+
+async def test_while_one_of_those_that_are_one_fires_it_has_not_resolved(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK, more=OF_SOURCES) as at:
+        both = group_of(alert(pod="a"), alert(status="resolved", pod="b"))
+        assert (await post(at, "am", both)).accepted == 1
+        (row,) = await rows(at, alerts)
+        assert (row["status"], row["changes"]) == ("firing", "[]")
+
+
+async def test_more_than_a_source_may_send_is_refused_whole_and_told(
+    tmp_path: Path, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with house(tmp_path, BOOK, database=database, more=OF_SOURCES) as at:
+        await post(at, "slow", group_of(*(alert(f"A{number}") for number in range(4))))
+        before = await rows(at, alerts)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match=r"4/h.*nothing of them was taken") as refused:
+                await post(at, "slow", group_of(*(alert(f"B{number}") for number in range(3)), {"status": "x"}))
+        assert 0 < refused.value.retry_after <= 1_800
+        assert (await rows(at, alerts), await rows(at, quarantine)) == (before, [])
+        assert (await post(at, "am", group_of(alert("C")))).accepted == 1, "the others have their own"
+        assert (await post(at, "slow", group_of(alert("B0"), alert("B1")))).accepted == 2
+    assert capsys.readouterr().out.count("source_over_its_rate") == 1
+
+
+def test_when_it_may_send_again_it_is_let_in() -> None:
+    now = 100.0
+    settings = Settings.model_validate({"sources": {"alertmanager": {"rate": "4/10s"}}})
+    at = Reception(settings, Registry(), clock=lambda: now)
+    at._within_rate("alertmanager", 4)
+    with pytest.raises(Unavailable) as refused:
+        at._within_rate("alertmanager", 2)
+    assert refused.value.retry_after == 5
+    now += 5
+    at._within_rate("alertmanager", 2)
+    at._within_rate("grafana", 10_000)
+
+
+async def test_a_body_that_is_longer_than_its_source_may_send_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    more = "sources: {alertmanager: {max_body_bytes: 2048, token: 'env:KEY_ONE'}}\n"
+    async with house(tmp_path, BOOK, more=more) as at:
+        with pytest.raises(Refused, match="2049 bytes; of alertmanager at most 2048") as refused:
+            await at.app.receive("alertmanager", {}, b"{" + b" " * 2048)
+        assert (refused.value.rule, refused.value.limit) == ("size", 2048)
+        with pytest.raises(Refused) as unknown:
+            await at.app.receive("alertmanager", {}, b"{" + b" " * 2047)
+        assert unknown.value.rule == "signature"
+
+
+async def test_alerts_of_a_source_that_names_no_tenant_are_the_sites(tmp_path: Path) -> None:
+    async with house(tmp_path, BOOK, more="tenant: acme\n") as at:
+        await at.fire()
+        (row,) = await rows(at, alerts)
+        assert row["tenant"] == "acme"
+        assert len(await at.app.incidents()) == 1
+
+
+def bare_parse(body: bytes, headers: Mapping[str, str], params: Any, received_at: Any) -> Any:
+    told = json.loads(body)
+    return [Alert(source="bare", received_at=received_at, fingerprint="f", **one) for one in told], []
+
+
+async def test_a_type_without_labels_and_tenant_of_its_own_has_those_of_its_site() -> None:
+    """Somebody else's plug-in, which knows none of these."""
+    kind = replace(
+        Registry().source("alertmanager"), name="bare", params=Bare, parse=bare_parse, proof=None,
+        verify=lambda *_: None,
+    )  # fmt: skip
+    said = {"labels": {"team": "a", "x": "0"}, "severities": {"page": "P1"}, "dedup": {"by": ["x"]}}
+    settings = Settings.model_validate(
+        {"tenant": "house", "sources": {"bare": said, "us": {"type": "bare", "tenant": "us"}}}
+    )
+
+    class Site(Registry):
+        def source(self, name: str) -> Any:
+            return kind
+
+    at = Reception(settings, Site())
+    body = json.dumps([
+        {"name": "A", "status": "firing", "labels": {"x": "1", "severity": "page"}}, {"name": "A", "status": "resolved"},
+        {"name": "A", "status": "firing", "tenant": "own"},
+    ]).encode()  # fmt: skip
+    world: Any = None
+    first, second, third = (await at.read("bare", {}, body, world)).alerts
+    assert (first.tenant, first.severity, first.labels) == ("house", "P1", {"team": "a", "x": "1", "severity": "page"})
+    assert first.fingerprint not in ("f", third.fingerprint)
+    assert (second.labels, second.fingerprint) == ({}, "f"), "an end that names its alert alone"
+    assert third.tenant == "own"
+    assert {one.tenant for one in (await at.read("us", {}, body, world)).alerts} == {"us", "own"}

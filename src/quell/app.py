@@ -390,7 +390,7 @@ class App:
             Scope.TENANT: {
                 self.settings.tenant,
                 *(one.tenant for one in self.world.services.values()),
-                *(str(one.params["tenant"]) for one in self.settings.sources.values() if "tenant" in one.params),
+                *(one.tenant for one in self.settings.sources.values() if one.tenant),
             },
         }.get(scope, {name})
         if name not in known:

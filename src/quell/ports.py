@@ -313,7 +313,8 @@ class SourceType:
     again within 48 hours has no second effect; ``ignored(body) -> str | None``: what it is, when it is none of those
     that say anything of an alert. Both are asked about what ``parse`` has read, and raise nothing.
     ``proof(headers, body, params) -> str``: how whoever was let in was known, in a few words that are shown and hold no
-    secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured.
+    secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured. ``BY_ID = True``: what
+    comes later names an alert by its id and may leave out labels, so that a site cannot tell its alerts apart by them.
 
     Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
     while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
@@ -332,6 +333,7 @@ class SourceType:
     proof: Callable[[Mapping[str, str], bytes, Any], str] | None = None
     prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
+    by_id: bool = False
     doc: str = ""
 
 

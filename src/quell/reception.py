@@ -6,30 +6,31 @@ Works inside an open ``Change``. Never does: commit, answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 import structlog
-from pydantic import ValidationError
 
-from quell.errors import InvalidInput, NotFound, Permanent, Problem, Refused, Transient, Unavailable
+from quell import source_of
+from quell.errors import InvalidInput, NotFound, Permanent, Refused, Transient, Unavailable
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.service import Service
-from quell.intake import accept
+from quell.intake import accept, per_source
+from quell.intake.bucket import Bucket
 from quell.intake.correlate import in_order
+from quell.intake.per_source import UNSAID, SourceSettings
 from quell.intake.placing import Intake, Site
 from quell.ports import Probe, SourceType
 from quell.redact import KNOWN
 from quell.registry import Registry
 from quell.respond.change import Change
 from quell.respond.means import Means
-from quell.runbook.invalid import problems_of
 from quell.runbook.plan import Plan
-from quell.runbook.source import Document
 from quell.settings import Settings
 from quell.settling import settle
 from quell.store import requests
@@ -39,6 +40,10 @@ from quell.telling.why import Why
 PROOF_S = 10.0
 """How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
 AGAIN_S = 5.0
+TOLD_AGAIN_S = 10.0
+"""How often it is said that a source sends more than it may."""
+SIZE = "size"
+"""The rule that refuses a body which is too long."""
 UNPROVEN = "no secret is configured for this source"
 """How a sender was known of whom nothing was asked."""
 _log = structlog.get_logger("quell")
@@ -82,25 +87,23 @@ class Delivery:
 
 
 class Reception:
-    """What a site receives, by its settings."""
+    """What a site receives, by its settings. ``clock``: seconds, for how much comes in how long."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        self.settings, self.registry = settings, registry
+    def __init__(
+        self, settings: Settings, registry: Registry, clock: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
+        self.settings, self.registry, self._clock = settings, registry, clock
         self._known: dict[str, tuple[SourceType, Any]] = {}
+        self._buckets = {
+            name: Bucket(*said.limit) for name, said in settings.sources.items() if said.limit is not None
+        }  # fmt: skip
+        self._told_at: dict[str, float] = {}
         self._known_site: Site | None = None
 
     def check(self) -> None:
         """Whether every source that is configured can read alerts. Raises ``InvalidInput`` with every fault: later, it
         would be an alert that nobody gets."""
-        problems: list[Problem] = []
-        for name in self.settings.sources:
-            try:
-                self._source(name)
-            except NotFound as error:
-                problems.append(_unknown(name, error, self.registry))
-            except InvalidInput as error:
-                problems += error.problems
-        if problems:
+        if problems := list(source_of.faults(self.settings, self.registry)):
             raise InvalidInput(problems)
 
     async def read(
@@ -108,8 +111,10 @@ class Reception:
     ) -> Delivery:  # fmt: skip
         """Its alerts, and what cannot be read. ``sender``: how the gate knew them, when it asked.
 
-        Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable`` (cannot be proven now).
+        Raises ``NotFound`` (source), ``Refused`` (signature, size), ``InvalidInput``, ``Unavailable`` (cannot be proven
+        now, or more than it may send).
         """
+        self._within_size(source, body)
         kind, params = self._verified(source, headers, body)
         asks = kind.prove is not None or kind.answer is not None
         if asks and (noted := await _believed(source, kind, params, headers, body, probe)) is not None:
@@ -118,8 +123,11 @@ class Reception:
             return Delivery(source, (), noted=noted)
         # What went wrong elsewhere may have our secrets in its words.
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
+        self._within_rate(source, len(alerts) + len(bad))
         ignored = None if alerts or bad else kind.ignored(body)
-        located = [self._located(source, alert) for alert in alerts]
+        located = [self._located(source, alert) for alert in self._owned(source, kind, alerts)]
+        if self._said(source).dedup is not None:
+            located = per_source.as_one(located)
         signature = known_by(kind, params, headers, body) or sender or UNPROVEN
         return Delivery(source, located, bad, kind.delivery(headers, body), ignored, signature=KNOWN.text(signature))
 
@@ -180,29 +188,59 @@ class Reception:
             return False
         return kind.verify({}, b"", params) is not None
 
+    def _said(self, source: str) -> SourceSettings:
+        return self.settings.sources.get(source, UNSAID)
+
+    def _within_size(self, source: str, body: bytes) -> None:
+        most = self._said(source).max_body_bytes
+        if most is not None and len(body) > most:
+            raise Refused(SIZE, f"the body has {len(body)} bytes; of {source} at most {most} are read", limit=most)
+
+    def _within_rate(self, source: str, count: int) -> None:
+        """Raises ``Unavailable``, since an Alertmanager drops what is answered with 429, and comes again after 503."""
+        bucket, now = self._buckets.get(source), self._clock()
+        if bucket is None or not (wait_s := bucket.take(count, now)):
+            return
+        if now - self._told_at.get(source, -TOLD_AGAIN_S) >= TOLD_AGAIN_S:
+            self._told_at[source] = now
+            _log.warning("source_over_its_rate", source=source, rate=self._said(source).rate, refused=bucket.refused)
+        raise Unavailable(
+            f"{source} may send {self._said(source).rate}, and these {count} are more; nothing of them was taken",
+            retry_after=wait_s,
+        )
+
     def _source(self, source: str) -> tuple[SourceType, Any]:
         if source not in self._known:
-            configured = self.settings.sources.get(source)
-            kind = self.registry.source(configured.type or source if configured else source)
-            given = configured.params if configured else {}
-            try:
-                self._known[source] = kind, kind.params.model_validate(given)
-            except ValidationError as error:
-                raise InvalidInput(_faults(error, source, given, kind)) from None
+            self._known[source] = source_of.read(self.settings, self.registry, source)
         return self._known[source]
 
     def ours(self, alert: Alert) -> Alert:
         """One that names no environment or region is of ours."""
         return self._located(alert.source, alert)
 
+    def _owned(self, source: str, kind: SourceType, alerts: Sequence[Alert]) -> Sequence[Alert]:
+        """Whose they are, where the source has no parameter for it, and does not say it itself."""
+        owner = self._said(source).tenant or self.settings.tenant
+        nobodys = Alert.model_fields["tenant"].default
+        if "tenant" in kind.params.model_fields or owner == nobodys:
+            return alerts
+        return [one.model_copy(update={"tenant": owner}) if one.tenant == nobodys else one for one in alerts]
+
     def _located(self, source: str, alert: Alert) -> Alert:
         """An alert is from the source as the site calls it: two of a kind may have the same fingerprints. One that
-        names no environment or region is of ours."""
-        settings = self.settings
-        environment, region = alert.environment or settings.environment, alert.region or settings.region
-        if (alert.source, alert.environment, alert.region) == (source, environment, region):
-            return alert  # a copy of each alert of a storm is time
-        return alert.model_copy(update={"source": source, "environment": environment, "region": region})
+        names no environment or region is of ours. What else it is, the site may say of its source."""
+        settings, said = self.settings, self.settings.sources.get(source)
+        place = {
+            "source": source, "environment": alert.environment or settings.environment,
+            "region": alert.region or settings.region,
+        }  # fmt: skip
+        found = {name: value for name, value in place.items() if getattr(alert, name) != value}
+        if said is not None:
+            kind, params = self._source(source)
+            labels = None if "labels" in kind.params.model_fields else said.labels
+            label = getattr(params, "severity_label", "severity")
+            found |= per_source.as_said(alert, said, severity_label=label, labels=labels)
+        return alert.model_copy(update=found) if found else alert  # a copy of each alert of a storm is time
 
     def take_in(self, change: Change, delivery: Delivery, plans: Iterable[Plan]) -> dict[str, Any]:
         """The fields of its receipt. One that has come before has no second effect, and the receipt of the first."""
@@ -288,16 +326,3 @@ async def _believed(
         why, after = str(error), getattr(error, "retry_after", None) or AGAIN_S
     _log.warning("webhook_unproven", source=source, why=why)
     raise Unavailable(f"the message cannot be believed now: {why}", retry_after=after)
-
-
-def _unknown(source: str, error: NotFound, registry: Registry) -> Problem:
-    expected = f"one of {', '.join(sorted(registry.sources))}"
-    return Problem(
-        f"no kind of source is called {error.name!r}", "unknown-source", path=f"sources.{source}.type",
-        found=error.name, expected=expected, nearest=error.nearest,
-    )  # fmt: skip
-
-
-def _faults(error: ValidationError, source: str, given: dict[str, Any], kind: SourceType) -> Iterator[Problem]:
-    for problem in problems_of(error, Document(given), kind.params):
-        yield replace(problem, path=f"sources.{source}.{problem.path}".removesuffix("."))

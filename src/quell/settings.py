@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from quell import addresses
 from quell.errors import InvalidInput, Permanent, Problem
 from quell.incident.service import DriverChoice, Service
+from quell.intake.per_source import SourceSettings as SourceSettings
 from quell.intake.rules import Correlation, InhibitRule, Maintenance, Rules
 from quell.ports import Connection
 from quell.probe import resolve_secret
@@ -30,7 +30,6 @@ from quell.runbook.source import Document, load
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
 DEFAULT_PORT = 8470
-_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+")
 
 
 class Section(BaseModel):
@@ -119,26 +118,6 @@ class ScheduleSettings(Section):
 
     type: str
     """Which [schedule](schedules.md); the other keys are its parameters."""
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class SourceSettings(Section):
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    type: str | None = None
-    """Which [source](sources.md); by default the entry's name. The other keys are its parameters."""
-    path: Annotated[str, Field(max_length=200)] | None = None
-    """An address of its own, such as ``/pagerduty/webhook``, beside ``/webhooks/NAME``."""
-
-    @field_validator("path")
-    @classmethod
-    def _plain(cls, value: str | None) -> str | None:
-        if value is not None and not _PATH.fullmatch(value):
-            raise ValueError("a path is / and words of letters, digits and . _ -, such as /pagerduty/webhook")
-        return value
 
     @property
     def params(self) -> dict[str, Any]:

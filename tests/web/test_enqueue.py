@@ -19,7 +19,7 @@ from tests.web.served import Served
 ENQUEUE = "/v2/enqueue"
 SOURCES = """
 sources:
-  payments: {type: pagerduty_events, routing_keys: ['env:PAYMENTS_KEY'], service: shop}
+  payments: {type: pagerduty_events, routing_keys: ['env:PAYMENTS_KEY'], service: shop, max_body_bytes: 65536}
 """
 
 
@@ -102,6 +102,8 @@ def test_garbage_is_400_and_get_is_405(sender: httpx.Client) -> None:
     assert sender.post(ENQUEUE, content=b"\xff{").json()["status"] == "invalid event"
     assert sender.post(ENQUEUE, content=b" " * 600_000).status_code == 400
     assert sender.post(ENQUEUE, content=b" " * 1_048_577).status_code == 413
+    long = sender.post(ENQUEUE, json=named("Long", client="x" * 65_536))
+    assert (long.status_code, long.json()["limit"]) == (413, 65_536)
     assert sender.get(ENQUEUE).status_code in (401, 405)
 
 

@@ -30,7 +30,7 @@ _log = structlog.get_logger("quell")
 UNREADABLE = frozenset({"json", "too_deep", "encoding", "key-malformed"})
 """Rules of problems that make a request unreadable (400), rather than wrong (422)."""
 
-REFUSALS = {"token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403, "role": 403}
+REFUSALS = {"size": 413, "token": 401, "signature": 401, "loopback": 403, "host": 421, "csrf": 403, "role": 403}
 
 
 class Overloaded(Exception):

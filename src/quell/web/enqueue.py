@@ -27,6 +27,8 @@ async def enqueue(request: Request) -> Response:
     try:
         receipt = await app.receive(app.addressed(SOURCE, request.headers, body), request.headers, body)
     except Refused as error:
+        if error.rule != "signature":
+            raise
         return _invalid([str(error)])
     except InvalidInput as error:
         return _invalid(problem.message for problem in error.problems)

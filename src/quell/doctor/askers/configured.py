@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
+from quell import source_of
 from quell.doctor.asked import Failure
 from quell.doctor.secrets import references
 from quell.errors import InvalidInput, Permanent, Problem, QuellError
@@ -32,11 +31,10 @@ def sources(settings: Settings, registry: Registry) -> Iterator[tuple[str, str, 
     for name, one in settings.sources.items():
         kind = one.type or name
         try:
-            plugin = registry.source(kind)
-            params = plugin.params.model_validate(one.params)
+            plugin, params = source_of.read(settings, registry, name)
             yield name, kind, plugin.verify({}, b"", params) is not None
-        except ValidationError as error:
-            parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        except InvalidInput as error:
+            parts = [f"{one.path.removeprefix(f'sources.{name}.')}: {one.message}" for one in error.problems]
             yield name, kind, Failure("invalid", "; ".join(parts))
         except QuellError as error:
             yield name, kind, Failure("invalid", str(error))

@@ -17,7 +17,7 @@ class Labelled(Params):
     """``labels`` are added where an alert lacks them; ``service_labels``: the first that is there names the service."""
 
     tenant: str = "default"
-    """The tenant of its alerts."""
+    """Whose its alerts are; left out, the site's ``tenant``."""
     labels: dict[str, str] = Field(default_factory=dict)
     severity_label: str = "severity"
     """The label that says how bad it is: critical, warning, P1, …"""

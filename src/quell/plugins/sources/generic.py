@@ -54,7 +54,7 @@ class Params(Strict):
     references; without any, everybody may post. With a secret and one of the others, both must be right."""
 
     tenant: str = "default"
-    """The tenant of its alerts."""
+    """Whose its alerts are; left out, the site's ``tenant``."""
     items: PathText | None = None
     """The path of the list of alerts; without it, the body is the alert, or the list of them."""
     when: Conditions = Field(default_factory=dict)
@@ -163,6 +163,7 @@ def _alert(item: Item, params: Params, received_at: datetime) -> Alert | None:
         raise Bad(f"{_place_of(item, params.name)}: empty, and it is the alert's name")
     status = params.status.of(item)
     labels = texts(f"{item.place}.labels".removeprefix("."), _labels(item, params))
+    level = params.severity.of(item) if params.severity else ""
     service, environment, region = (_optional(item, one) for one in (params.service, params.environment, params.region))
     return Alert(
         source="generic",
@@ -180,7 +181,11 @@ def _alert(item: Item, params: Params, received_at: datetime) -> Alert | None:
         ends_at=_moment(item, params.ends_at),
         received_at=received_at,
         url=url(_place_of(item, params.url), _optional(item, params.url)) if params.url else None,
-        details={**_body.kept({"item": item.value}, ("item",)), **_by(item, params, status)},
+        details={
+            **_body.kept({"item": item.value}, ("item",)),
+            **_by(item, params, status),
+            **({"severity": level[:MAX_NAME]} if level else {}),
+        },
     )
 
 

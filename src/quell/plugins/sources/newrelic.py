@@ -54,10 +54,13 @@ _STATES = {
 }  # fmt: skip
 _OLD_STATES = {"open": AlertStatus.FIRING, "acknowledged": AlertStatus.ACKNOWLEDGED, "closed": AlertStatus.RESOLVED}
 _NOTHING = ("", "n/a", "null", "none")
-_KEPT = ("trigger", "sources", "alertPolicyNames", "alertConditionNames", "impactedEntities", "workflowName")
+_KEPT = (
+    "trigger", "sources", "alertPolicyNames", "alertConditionNames", "impactedEntities", "workflowName", "priority",
+)  # fmt: skip
 _OLD_KEPT = (
     "account_id", "account_name", "condition_id", "event_type", "policy_url", "runbook_url", "targets",
     "incident_acknowledge_url", "duration", "open_violations_count_critical", "closed_violations_count_critical",
+    "severity",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from quell.plugins.sources._fields import MAX_NAME, Bad, line, plain
 from quell.plugins.sources._shared_secret import SharedSecret
 from quell.ports import Alert
 
+BY_ID = True
 _MAX_TITLE = 1_024
 _MEANS = {
     "Create": AlertStatus.FIRING, "UnAcknowledge": AlertStatus.FIRING, "Acknowledge": AlertStatus.ACKNOWLEDGED,

@@ -29,6 +29,7 @@ from quell.plugins.sources._fields import Bad, fingerprint, line, plain, time, u
 from quell.plugins.sources._labelled import Labelled, listed
 from quell.ports import Alert
 
+BY_ID = True
 SIGNATURE, DELIVERY = "x-pagerduty-signature", "x-webhook-id"
 _MAX_TITLE = 1_024
 _MEANS = {

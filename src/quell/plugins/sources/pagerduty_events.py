@@ -35,6 +35,7 @@ _MEANS = {
     "trigger": AlertStatus.FIRING, "acknowledge": AlertStatus.ACKNOWLEDGED, "resolve": AlertStatus.RESOLVED,
 }  # fmt: skip
 _SEVERITIES = ("critical", "error", "warning", "info")
+BY_ID = True
 _LABELS = ("source", "component", "group", "class", "severity")
 _KEPT = ("client", "client_url", "links", "images")
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
