@@ -75,7 +75,7 @@ def shared(folder: Path, url: str, **more: Any) -> Iterator[tuple[Served, str]]:
     busy.write_text(json.dumps(book))
     write_runbook(folder, **more)
     (folder / "quell.yaml").write_text(
-        "runbooks: [fix.json, busy.json]\nengine: {lease: 1s, poll: 0.1s, places: 1, drain: 5m}\nserver: {trigger_wait: 100ms}\n"
+        "runbooks: [fix.json, busy.json]\nengine: {lease: 1s, poll: 0.1s, places: 1, drain: 5m, park: 10m}\nserver: {trigger_wait: 100ms}\n"
         "services: {shop: {}, other: {}}\n"
     )
     with served(folder, "--db", url) as server:

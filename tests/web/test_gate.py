@@ -100,3 +100,9 @@ def test_every_answer_has_the_security_headers(house: House, path: str) -> None:
 def test_static_files_do_not_lead_out_of_their_folder(house: House) -> None:
     for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py"):
         assert house.http.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/v1/alerts/a%00b", "/api/v1/alerts?name=%00", "/incidents/%00", "/nowhere%00"])
+def test_an_address_with_a_nul_is_400(house: House, path: str) -> None:
+    """PostgreSQL would break on it, wherever it came by."""
+    assert house.http.get(path).status_code == 400

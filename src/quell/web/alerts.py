@@ -23,6 +23,7 @@ from quell.web.reading import MAX_NAME, caller_of
 
 router = APIRouter()
 AlertName = Annotated[str, Path(min_length=1, max_length=2000)]
+Called = Annotated[str | None, Query(max_length=MAX_NAME)]
 _WHY = "/why"
 
 
@@ -69,8 +70,7 @@ class WhyIncident(BaseModel):
 @router.get("/api/v1/alerts", tags=["alerts"], response_model=Alerts)
 async def alerts(
     request: Request, app: Hub, limit: Limit = 100, status: AlertStatus | None = None,
-    before: Annotated[str, Query(max_length=2100)] = "", name: Annotated[str | None, Query(max_length=MAX_NAME)] = None,
-    total: bool = False,
+    before: Annotated[str, Query(max_length=2100)] = "", name: Called = None, total: bool = False,
 ) -> Json:  # fmt: skip
     """The newest alerts with what became of them. ``before``: ``next`` of the answer before, or a time; ``name``: only
     those that are called so."""

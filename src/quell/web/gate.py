@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from quell.errors import QuellError, Refused
+from quell.errors import InvalidInput, Problem, QuellError, Refused
 from quell.incident.access import Caller
 from quell.settings import ServerSettings
 from quell.web.answers import Overloaded, answer_to
@@ -81,7 +81,11 @@ class Gate:
         await self.app(scope, receive, guarded)
 
     async def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Says in ``scope`` who asks; what is public is let in without. Raises ``Refused``, ``NotFound``."""
+        """Says in ``scope`` who asks; what is public is let in without. Raises ``Refused``, ``NotFound``,
+        ``InvalidInput``."""
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            # No database holds it, so nothing is called so; and no route need think of it.
+            raise InvalidInput([Problem("the address has a NUL in it", "encoding")])
         host = headers.get("host", "")
         if not _is_loopback_name(_bare(host)) and _bare(host) not in self.hosts:
             raise Refused("host", f"this server is not {host!r}; name it in server.allowed_hosts", value=host)
