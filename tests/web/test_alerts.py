@@ -151,7 +151,7 @@ def test_page_by_page_none_is_left_out_and_none_comes_twice(house: House) -> Non
             break
         before = told["next"]
     everything = house.http.get("/api/v1/alerts", params={"limit": 500, "status": "firing"}).json()["alerts"]
-    assert len(everything) > 25
+    assert len(everything) >= 25
     assert seen == [one["id"] for one in everything]
 
 
