@@ -5,10 +5,10 @@ One short method per use case, reached as ``app.alerting``. Never does: hold a r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -25,7 +25,7 @@ from quell.intake.planned import Planned, planned
 from quell.intake.silencing import Wanted
 from quell.reception import Reception
 from quell.respond import regroup
-from quell.respond.change import Change
+from quell.respond.change import Change, Commit
 from quell.respond.means import Means
 from quell.runbook.plan import Plan
 from quell.settling import opened, settle
@@ -64,10 +64,6 @@ def chosen(matchers: Sequence[Matcher]) -> Callable[[Mapping[str, str]], bool]:
     """Tells whether every one of them holds for labels. Raises ``ValueError`` for a pattern that cannot be used."""
     matching.usable(matchers)
     return lambda labels: matching.decide(matchers, labels)[0]
-
-
-class Commit(Protocol):
-    def __call__(self, work: Callable[[Change], T]) -> Awaitable[T]: ...
 
 
 class Alerting:

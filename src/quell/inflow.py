@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -26,7 +26,7 @@ from quell.intake import accept
 from quell.intake.correlate import alert_id, in_order
 from quell.once import asked
 from quell.reception import Delivery, Receipt, Reception
-from quell.respond.change import Change
+from quell.respond.change import Change, Commit
 from quell.runbook.plan import Plan
 from quell.settling import settle
 from quell.store import inbox
@@ -55,10 +55,6 @@ RETRY_AFTER_S = 5.0
 _PRIORITY = {"P1": 1, "P2": 2, "P3": 3, "P4": 4}
 _UNSAID = 3
 """Of an alert that does not say how severe it is."""
-
-
-class Commit(Protocol):
-    def __call__(self, work: Callable[[Change], T]) -> Awaitable[T]: ...
 
 
 @dataclass(slots=True)
@@ -204,8 +200,10 @@ class Inflow:
 
     async def _turned(self) -> int:
         """How many words were looked at. One that cannot be looked at is set aside, and keeps nobody else waiting."""
+        # Counted here, in the event loop and once it is on disk: the turn itself runs in the thread that writes.
+        busy = self._is_busy()
         try:
-            return await self._commit(lambda change: self._turn(change, BATCH))
+            return self._less(await self._commit(lambda change: self._turn(change, busy)))
         except Unavailable:
             raise  # it is looked at again at the next poll
         except Exception as error:
@@ -213,19 +211,15 @@ class Inflow:
         looked = 0
         for row in await self._database.read(lambda c: inbox.next_of(c, BATCH)):
             try:
-                looked += await self._commit(lambda change, row=row: self._turn(change, BATCH, only=row["alert_id"]))  # type: ignore[misc]
+                done = await self._commit(lambda change, row=row: self._turn(change, False, only=row["alert_id"]))  # type: ignore[misc]
+                looked += self._less(done)
             except Unavailable:
                 raise
             except Exception as error:
                 why = f"it could not be looked at: {type(error).__name__}: {error}"
-                looked += await self._commit(lambda change, row=row, why=why: self._aside(change, row, why))  # type: ignore[misc]
+                await self._commit(lambda change, row=row, why=why: _aside(change, row, why))  # type: ignore[misc]
+                looked += self._less([row])
         return looked
-
-    def _aside(self, change: Change, row: Mapping[str, Any], why: str) -> int:
-        accept.set_aside(change.connection, row["tenant"], row["source"], [(why, row["alert"])])
-        inbox.drop(change.connection, [row["id"]])
-        self._less([row])
-        return 1
 
     def _is_busy(self) -> bool:
         return bool(self._letters) or self._rate() > 0
@@ -241,30 +235,36 @@ class Inflow:
             self._came.popleft()
         return sum(count for _, count in self._came) / BUSY_S
 
-    def _turn(self, change: Change, limit: int, only: str | None = None) -> int:
-        """A batch, or as much of it as there is time for. How many words were looked at."""
+    def _turn(self, change: Change, busy: bool, only: str | None = None) -> list[Mapping[str, Any]]:
+        """A batch, or while others come as much of it as there is time for. The words that were looked at."""
         accept.in_turn(change.connection, self._reception.settings.tenant)
-        words = inbox.next_of(change.connection, limit)
+        words = inbox.next_of(change.connection, BATCH)
         if only is not None:
             words = [row for row in words if row["alert_id"] == only]
         if not words:
-            return 0
+            return []
         intake, began = self._reception.intake(change, self._plans()), time.monotonic()
         raise_at, done = self._reception.settings.correlation.raise_at, list[Mapping[str, Any]]()
         for said in one_by_one(words):
             alert = Alert.model_validate_json(said[-1]["alert"])
             settle(change, intake.place(alert, signature=said[-1]["signature"], times=len(said)), raise_at)
             done += said
-            if self._is_busy() and time.monotonic() - began > TURN_S:
+            if busy and time.monotonic() - began > TURN_S:
                 break
         inbox.drop(change.connection, [row["id"] for row in done])
-        self._less(done)
-        return len(done)
+        return done
 
-    def _less(self, gone: Iterable[Mapping[str, Any]]) -> None:
+    def _less(self, gone: Sequence[Mapping[str, Any]]) -> int:
+        """So many wait no more."""
         for row in gone:
             key = (row["tenant"], row["source"])
             self._waiting[key] = max(self._waiting.get(key, 0) - 1, 0)
+        return len(gone)
+
+
+def _aside(change: Change, row: Mapping[str, Any], why: str) -> None:
+    accept.set_aside(change.connection, row["tenant"], row["source"], [(why, row["alert"])])
+    inbox.drop(change.connection, [row["id"]])
 
 
 def one_by_one(words: Iterable[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:

@@ -5,10 +5,10 @@ Never does: commit (the app does), decide what to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -19,7 +19,14 @@ from quell.respond import approve, escalate
 from quell.respond.means import TELL, Context, Means
 from quell.store import queries, reported
 
+T = TypeVar("T")
 After = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class Commit(Protocol):
+    """Does work in a transaction, and afterwards what it asked for; as the app does."""
+
+    def __call__(self, work: Callable[[Change], T]) -> Awaitable[T]: ...
 
 
 @dataclass(slots=True)
