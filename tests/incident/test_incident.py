@@ -190,3 +190,9 @@ def test_what_is_given_back_or_begun_again_is_acknowledged_by_nobody() -> None:
     assert told(K.RUN_STARTED, K.TAKEN, K.RETURNED).acknowledged_by is None
     assert told(K.RUN_STARTED, K.ACKNOWLEDGED, K.RUN_STARTED).acknowledged_by is None
     assert told(K.RUN_STARTED, K.TAKEN, K.RUN_STARTED).acknowledged_by == "anna"
+
+
+def test_a_page_that_comes_after_the_end_does_not_say_why_it_ended() -> None:
+    for end, reason in ((K.RESOLVED, "verified"), (K.MERGED, "merged into incident j by anna")):
+        late = told(K.RUN_STARTED, end, K.ESCALATED)
+        assert (late.reason, late.escalated_to) == (reason, ("log:",))

@@ -310,6 +310,12 @@ def _finished(incident: Incident, event: Event) -> dict[str, Any]:
     return {"deeds": {**incident.deeds, key: told}}
 
 
+def _escalated(incident: Incident, event: Event) -> dict[str, Any]:
+    """A page that was on its way as it ended says nothing about why it ended."""
+    told = {"escalated_to": (*incident.escalated_to, *event.payload.get("to", ()))}
+    return told if incident.status in ENDED else {**told, "reason": event.payload["reason"]}
+
+
 def _merged(event: Event) -> str:
     by, why = event.payload.get("by") or "quell", event.payload.get("reason")
     return f"merged into incident {event.payload['into']} by {by}" + (f": {why}" if why else "")
@@ -332,9 +338,7 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.ACTION_INTENDED: _intended,
     _K.ACTION_FINISHED: _finished,
     _K.VERIFICATION_FINISHED: lambda incident, event: {"verdict": event.payload["verdict"]},
-    _K.ESCALATED: lambda incident, event: {
-        "reason": event.payload["reason"], "escalated_to": (*incident.escalated_to, *event.payload.get("to", ()))
-    },
+    _K.ESCALATED: _escalated,
     _K.ACKNOWLEDGED: _acknowledged,
     _K.UNACKNOWLEDGED: lambda incident, event: {"acknowledged_by": None},
     _K.TAKEN: _taken,
