@@ -16,7 +16,7 @@ from quell.app import App
 from quell.errors import Unavailable
 from quell.inflow import one_by_one
 from quell.reception import Receipt
-from quell.store import inbox
+from quell.store import inbox, letters
 from quell.store.schema import inbox as table
 from quell.store.schema import quarantine
 from tests.app import House, alert, do, eventually, house, runbook, settings_of, write
@@ -50,12 +50,19 @@ async def let_go(at: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await at.app.inflow.look()
 
 
+async def opened(at: House) -> None:
+    await eventually(lambda: at.app.database.read(letters.is_empty), "no closed letter")
+
+
 async def empty(at: House) -> None:
-    await eventually(lambda: at.app.database.read(inbox.is_empty), "an empty inbox")
+    """A letter becomes rows of the inbox in one transaction: whoever looks at both at once misses nothing."""
+    await eventually(
+        lambda: at.app.database.read(lambda c: letters.is_empty(c) and inbox.is_empty(c)), "an empty inbox"
+    )
 
 
 async def calm(at: House) -> bool:
-    return not at.app.inflow._draining
+    return at.app.inflow._is_calm()
 
 
 async def rows(at: House) -> list[dict[str, Any]]:
@@ -99,6 +106,7 @@ async def test_what_waits_is_shown_and_what_comes_later_waits_behind_it(
         monkeypatch.setattr(inflow, "AT_ONCE", 4)
         later = await at.calm()
         assert later.queued
+        await opened(at)
         (shown,) = await at.app.alerts()
         assert (shown["name"], shown["status"], shown["incident"]) == ("Down", "resolved", None)
         assert "waits to be looked at" in shown["reason"]
@@ -116,6 +124,7 @@ async def test_a_repetition_is_looked_at_once_and_counted(
         await held_back(at, monkeypatch)
         monkeypatch.setattr(inflow, "AT_ONCE", 0)
         await asyncio.gather(*(at.post(alert()) for _ in range(20)))
+        await opened(at)
         await let_go(at, monkeypatch)
         await empty(at)
         (row,) = await at.app.alerts()
@@ -132,6 +141,7 @@ async def test_the_most_severe_first_and_each_source_its_share(tmp_path: Path, m
             await at.app.receive("noisy", {}, body(odd(number, severity="warning")))
         await at.app.receive("noisy", {}, body(odd(99, severity="critical")))
         await at.post(odd(77, severity="warning"))
+        await opened(at)
         first = await at.app.database.read(lambda c: inbox.next_of(c, 10))
         names = [row["name"] for row in first]
         assert {"Odd99", "Odd77"} <= set(names)
@@ -145,11 +155,12 @@ async def test_what_there_is_no_room_for_is_refused_whole(
     async with house(tmp_path, BOOK, database=database) as at:
         await held_back(at, monkeypatch)
         monkeypatch.setattr(inflow, "AT_ONCE", 0)
-        monkeypatch.setattr(at.app.inflow, "_most", 10)
+        monkeypatch.setattr(at.app.inflow.room, "most", 10)
         await at.post(*(odd(number) for number in range(5)))
         with pytest.raises(Unavailable, match="no room") as caught:
             await at.post(odd(7), odd(8))
         assert caught.value.retry_after
+        await opened(at)
         assert len(await rows(at)) == 5
         await let_go(at, monkeypatch)
         await empty(at)

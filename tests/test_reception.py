@@ -400,13 +400,13 @@ def test_when_it_may_send_again_it_is_let_in() -> None:
     now = 100.0
     settings = Settings.model_validate({"sources": {"alertmanager": {"rate": "4/10s"}}})
     at = Reception(settings, Registry(), clock=lambda: now)
-    at._within_rate("alertmanager", 4)
+    at.within_rate("alertmanager", 4)
     with pytest.raises(Unavailable) as refused:
-        at._within_rate("alertmanager", 2)
+        at.within_rate("alertmanager", 2)
     assert refused.value.retry_after == 5
     now += 5
-    at._within_rate("alertmanager", 2)
-    at._within_rate("grafana", 10_000)
+    at.within_rate("alertmanager", 2)
+    at.within_rate("grafana", 10_000)
 
 
 async def test_a_body_that_is_longer_than_its_source_may_send_is_refused_before_it_is_read(tmp_path: Path) -> None:

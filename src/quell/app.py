@@ -222,6 +222,10 @@ class App:
 
     async def receive(self, source: str, headers: Mapping[str, str], body: bytes, sender: str = "") -> Receipt:
         """A webhook. Raises ``NotFound`` (source), ``Refused`` (signature), ``InvalidInput``, ``Unavailable``."""
+        if self.inflow.may_wait(len(body)):
+            letter = self.reception.letter(source, headers, body, sender)
+            if letter is not None and (kept := await self.inflow.keep(letter)) is not None:
+                return kept
         probe = self.world.probe(timeout_s=PROOF_S)
         return await self.take_in(await self.reception.read(source, headers, body, probe, sender))
 

@@ -1,92 +1,101 @@
-"""Alerts on their way in: at once while there are few, by way of the inbox when they are many.
+"""Alerts on their way in: at once while there are few, by way of letters and the inbox when they are many.
 
-A sender hears a 2xx when all of what it sent is on disk. In quiet times that includes what followed from it; in a storm
-the alerts wait in the inbox, the most severe first and each source with its share, and are looked at from there, so
-that taking in never waits for what follows. When too many wait, a sender is told to come again. Never does: hold a rule
-about alerts, lose what it has accepted.
+A sender hears a 2xx when all of what it sent is on disk. In quiet times that includes what followed from it. In a storm
+it does not: where a body need not be read to be believed it is kept as it came, a letter; letters are opened into the
+inbox; and what waits in the inbox is looked at in its turn, the most severe first and each source with its share. So
+taking in waits neither for reading nor for what follows. When too many wait, a sender is told to come again.
+Never does: hold a rule about alerts, lose what it has accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
+from quell import opening
 from quell.errands import Errands
 from quell.errors import Unavailable
 from quell.incident.alert import Alert
 from quell.intake import accept
-from quell.intake.correlate import alert_id, in_order
 from quell.once import asked
-from quell.reception import Delivery, Receipt, Reception
+from quell.opening import Opened, rows_of
+from quell.posting import Post, Posting, Room
+from quell.reception import Delivery, Letter, Receipt, Reception
 from quell.respond.change import Change, Commit
 from quell.runbook.plan import Plan
 from quell.settling import settle
-from quell.store import inbox
+from quell.store import inbox, letters
 from quell.store.database import Database
-from quell.store.events import to_us
 
 _log = structlog.get_logger("quell")
-T = TypeVar("T")
-AT_ONCE = 4
+AT_ONCE = 2
 """Deliveries whose alerts are looked at while their sender waits; while more come, they go to the inbox."""
 LARGE = 20
 """A delivery of more alerts goes to the inbox: looking at each would keep its sender, and everybody else, waiting."""
-BATCH = 100
-"""Alerts that are looked at in one transaction, at most."""
+LEAST_LARGE = 8_192
+"""Bytes below which a delivery is not large, so that nobody counts its alerts."""
+BATCH_BUSY, BATCH = 10, 100
+"""Alerts that are looked at in one transaction at most, while others come and while none do."""
 TURN_S = 0.012
 """While alerts come in, how long the inbox is worked on in one go: so long what comes in waits for the disk."""
+OPEN_BUSY, OPEN = 40, 1_000
+"""Alerts whose letters are opened in one transaction, while deliveries come and while none do."""
+STEP_S = 0.015
+"""How often it is seen whether others still come."""
+CLOSED_S = 1.0
+"""How long letters may stay closed while others come: most storms are over by then."""
+BEHIND = 8_000
+"""Alerts in letters that nobody can see yet, which takes less than a second to change; then what comes has to wait."""
 FOLLOWS = 2.5
 """What follows from an alert (its run, its page) costs that much more than looking at it."""
 PUT_S = 0.001
-"""What taking in one alert costs, about: at a thousand a second there is hardly time for anything else."""
+"""What taking in one delivery costs, and more: were it less than it is, what has come would crowd out what comes."""
 LEAST_DUTY = 0.1
 """The share of its time that a process works on the inbox even then: the most severe goes first."""
-BUSY_S = 0.25
-"""Over how long it is counted what comes in."""
-RETRY_AFTER_S = 5.0
-_PRIORITY = {"P1": 1, "P2": 2, "P3": 3, "P4": 4}
-_UNSAID = 3
-"""Of an alert that does not say how severe it is."""
-
-
-@dataclass(slots=True)
-class _Letter:
-    """A delivery that waits to be put on disk."""
-
-    rows: list[dict[str, Any]]
-    bad: Delivery
-    stored: asyncio.Future[None]
 
 
 class Inflow:
-    """Of one process. ``most``: words that may wait; a source alone may have half of them."""
+    """Of one process. ``most``: alerts that may wait; of one source half of them."""
 
     def __init__(
         self, database: Database, reception: Reception, commit: Commit, plans: Callable[[], Iterable[Plan]],
         errands: Errands, most: int,
     ) -> None:  # fmt: skip
         self._database, self._reception, self._commit, self._plans = database, reception, commit, plans
-        self._errands, self._most = errands, most
-        self._letters: list[_Letter] = []
-        self._posting = self._draining = False
+        self._errands, self.room = errands, Room(most)
+        self._posting = Posting(
+            database, reception.settings.tenant, errands, self.room, ready=self._caught_up, stored=self._follow
+        )  # fmt: skip
+        self._opening = self._draining = False
         self._looking = 0
-        self._waiting: dict[tuple[str, str], int] = {}
-        self._puts = 0
-        self._came: deque[tuple[float, int]] = deque(maxlen=10_000)
-        """When alerts went to the inbox, and how many."""
+        self._sealed = 0
+        """Alerts in letters, about."""
+        self._opened = asyncio.Event()
+
+    def may_wait(self, size: int) -> bool:
+        """Whether a body of so many bytes need not be read at once."""
+        return size >= LEAST_LARGE or not self._is_calm()
+
+    async def keep(self, letter: Letter) -> Receipt | None:
+        """It is on disk, and will be read; None: there is time to read it now. Raises ``Unavailable`` when the database
+        is away or too many wait."""
+        if asked() is not None or (self._is_calm() and letter.size <= LARGE):
+            return None
+        self._reception.within_rate(letter.source, letter.size)
+        await self._posting.put(Post((letter.tenant, letter.source), letter.size, letter=letter.row))
+        return Receipt(letter.size, (), queued=True)
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Raises ``Unavailable`` when the database is away or too many wait."""
         # What is sent under a name or a key has one effect: it is looked at, and the name kept, in one transaction.
-        if delivery.name is not None or asked() is not None or self._is_calm(delivery):
+        few = self._is_calm() and len(delivery.alerts) <= LARGE
+        if delivery.name is not None or asked() is not None or few:
             self._looking += 1
             try:
                 told = await self._commit(lambda change: self._look(change, delivery))
@@ -97,80 +106,101 @@ class Inflow:
             return Receipt.of(told)
         return await self._put(delivery)
 
-    def _is_calm(self, delivery: Delivery) -> bool:
-        storm = bool(self._letters) or self._posting or self._draining
-        return not storm and self._looking < AT_ONCE and len(delivery.alerts) <= LARGE
+    def _is_calm(self) -> bool:
+        storm = self._posting.is_running or self._opening or self._draining
+        return not storm and self._looking < AT_ONCE
 
     def _look(self, change: Change, delivery: Delivery) -> dict[str, Any]:
         """At once, unless others wait: what came later must not overtake them."""
         tenant = self._reception.settings.tenant
         accept.in_turn(change.connection, tenant)
-        if delivery.name is not None or inbox.is_empty(change.connection):
+        nobody_waits = inbox.is_empty(change.connection) and letters.is_empty(change.connection)
+        if delivery.name is not None or nobody_waits:
             return self._reception.take_in(change, delivery, self._plans())
         inbox.put(change.connection, rows_of(delivery))
         accept.set_aside(change.connection, tenant, delivery.source, delivery.bad)
         return receipt_of(delivery)
 
-    # Onto disk.
-
     async def _put(self, delivery: Delivery) -> Receipt:
         rows = rows_of(delivery)
-        self._bound(delivery.source, rows)
-        self._puts += 1
-        letter = _Letter(rows, delivery, asyncio.get_running_loop().create_future())
-        self._letters.append(letter)
-        if not self._posting:
-            self._posting = True
-            self._errands.start(self._post())
-        await asyncio.shield(letter.stored)
+        tenant = rows[0]["tenant"] if rows else self._reception.settings.tenant
+        await self._posting.put(Post((tenant, delivery.source), len(rows), rows=rows, bad=delivery.bad))
         return Receipt.of(receipt_of(delivery))
 
-    def _bound(self, source: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Raises ``Unavailable`` when there is no room: nothing of the delivery is taken then."""
-        if not rows:
-            return
-        mine = self._waiting.get((rows[0]["tenant"], source), 0)
-        if sum(self._waiting.values()) + len(rows) > self._most or mine + len(rows) > max(self._most // 2, 1):
-            raise Unavailable(
-                f"{mine} alerts of {source} wait to be looked at, and there is no room for more",
-                retry_after=RETRY_AFTER_S,
-            )
-        key = (rows[0]["tenant"], source)
-        self._waiting[key] = mine + len(rows)
-
-    async def _post(self) -> None:
-        """Whatever has come, in one commit; then what has come meanwhile."""
-        try:
-            while self._letters:
-                letters, self._letters = self._letters, []
-                self._came.append((time.monotonic(), sum(len(letter.rows) for letter in letters)))
-                try:
-                    await self._database.write(lambda connection, letters=letters: self._store(connection, letters))  # type: ignore[misc]
-                except BaseException as error:
-                    for letter in letters:
-                        self._forget(letter)
-                        if not letter.stored.done():
-                            letter.stored.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
-                    continue
-                for letter in letters:
-                    if not letter.stored.done():
-                        letter.stored.set_result(None)
-        finally:
-            self._posting = False
+    def _follow(self, posts: Sequence[Post]) -> None:
+        """What is on disk now is seen to."""
+        self._sealed += sum(post.size for post in posts if post.letter is not None)
+        if self._sealed:
+            self._start_opening()
         self._start_draining()
 
-    def _forget(self, letter: _Letter) -> None:
-        if letter.rows:
-            key = (letter.rows[0]["tenant"], letter.bad.source)
-            self._waiting[key] = max(self._waiting.get(key, 0) - len(letter.rows), 0)
+    # Out of letters.
 
-    def _store(self, connection: sa.Connection, letters: Sequence[_Letter]) -> None:
-        if rows := [row for letter in letters for row in letter.rows]:
-            inbox.put(connection, rows)
-        for letter in letters:
-            accept.set_aside(connection, self._reception.settings.tenant, letter.bad.source, letter.bad.bad)
+    def _start_opening(self) -> None:
+        if not self._opening:
+            self._opening = True
+            self._errands.start(self._open())
+
+    async def _caught_up(self) -> None:
+        """So many letters may be closed, and no more: what was accepted is to be seen within a second."""
+        while self._sealed > BEHIND and self._opening:
+            self._opened.clear()
+            await self._opened.wait()
+
+    async def _open(self) -> None:
+        try:
+            began = time.monotonic()
+            await _pause(CLOSED_S, self._is_pressed)
+            began = time.monotonic()
+            while opened := await self._opened_some():
+                self._sealed = max(self._sealed - sum(one.size for one in opened), 0)
+                self._opened.set()
+                self._start_draining()
+                if self._is_pressed():
+                    await _pause((time.monotonic() - began) * (1 / self._beside() - 1), self._is_pressed)
+                began = time.monotonic()
+            self._sealed = 0
+        finally:
+            self._opening = False
+            self._opened.set()
+
+    def _is_pressed(self) -> bool:
+        """While others come, letters may stay closed, up to so many."""
+        return not self._posting.is_quiet() and self._sealed <= BEHIND
+
+    async def _opened_some(self) -> list[Opened]:
+        """One letter that cannot be opened is set aside, and keeps no other closed."""
+        many = OPEN_BUSY if self._is_pressed() else OPEN
+        try:
+            return self._counted(
+                await self._database.write(lambda c: opening.open_next(c, self._reception, many))
+            )  # fmt: skip
+        except Unavailable:
+            raise  # they are opened at the next poll
+        except Exception as error:
+            _log.error("letters_not_opened", error=f"{type(error).__name__}: {error}")
+        opened = list[Opened]()
+        for row in await self._database.read(lambda c: letters.next_of(c, OPEN_BUSY)):
+            try:
+                mine = await self._database.write(
+                    lambda c, row=row: opening.open_next(c, self._reception, OPEN_BUSY, only=row["id"])  # type: ignore[misc]
+                )
+                opened += self._counted(mine)
+            except Unavailable:
+                raise
+            except Exception as error:
+                why = f"it could not be read: {type(error).__name__}: {error}"
+                await self._database.write(lambda c, row=row, why=why: opening.aside(c, self._reception, row, why))  # type: ignore[misc]
+                opened += self._counted([Opened((row["tenant"], row["source"]), row["size"], ())])
+        return opened
+
+    def _counted(self, opened: list[Opened]) -> list[Opened]:
+        """What waited in letters waits in the inbox."""
+        for one in opened:
+            self.room.add(one.key, -one.size)
+            for key in one.rows:
+                self.room.add(key, 1)
+        return opened
 
     # Out of the inbox.
 
@@ -180,11 +210,15 @@ class Inflow:
             self._errands.start(self._drain())
 
     async def look(self) -> None:
-        """At what a process that has ended, or another one, has left in the inbox."""
-        puts = self._puts
-        found = await self._database.read(inbox.waiting)
-        if puts == self._puts:  # what was put meanwhile is counted here, and was not there
-            self._waiting = found
+        """At what a process that has ended, or another one, has left in letters and in the inbox."""
+        puts = self._posting.puts
+        closed, found = await self._database.read(lambda c: (letters.waiting(c), inbox.waiting(c)))
+        if puts == self._posting.puts:  # what was put meanwhile is counted here, and was not there
+            both = {key: closed.get(key, 0) + found.get(key, 0) for key in {*closed, *found}}
+            self.room.found(both)
+            self._sealed = sum(closed.values())
+        if closed:
+            self._start_opening()
         if found:
             self._start_draining()
 
@@ -192,8 +226,7 @@ class Inflow:
         try:
             began = time.monotonic()
             while await self._turned():
-                if self._is_busy():
-                    await asyncio.sleep((time.monotonic() - began) * (FOLLOWS / self._duty() - 1))
+                await _pause((time.monotonic() - began) * (FOLLOWS / self._duty() - 1), self._is_busy)
                 began = time.monotonic()
         finally:
             self._draining = False
@@ -222,23 +255,22 @@ class Inflow:
         return looked
 
     def _is_busy(self) -> bool:
-        return bool(self._letters) or self._rate() > 0
+        return self._opening or self._posting.is_running or self._posting.rate() > 0
 
     def _duty(self) -> float:
         """The share of the time that may go to what has come, beside what comes."""
-        return max(LEAST_DUTY, 1 - self._rate() * PUT_S)
+        if self._opening:
+            return LEAST_DUTY  # what is most severe may be in a letter yet
+        return self._beside()
 
-    def _rate(self) -> float:
-        """Alerts that went to the inbox lately, by the second."""
-        since = time.monotonic() - BUSY_S
-        while self._came and self._came[0][0] < since:
-            self._came.popleft()
-        return sum(count for _, count in self._came) / BUSY_S
+    def _beside(self) -> float:
+        """What there is time for beside what comes."""
+        return max(LEAST_DUTY, 1 - self._posting.rate() * PUT_S)
 
     def _turn(self, change: Change, busy: bool, only: str | None = None) -> list[Mapping[str, Any]]:
         """A batch, or while others come as much of it as there is time for. The words that were looked at."""
         accept.in_turn(change.connection, self._reception.settings.tenant)
-        words = inbox.next_of(change.connection, BATCH)
+        words = inbox.next_of(change.connection, BATCH_BUSY if busy else BATCH)
         if only is not None:
             words = [row for row in words if row["alert_id"] == only]
         if not words:
@@ -257,9 +289,16 @@ class Inflow:
     def _less(self, gone: Sequence[Mapping[str, Any]]) -> int:
         """So many wait no more."""
         for row in gone:
-            key = (row["tenant"], row["source"])
-            self._waiting[key] = max(self._waiting.get(key, 0) - 1, 0)
+            self.room.add((row["tenant"], row["source"]), -1)
         return len(gone)
+
+
+async def _pause(most_s: float, holds: Callable[[], bool]) -> None:
+    """So long, or until it does not hold any more."""
+    for _ in range(math.ceil(most_s / STEP_S)):
+        if not holds():
+            return
+        await asyncio.sleep(STEP_S)
 
 
 def _aside(change: Change, row: Mapping[str, Any], why: str) -> None:
@@ -271,20 +310,6 @@ def one_by_one(words: Iterable[Mapping[str, Any]]) -> Iterable[list[Mapping[str,
     """Of each alert's words in a row those that say the same become one, as it was said last."""
     for _, same in groupby(words, key=lambda row: (row["alert_id"], row["status"])):
         yield list(same)
-
-
-def rows_of(delivery: Delivery) -> list[dict[str, Any]]:
-    """A delivery's alerts as they wait in the inbox."""
-    return [
-        {
-            "tenant": alert.tenant, "environment": alert.environment, "region": alert.region, "source": alert.source,
-            "priority": _PRIORITY[alert.severity.value] if alert.severity else _UNSAID, "alert_id": alert_id(alert),
-            "name": alert.name, "status": alert.status.value, "received_at": to_us(alert.received_at),
-            "signature": delivery.signature,
-            "alert": alert.model_dump_json(),
-        }
-        for alert in in_order(delivery.alerts)
-    ]  # fmt: skip
 
 
 def receipt_of(delivery: Delivery) -> dict[str, Any]:

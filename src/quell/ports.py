@@ -316,6 +316,10 @@ class SourceType:
     secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured. ``BY_ID = True``: what
     comes later names an alert by its id and may leave out labels, so that a site cannot tell its alerts apart by them.
 
+    ``count(body) -> int | None``, where all that ``parse`` looks at is the body: how many alerts ``parse`` would find,
+    those that are wrong with them; None of a body that it would refuse as a whole. In a storm such a body is accepted
+    as it is, and read when there is time. Cheap, and raises nothing.
+
     Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
     while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
     ``prove(headers, body, params, probe) -> str | None``: why it is refused after all; whatever must not lead us
@@ -330,6 +334,7 @@ class SourceType:
     parse: Callable[[bytes, Mapping[str, str], Any, datetime], tuple[list[Alert], list[tuple[str, Any]]]]
     delivery: Callable[[Mapping[str, str], bytes], str | None] = lambda headers, body: None
     ignored: Callable[[bytes], str | None] = lambda body: None
+    count: Callable[[bytes], int | None] = lambda body: None
     proof: Callable[[Mapping[str, str], bytes, Any], str] | None = None
     prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None

@@ -34,6 +34,7 @@ from quell.runbook.plan import Plan
 from quell.settings import Settings
 from quell.settling import settle
 from quell.store import requests
+from quell.store.database import now_us
 from quell.store.events import dumps, when
 from quell.telling.why import Why
 
@@ -86,6 +87,33 @@ class Delivery:
     """How its sender was known: what is shown where somebody asks why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A body that is believed and not read yet. ``size``: how many alerts are in it."""
+
+    tenant: str
+    source: str
+    size: int
+    received_at: int
+    """In microseconds since 1970, UTC."""
+    signature: str
+    body: bytes
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {
+            "tenant": self.tenant, "source": self.source, "size": self.size, "signature": self.signature,
+            "received_at": self.received_at, "body": self.body,
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Letter:
+        return cls(
+            row["tenant"], row["source"], row["size"], row["received_at"], row["signature"], bytes(row["body"])
+        )  # fmt: skip
+
+
 class Reception:
     """What a site receives, by its settings. ``clock``: seconds, for how much comes in how long."""
 
@@ -121,15 +149,41 @@ class Reception:
             noted = KNOWN.tree(noted)
             _log.info("webhook_noted", source=source, noted=noted)
             return Delivery(source, (), noted=noted)
-        # What went wrong elsewhere may have our secrets in its words.
-        alerts, bad = KNOWN.tree(kind.parse(body, headers, params, datetime.now(UTC)))
-        self._within_rate(source, len(alerts) + len(bad))
+        alerts, bad = self._parsed(source, kind, params, headers, body, datetime.now(UTC))
+        self.within_rate(source, len(alerts) + len(bad))
         ignored = None if alerts or bad else kind.ignored(body)
+        signature = self._known_by(kind, params, headers, body, sender)
+        return Delivery(source, alerts, bad, kind.delivery(headers, body), ignored, signature=signature)
+
+    def letter(self, source: str, headers: Mapping[str, str], body: bytes, sender: str = "") -> Letter | None:
+        """A body that may be read later; None of one that must be read now. Raises as ``read``, of what it looks at."""
+        self._within_size(source, body)
+        kind, params = self._verified(source, headers, body)
+        size = kind.count(body)
+        if not size or kind.delivery(headers, body) is not None:
+            return None
+        tenant = getattr(params, "tenant", None) or self._said(source).tenant or self.settings.tenant
+        signature = self._known_by(kind, params, headers, body, sender)
+        return Letter(tenant, source, size, now_us(), signature, body)
+
+    def opened(self, letter: Letter) -> Delivery:
+        """What is in it. Raises ``NotFound``, ``InvalidInput`` when its source reads it no longer."""
+        kind, params = self._source(letter.source)
+        alerts, bad = self._parsed(letter.source, kind, params, {}, letter.body, when(letter.received_at))
+        return Delivery(letter.source, alerts, bad, signature=letter.signature)
+
+    def _parsed(
+        self, source: str, kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes, at: datetime
+    ) -> tuple[list[Alert], list[tuple[str, Any]]]:  # fmt: skip
+        # What went wrong elsewhere may have our secrets in its words.
+        alerts, bad = KNOWN.tree(kind.parse(body, headers, params, at))
         located = [self._located(source, alert) for alert in self._owned(source, kind, alerts)]
-        if self._said(source).dedup is not None:
-            located = per_source.as_one(located)
-        signature = known_by(kind, params, headers, body) or sender or UNPROVEN
-        return Delivery(source, located, bad, kind.delivery(headers, body), ignored, signature=KNOWN.text(signature))
+        return per_source.as_one(located) if self._said(source).dedup is not None else located, bad
+
+    def _known_by(
+        self, kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes, sender: str
+    ) -> str:  # fmt: skip
+        return KNOWN.text(known_by(kind, params, headers, body) or sender or UNPROVEN)
 
     def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
         """The configured source of this type that lets the sender in: the credentials are the address.
@@ -196,7 +250,7 @@ class Reception:
         if most is not None and len(body) > most:
             raise Refused(SIZE, f"the body has {len(body)} bytes; of {source} at most {most} are read", limit=most)
 
-    def _within_rate(self, source: str, count: int) -> None:
+    def within_rate(self, source: str, count: int) -> None:
         """Raises ``Unavailable``, since an Alertmanager drops what is answered with 429, and comes again after 503."""
         bucket, now = self._buckets.get(source), self._clock()
         if bucket is None or not (wait_s := bucket.take(count, now)):

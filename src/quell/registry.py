@@ -98,7 +98,7 @@ def _notifier(name: str, module: ModuleType) -> NotifierType:
 
 
 def _source(name: str, module: ModuleType) -> SourceType:
-    names = ("delivery", "ignored", "proof", "prove", "answer")
+    names = ("count", "delivery", "ignored", "proof", "prove", "answer")
     optional = {key: getattr(module, key) for key in names if hasattr(module, key)}
     return SourceType(
         name=name, params=_need(module, "Params"), verify=_need(module, "verify"), parse=_need(module, "parse"),

@@ -114,7 +114,7 @@ def _store(connection: sa.Connection, placed: Placed, incident: str | None) -> N
     if incident is not None:
         values["incident"] = incident
     if not placed.again:
-        values |= {"last_at": at, "alert": alert.model_dump_json()}
+        values |= {"last_at": at, "alert": alert.as_json()}
     if row is None:
         begun = {
             "id": placed.id, "tenant": alert.tenant, "environment": alert.environment, "region": alert.region,

@@ -283,10 +283,14 @@ class Database:
         # A caller that has gone must not take the thread with it when its answer cannot be delivered.
         group = [(work, future) for work, future in asked if future.set_running_or_notify_cancel()]
         done: list[tuple[concurrent.futures.Future[Any], Any]] = []
+        alone = len(group) == 1  # one that fails takes nobody with it
         try:
             with self._writing.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 for work, future in group:
+                    if alone:
+                        done.append((future, work(connection)))
+                        break
                     connection.exec_driver_sql("SAVEPOINT piece")
                     try:
                         done.append((future, work(connection)))
@@ -297,9 +301,10 @@ class Database:
                         future.set_exception(error)
                     connection.exec_driver_sql("RELEASE piece")
         except (DBAPIError, sa.exc.TimeoutError) as error:
+            told = error if alone and not _is_away(error) else _unavailable(error)
             for _, future in group:
                 if not future.done():
-                    future.set_exception(_unavailable(error))
+                    future.set_exception(told)
             return
         except BaseException as error:
             for _, future in group:

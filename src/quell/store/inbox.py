@@ -10,20 +10,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from quell.store.bulk import Bulk
 from quell.store.schema import inbox
+from quell.store.shares import sources_of
 
 LEAST_SHARE = 5
 """Alerts of each source in one batch, however many sources there are."""
 MOST_WORDS = 5_000
 """Words of the alerts of one batch: of a flood of repetitions the rest comes with the next."""
 
-_INSERT = sa.insert(inbox)
+_INBOX = Bulk(inbox, "id")
+_DROP = sa.delete(inbox).where(inbox.c.id == sa.bindparam("one"))
 _ANY = sa.select(inbox.c.id).limit(1)
-_SOURCES = sa.select(inbox.c.tenant, inbox.c.source).distinct()
 
 
 def put(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    connection.execute(_INSERT, rows)
+    _INBOX.put(connection, rows)
 
 
 def is_empty(connection: sa.Connection) -> bool:
@@ -39,7 +41,7 @@ def waiting(connection: sa.Connection) -> dict[tuple[str, str], int]:
 def next_of(connection: sa.Connection, limit: int) -> list[Mapping[str, Any]]:
     """Every word that waits of the alerts that are next, in the order in which they came. The most severe alerts of
     each source are next, each source with its share."""
-    sources = connection.execute(_SOURCES).all()
+    sources = sources_of(connection, inbox)
     share = max(limit // max(len(sources), 1), LEAST_SHARE)
     names: dict[str, None] = {}
     for tenant, source in sources:
@@ -56,4 +58,4 @@ def next_of(connection: sa.Connection, limit: int) -> list[Mapping[str, Any]]:
 
 
 def drop(connection: sa.Connection, ids: Iterable[int]) -> None:
-    connection.execute(sa.delete(inbox).where(inbox.c.id == sa.bindparam("one")), [{"one": one} for one in ids])
+    connection.execute(_DROP, [{"one": one} for one in ids])

@@ -144,6 +144,19 @@ inbox = sa.Table(
 )
 """What is accepted and not looked at yet. ``priority``: 1 is the most severe."""
 
+letters = sa.Table(
+    "quell_letters",
+    metadata,
+    sa.Column("id", BIG, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("received_at", BIG, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+"""Webhooks' bodies that are accepted and not read yet. ``size``: how many alerts are in it."""
+
 silences = sa.Table(
     "quell_silences",
     metadata,

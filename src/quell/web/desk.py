@@ -15,7 +15,6 @@ from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 
 import structlog
-from starlette.datastructures import Headers
 
 from quell import local
 from quell.access import Access, cookie_digest, digest_of, secret, well_formed
@@ -78,7 +77,7 @@ class Desk:
 
     # Who asks.
 
-    async def who(self, headers: Headers, client: Client) -> Caller:
+    async def who(self, headers: Mapping[str, str], client: Client) -> Caller:
         """Raises ``Refused`` when nobody knows, ``Overloaded`` when somebody guesses, ``Unavailable``."""
         if self.insecure:
             if not is_loopback(client):
@@ -91,7 +90,7 @@ class Desk:
             return caller
         raise Refused("token", "a valid token is needed: Authorization: Bearer …")
 
-    async def still(self, headers: Headers, client: Client, as_known: Caller) -> bool:
+    async def still(self, headers: Mapping[str, str], client: Client, as_known: Caller) -> bool:
         """Whether it is the same who asks: a stream ends with whatever let it in."""
         try:
             return await self.who(headers, client) == as_known
@@ -155,7 +154,7 @@ class Desk:
         caller, until = self._links.pop(digest_of(given), (None, 0.0))
         return caller if time.monotonic() < until else None
 
-    async def sign_out(self, headers: Headers) -> None:
+    async def sign_out(self, headers: Mapping[str, str]) -> None:
         """End the session whose cookie this is."""
         if cookie := cookie_of(headers, SESSION):
             await self._access().sign_out(self._digest(cookie))
@@ -171,7 +170,7 @@ def same(given: str, wanted: str) -> bool:
     return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-def cookie_of(headers: Headers, name: str) -> str:
+def cookie_of(headers: Mapping[str, str], name: str) -> str:
     try:
         morsel = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:

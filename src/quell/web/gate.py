@@ -7,12 +7,10 @@ while it arrives. It also adds the security headers. Never does: decide what a r
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quell.errors import InvalidInput, Problem, QuellError, Refused
@@ -20,6 +18,8 @@ from quell.incident.access import Caller
 from quell.settings import ServerSettings
 from quell.web.answers import Overloaded, answer_to
 from quell.web.desk import Desk, is_loopback
+from quell.web.eager import within
+from quell.web.heads import Heads, heads_of
 from quell.web.needs import Needs
 from quell.web.reading import CALLER, STILL
 
@@ -35,6 +35,7 @@ SECURITY = {
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
+_SECURITY = tuple((name.encode(), value.encode()) for name, value in SECURITY.items())
 
 
 class Gate:
@@ -65,29 +66,30 @@ class Gate:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY.items():
-                    headers.setdefault(name, value)
+                said = message["headers"] = list(message.get("headers", ()))
+                names = {name for name, _ in said}
+                said += [pair for pair in _SECURITY if pair[0] not in names]
                 if CALLER in scope and (paused := self.paused()):
-                    headers[PAUSED] = paused
+                    said.append((PAUSED.encode(), paused.encode("latin-1")))
             await send(message)
 
         try:
-            await self._admit(scope, Headers(scope=scope))
-            receive = await self._measured(Headers(scope=scope), receive)
+            heads = heads_of(scope)
+            await self._admit(scope, heads)
+            receive = await self._measured(heads, receive)
         except (QuellError, Overloaded) as error:
             await answer_to(scope, error)(scope, receive, guarded)
             return
         await self.app(scope, receive, guarded)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
+    async def _admit(self, scope: Scope, headers: Heads) -> None:
         """Says in ``scope`` who asks; what is public is let in without. Raises ``Refused``, ``NotFound``,
         ``InvalidInput``."""
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             # No database holds it, so nothing is called so; and no route need think of it.
             raise InvalidInput([Problem("the address has a NUL in it", "encoding")])
         host = headers.get("host", "")
-        if not _is_loopback_name(_bare(host)) and _bare(host) not in self.hosts:
+        if (name := _bare(host)) not in self.hosts and not _is_loopback_name(name):
             raise Refused("host", f"this server is not {host!r}; name it in server.allowed_hosts", value=host)
         if scope["method"] in CHANGING:
             _same_site(headers, host)
@@ -103,7 +105,7 @@ class Gate:
         scope[CALLER] = caller
         scope[STILL] = partial(self.desk.still, headers, client, caller)
 
-    def _is_open_webhook(self, named: Mapping[str, str], headers: Headers, here: bool) -> bool:
+    def _is_open_webhook(self, named: Mapping[str, str], headers: Heads, here: bool) -> bool:
         if not {"source", "kind"} & set(named):
             return False
         if self.open_webhooks and here:
@@ -115,7 +117,7 @@ class Gate:
         if caller.tenant is not None and (mine := {"incident", "approval"} & set(named)):
             await self.desk.within(caller.tenant, {name: named[name] for name in mine})
 
-    async def _measured(self, headers: Headers, receive: Receive) -> Receive:
+    async def _measured(self, headers: Heads, receive: Receive) -> Receive:
         """The body, read up to the limit before anybody looks at it, as a ``receive`` of its own."""
         declared = headers.get("content-length", "")
         if not declared and "transfer-encoding" not in headers:
@@ -123,8 +125,7 @@ class Gate:
         if declared.isdigit() and int(declared) > self.limit:
             raise Overloaded(f"the body has {declared} bytes; at most {self.limit} are read", limit=self.limit)
         try:
-            async with asyncio.timeout(BODY_WITHIN_S):
-                messages = await _read(receive, self.limit)
+            messages = await within(_read(receive, self.limit), BODY_WITHIN_S)
         except TimeoutError:
             raise Overloaded(f"the body did not arrive within {BODY_WITHIN_S:g} s", status=408) from None
 
@@ -148,7 +149,7 @@ async def _read(receive: Receive, limit: int) -> list[Message]:
             return [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
 
-def _same_site(headers: Headers, host: str) -> None:
+def _same_site(headers: Heads, host: str) -> None:
     """A change asked for by another site's page is refused; programs send neither header (Fetch Metadata, W3C)."""
     site = headers.get("sec-fetch-site", "none")
     if site not in ("same-origin", "none"):
@@ -158,6 +159,7 @@ def _same_site(headers: Headers, host: str) -> None:
         raise Refused("csrf", "a page of another origin asked for this change", value=origin, limit=host)
 
 
+@lru_cache(maxsize=256)
 def _bare(host: str) -> str:
     """Without port, brackets and case."""
     host = host.strip().lower()

@@ -5,6 +5,7 @@ Answers when all of it is on disk, so a sender that gets no 2xx may send again. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from quell.app import App
+from quell.incident.access import Caller
 from quell.web.answers import Json
 from quell.web.reading import CALLER
 
@@ -20,14 +22,22 @@ router = APIRouter()
 
 async def webhook(request: Request) -> Response:
     """``{"accepted": 2, "incidents": [...], "quarantined": [reasons]}``; 202 when nothing of it could be used, and with
-    ``"queued": true`` when so many come that it is on disk and will be looked at in its turn.
+    ``"queued": true`` when so many come that it is on disk and will be looked at in its turn: then ``accepted`` counts
+    what is wrong as well, which is quarantined when it is read.
 
     ``"ignored": "incident.annotated"`` when it was something that says nothing of an alert; ``"noted": "confirmed the
     subscription to …"`` when something else was done about it.
     """
     app: App = request.app.state.app
-    body, sender = await request.body(), _sender(request)
-    receipt = await app.receive(request.path_params["source"], request.headers, body, sender)
+    source, body = request.path_params["source"], await request.body()
+    return Json(*await taken_in(app, source, request.headers, body, request.scope.get(CALLER)))
+
+
+async def taken_in(
+    app: App, source: str, headers: Mapping[str, str], body: bytes, caller: Caller | None
+) -> tuple[dict[str, Any], int]:  # fmt: skip
+    """The answer, and its status."""
+    receipt = await app.receive(source, headers, body, _sender(caller))
     told: dict[str, Any] = {
         "accepted": receipt.accepted,
         "incidents": list(receipt.incidents),
@@ -40,12 +50,11 @@ async def webhook(request: Request) -> Response:
     if receipt.queued:
         told["queued"] = True
     later = receipt.queued or (receipt.quarantined and not receipt.accepted)
-    return Json(told, 202 if later else 200)
+    return told, 202 if later else 200
 
 
-def _sender(request: Request) -> str:
+def _sender(caller: Caller | None) -> str:
     """How the gate knew who posts; empty where it asked nobody, because the source does or this machine is trusted."""
-    caller = request.scope.get(CALLER)
     if caller is None or not caller.token:
         return ""
     return "came with a token of Quell's" + (f": {caller.name}" if caller.name else "")

@@ -5,6 +5,7 @@ Never does: know who asks.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from starlette.routing import BaseRoute, Match, Mount, Route
@@ -32,6 +33,9 @@ _ALERTMANAGER: Mapping[str, Role] = {
 }
 KINDS: Mapping[str, str] = {f"POST {prefix}/api/v2/alerts": "alertmanager_api" for prefix in ALERTMANAGER}
 """Where alerts are posted without naming their source: the type of those that may be meant."""
+
+REMEMBERED = 256
+"""Addresses whose needs are known without a look at every route: webhooks come to the same few."""
 
 NEEDS: Mapping[str, Role | None] = {
     "GET /healthz": PUBLIC,
@@ -146,6 +150,7 @@ class Needs:
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.routes = tuple(routes)
+        self._known: OrderedDict[tuple[str, str], tuple[Role | None, Mapping[str, str]]] = OrderedDict()
 
     def leads_somewhere(self, path: str) -> bool:
         """Whether a route of ours answers there, whatever the method."""
@@ -157,7 +162,14 @@ class Needs:
 
         An address that leads nowhere tells so to whoever may look.
         """
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        method, known = "GET" if scope["method"] == "HEAD" else scope["method"], (scope["method"], scope["path"])
+        if (found := self._known.get(known)) is None:
+            while len(self._known) >= REMEMBERED:
+                self._known.popitem(last=False)
+            found = self._known[known] = self._found(scope, method)
+        return found
+
+    def _found(self, scope: Scope, method: str) -> tuple[Role | None, Mapping[str, str]]:
         for route in self.routes:
             match, more = route.matches(scope)
             if match is Match.FULL:

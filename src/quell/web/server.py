@@ -62,7 +62,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
 
     Raises ``Permanent`` when the token's reference leads nowhere, ``InvalidInput`` when a source's path is one of ours.
     """
-    server = Described(
+    server = _Server(
         title="Quell", version=__version__, openapi_url=OPENAPI, docs_url=None, redoc_url=None,
         default_response_class=Json, lifespan=_life(app, started), redirect_slashes=False,
         description="Turns a page into a handled incident. Errors are objects with the key `error`.",
@@ -89,14 +89,29 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.add_middleware(Repeats, hub=app)
     server.add_middleware(_Foreseen)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # streams of events are left alone
-    server.add_middleware(Hot, hub=server)
-    server.add_middleware(
-        Gate, settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
+    gate = Gate(
+        Hot(server.behind, hub=app), settings=guard, desk=server.state.desk, needs=needs, open_webhooks=shared is None,
         guards_itself=app.guards_itself, knows=app.reception.knows,
         paused=lambda: "; ".join(switches.header(pause) for pause in app.paused),
     )  # fmt: skip
-    server.add_middleware(Paths, sources=chosen(app.settings.sources, needs))
+    server.front = Paths(gate, sources=chosen(app.settings.sources, needs))
     return server
+
+
+class _Server(Described):
+    """The routes, and what every request meets before it comes to them."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["app"] = self
+            await self.front(scope, receive, send)
+        else:
+            await self.behind(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
 
 
 def _life(app: App, started: bool) -> Callable[[FastAPI], Any]:

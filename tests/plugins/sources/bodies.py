@@ -40,6 +40,11 @@ def or_refused(read: Callable[[], Read]) -> Read | None:
     return found
 
 
+def counts(module: Any, body: bytes, read: Read | None) -> None:
+    """What a source counts is what it reads; of what it refuses it counts nothing."""
+    assert module.count(body) == (None if read is None else len(read[0]) + len(read[1]))
+
+
 @st.composite
 def damaged(draw: st.DrawFn, document: Any) -> bytes:
     """A body with some of its bytes replaced."""

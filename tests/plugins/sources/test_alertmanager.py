@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from quell.errors import InvalidInput
 from quell.incident.alert import AlertStatus, Severity, fingerprint_of
+from quell.plugins.sources import alertmanager
 from quell.plugins.sources.alertmanager import Params, parse, verify
 from quell.registry import Registry
+from tests.plugins.sources.bodies import counts
 
 RECEIVED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -224,6 +226,7 @@ def test_no_field_of_any_kind_raises_anything_but_invalid_input(
     document[key] = value if key not in ("version", "alerts") else document[key]
     body = json.dumps(document).encode("utf-8", "surrogatepass")
     found = read_or_refuse(body)
+    counts(alertmanager, body, found)
     if found is not None:
         alerts, quarantined = found
         assert len(alerts) + len(quarantined) == 3
@@ -239,6 +242,7 @@ def test_no_damage_to_the_bytes_raises_anything_but_invalid_input(data: st.DataO
         body[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=4))
         body = body or bytearray(b" ")
     found = read_or_refuse(bytes(body))
+    counts(alertmanager, bytes(body), found)
     assert found is None or len(found[0]) + len(found[1]) <= 4
 
 

@@ -14,8 +14,18 @@ from pydantic import ValidationError
 
 from quell.errors import InvalidInput
 from quell.incident.alert import AlertStatus, Severity
+from quell.plugins.sources import grafana
 from quell.plugins.sources.grafana import SIGNATURE, Params, parse, refused, verify
-from tests.plugins.sources.bodies import RECEIVED, Read, damaged, makes_and_ends_one_incident, or_refused, sent, values
+from tests.plugins.sources.bodies import (
+    RECEIVED,
+    Read,
+    counts,
+    damaged,
+    makes_and_ends_one_incident,
+    or_refused,
+    sent,
+    values,
+)
 
 BODY: dict[str, Any] = {
     "receiver": "quell", "status": "firing", "orgId": 7, "version": "1", "groupKey": "{}:{alertname=\"QueueDeep\"}",
@@ -118,6 +128,7 @@ def test_no_field_raises_anything_but_invalid_input(fields: dict[str, Any], sibl
     document["alerts"].append(sibling)
     document[key] = value if key not in ("version", "alerts") else document[key]
     found = or_refused(lambda: read(document))
+    counts(grafana, sent(document), found)
     if found is not None:
         assert len(found[0]) + len(found[1]) == 3
         assert "DatasourceNoData" in {alert.name for alert in found[0]}
@@ -125,7 +136,7 @@ def test_no_field_raises_anything_but_invalid_input(fields: dict[str, Any], sibl
 
 @given(damaged(BODY))
 def test_no_damage_raises_anything_but_invalid_input(body: bytes) -> None:
-    or_refused(lambda: read(body))
+    counts(grafana, body, or_refused(lambda: read(body)))
 
 
 # Who may post.

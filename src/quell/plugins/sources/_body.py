@@ -14,6 +14,7 @@ import orjson
 from quell.errors import InvalidInput, Problem
 
 MAX_DEPTH = 32
+_NESTED = frozenset({dict, list})
 FRAGMENT = 2_048
 """How much of what is faulty is kept, in characters."""
 MAX_KEPT = 4_096
@@ -34,7 +35,7 @@ def json_of(body: bytes) -> Any:
         read = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput([_unreadable(body, error)]) from None
-    if _too_deep(read):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _too_deep(read):
         raise InvalidInput([Problem(f"nested deeper than {MAX_DEPTH}", "too_deep", expected=f"≤ {MAX_DEPTH} levels")])
     return read
 
@@ -49,14 +50,13 @@ def _unreadable(body: bytes, error: orjson.JSONDecodeError) -> Problem:
 
 def _too_deep(read: Any) -> bool:
     """Level by level, only through what has levels below it."""
-    level = [read]
+    level: list[Any] = [read] if read.__class__ in _NESTED else []
     for _ in range(MAX_DEPTH):
         level = [
             child
             for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
+            for child in (node.values() if node.__class__ is dict else node)
+            if child.__class__ in _NESTED
         ]
         if not level:
             return False

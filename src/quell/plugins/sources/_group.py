@@ -30,6 +30,16 @@ def group(body: bytes, version: str) -> dict[str, Any]:
     return read
 
 
+def counted(body: bytes, version: str) -> int | None:
+    """How many alerts a body brings that ``group`` would read; None of any other."""
+    try:
+        read = _body.json_of(body)
+    except InvalidInput:
+        return None
+    alerts = read.get("alerts") if isinstance(read, dict) and read.get("version") == version else None
+    return len(alerts) if isinstance(alerts, list) and len(alerts) <= MAX_ALERTS else None
+
+
 def _flaws(document: Mapping[str, Any], wanted: str) -> Iterator[Problem]:
     version = document.get("version")
     if version != wanted:

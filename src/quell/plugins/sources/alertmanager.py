@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from quell.plugins.sources import _body, _credentials
-from quell.plugins.sources._group import Read, each, group, placed, said
+from quell.plugins.sources._group import Read, counted, each, group, placed, said
 from quell.plugins.sources._labelled import Labelled
 from quell.ports import Alert
 
@@ -43,6 +43,11 @@ def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | Non
 def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
     """How whoever ``verify`` let in was known."""
     return _credentials.shown_by(headers, params.token, params.password)
+
+
+def count(body: bytes) -> int | None:
+    """How many alerts a body brings that ``parse`` would read."""
+    return counted(body, "4")
 
 
 def parse(body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime) -> Read:

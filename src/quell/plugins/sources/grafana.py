@@ -31,7 +31,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from quell.plugins.sources import _body, _credentials
-from quell.plugins.sources._group import Read, each, group, placed, said
+from quell.plugins.sources._group import Read, counted, each, group, placed, said
 from quell.plugins.sources._labelled import Labelled
 from quell.plugins.sources._signed import HeaderName, too_old, unsigned
 from quell.ports import Alert, at_fault
@@ -105,6 +105,11 @@ def proof(headers: Mapping[str, str], body: bytes, params: Params) -> str:
     of = "moment and body" if params.timestamp_header else "body"
     signed = f"signature of its {of} in {params.signature_header} verified" if params.secret else ""
     return " and ".join(part for part in (signed, shown) if part)
+
+
+def count(body: bytes) -> int | None:
+    """How many alerts a body brings that ``parse`` would read."""
+    return counted(body, "1")
 
 
 def parse(body: bytes, headers: Mapping[str, str], params: Params, received_at: datetime) -> Read:

@@ -1,0 +1,128 @@
+"""A letter becomes rows of the inbox, or is set aside with the reason: in one transaction, and once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from quell.errors import NotFound
+from quell.opening import Opened, aside, open_next, rows_of
+from quell.reception import Letter, Reception
+from quell.registry import Registry
+from quell.settings import Settings
+from quell.store import inbox, letters
+from quell.store.database import Database
+from quell.store.migrate import migrate
+from quell.store.schema import inbox as inbox_table
+from quell.store.schema import quarantine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    migrate(database.engine)
+    yield database
+    database.close()
+
+
+def entry(name: str, **labels: str) -> dict[str, Any]:
+    return {"status": "firing", "labels": {"alertname": name, **labels}}
+
+
+def body(*entries: Any) -> bytes:
+    return json.dumps({"version": "4", "alerts": list(entries)}).encode()
+
+
+def reception(**sources: Any) -> Reception:
+    return Reception(Settings.model_validate({"sources": sources}), Registry())
+
+
+def written(connection: sa.Connection, at: Reception, *bodies: bytes, source: str = "alertmanager") -> None:
+    for one in bodies:
+        letter = at.letter(source, {}, one)
+        assert letter is not None
+        letters.put(connection, [letter.row])
+
+
+def waiting(connection: sa.Connection) -> list[str]:
+    return list(connection.execute(sa.select(inbox_table.c.name).order_by(inbox_table.c.id)).scalars())
+
+
+def set_aside(connection: sa.Connection) -> list[tuple[str, str]]:
+    found = connection.execute(sa.select(quarantine.c.reason, quarantine.c.fragment).order_by(quarantine.c.id))
+    return [(row[0], row[1]) for row in found]
+
+
+def test_each_alert_waits_in_the_inbox_and_the_letter_is_no_more(store: Database) -> None:
+    at = reception()
+    with store.engine.begin() as connection:
+        written(connection, at, body(entry("A", severity="critical"), entry("B")), body(entry("C")))
+        opened = open_next(connection, at, 100)
+        key = ("default", "alertmanager")
+        assert opened == [Opened(key, 2, [key, key]), Opened(key, 1, [key])]
+        assert waiting(connection) == ["A", "B", "C"]
+        assert letters.is_empty(connection)
+        assert open_next(connection, at, 100) == []
+        assert inbox.next_of(connection, 10)[0]["priority"] == 1
+
+
+def test_what_is_wrong_is_set_aside_and_its_siblings_go_on(store: Database) -> None:
+    at = reception()
+    with store.engine.begin() as connection:
+        written(connection, at, body(entry("A"), {"status": "odd", "labels": {"alertname": "B"}}))
+        (opened,) = open_next(connection, at, 100)
+        assert (opened.size, len(opened.rows)) == (2, 1)
+        assert waiting(connection) == ["A"]
+        ((reason, fragment),) = set_aside(connection)
+        assert "alerts[1].status" in reason
+        assert '"B"' in fragment
+
+
+def test_a_letter_of_a_source_that_is_gone_is_set_aside_alert_by_alert(store: Database) -> None:
+    with store.engine.begin() as connection:
+        written(connection, reception(ours={"type": "alertmanager"}), body(entry("A"), entry("B")), source="ours")
+        (opened,) = open_next(connection, reception(), 100)
+        assert (opened.size, opened.rows) == (2, [])
+        assert [json.loads(fragment)["labels"]["alertname"] for _, fragment in set_aside(connection)] == ["A", "B"]
+        assert all("ours" in reason for reason, _ in set_aside(connection))
+        assert letters.is_empty(connection)
+
+
+def test_one_alone_is_opened_where_it_is_named(store: Database) -> None:
+    at = reception()
+    with store.engine.begin() as connection:
+        written(connection, at, body(entry("A")), body(entry("B")))
+        second = letters.next_of(connection, 10)[1]
+        open_next(connection, at, 100, only=second["id"])
+        assert waiting(connection) == ["B"]
+        aside(connection, at, letters.next_of(connection, 10)[0], "a fault of ours")
+        assert set_aside(connection)[0][0] == "a fault of ours"
+        assert letters.is_empty(connection)
+
+
+def test_a_letter_says_what_its_body_would_have_said_at_once() -> None:
+    at = reception(alertmanager={"labels": {"team": "core"}, "severities": {"loud": "P1"}})
+    given = body(entry("A", severity="loud", service="shop"), entry("B"), {"status": "odd"})
+    letter = at.letter("alertmanager", {}, given)
+    assert letter is not None
+    assert letter.size == 3
+    opened = at.opened(Letter.of({"id": 1, **letter.row}))
+    assert [alert.name for alert in opened.alerts] == ["A", "B"]
+    assert opened.alerts[0].labels["team"] == "core"
+    assert [row["priority"] for row in rows_of(opened)] == [1, 3]
+    assert len(opened.bad) == 1
+
+
+def test_what_must_be_read_now_becomes_no_letter() -> None:
+    at = reception()
+    for refused in (b"{", b"[]", body(), b'{"version": "9", "alerts": [{}]}'):
+        assert at.letter("alertmanager", {}, refused) is None
+    assert at.letter("opsgenie", {}, b"{}") is None
+    with pytest.raises(NotFound):
+        at.letter("alertmanger", {}, body(entry("A")))
