@@ -26,6 +26,7 @@ from quell.engine.durable import Durable
 from quell.engine.workers import Kind, Worker, differ
 from quell.errands import Errands, Kick, again
 from quell.errors import NotFound, QuellError
+from quell.heartbeats import Heartbeats
 from quell.housekeeping import keep_house
 from quell.incident.alert import AlertStatus
 from quell.incident.event import Event
@@ -144,6 +145,10 @@ class App:
             self.database, self.reception, self._commit, self._plans, self._errands, settings.engine.inbox
         )  # fmt: skip
         self._errands.start(again(self.inflow.look, settings.engine.poll, "inbox_not_looked_at", first_s=0.0))
+        self.heartbeats = Heartbeats(self.means, self.reception, self._commit, self._plans)
+        # Who takes no signals cannot tell who is late.
+        looks = self.heartbeats.look if self.kind is Kind.SERVER else self.heartbeats.kept
+        self._errands.start(again(looks, settings.engine.poll, "heartbeats_not_looked_at", first_s=0.0))
         # What is loaded now lives as long as the process; walking it again cost 100 ms pauses in the middle of runs.
         gc.collect()
         gc.freeze()
@@ -160,6 +165,9 @@ class App:
         self.durable.drain()
         await self._frame.performer.in_flight.close(self.settings.engine.drain)
         await self._errands.stop()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_S):
+                await self.heartbeats.kept()
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.
         with contextlib.suppress(Exception):
@@ -235,9 +243,13 @@ class App:
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Alerts onto disk, and what follows from them: at once, or in a storm in their turn."""
+        if delivery.beats:
+            await self.heartbeats.kept()
+        if delivery.says_no_more:
+            return delivery.told(Receipt(0, ()))
         if delivery.ignored is not None or delivery.noted is not None:
             return Receipt(0, (), ignored=delivery.ignored, noted=delivery.noted)
-        return await self.inflow.take_in(delivery)
+        return delivery.told(await self.inflow.take_in(delivery))
 
     # Incidents by hand.
 

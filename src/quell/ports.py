@@ -315,6 +315,7 @@ class SourceType:
     ``proof(headers, body, params) -> str``: how whoever was let in was known, in a few words that are shown and hold no
     secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured. ``BY_ID = True``: what
     comes later names an alert by its id and may leave out labels, so that a site cannot tell its alerts apart by them.
+    ``HEARTBEAT = True``: it has no alerts; that something comes is all that it says, by GET as well.
 
     Optional, where believing a message takes the network; both are asked after ``verify`` and before ``parse``, and
     while they raise ``Transient`` or ``Permanent`` the sender is told to come again (503).
@@ -334,6 +335,7 @@ class SourceType:
     prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     by_id: bool = False
+    heartbeat: bool = False
     doc: str = ""
 
 

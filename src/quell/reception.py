@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +20,10 @@ from quell import source_of
 from quell.errors import InvalidInput, NotFound, Permanent, Refused, Transient, Unavailable
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.service import Service
-from quell.intake import accept, per_source
+from quell.intake import accept, heartbeat, per_source
 from quell.intake.bucket import Bucket
-from quell.intake.correlate import in_order
+from quell.intake.correlate import Nothing, in_order
+from quell.intake.heard import Heard
 from quell.intake.per_source import UNSAID, SourceSettings
 from quell.intake.placing import Intake, Site
 from quell.ports import Probe, SourceType
@@ -62,6 +63,8 @@ class Receipt:
     fingerprints: tuple[str, ...] = ()
     queued: bool = False
     """It waits in the inbox: what follows from it is not known yet."""
+    heartbeats: int = 0
+    """Of what was accepted, what only says that its source lives."""
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Receipt:
@@ -84,6 +87,24 @@ class Delivery:
     noted: str | None = None
     signature: str = ""
     """How its sender was known: what is shown where somebody asks why."""
+    signs: Sequence[Alert] = ()
+    """Alerts that only say that the source lives: they are none of ``alerts``."""
+    beats: bool = False
+    """That it came is all that it says, or part of it: it is written down before its sender is answered."""
+
+    @property
+    def says_no_more(self) -> bool:
+        return self.beats and not self.alerts and not self.bad
+
+    def told(self, receipt: Receipt) -> Receipt:
+        """With the signs of life among what was accepted."""
+        if not self.beats:
+            return receipt
+        fingerprints = (*(alert.fingerprint for alert in self.signs), *receipt.fingerprints)
+        accepted = receipt.accepted + len(self.signs)
+        return replace(
+            receipt, accepted=accepted, fingerprints=fingerprints, heartbeats=max(len(self.signs), 1)
+        )  # fmt: skip
 
 
 class Reception:
@@ -93,6 +114,7 @@ class Reception:
         self, settings: Settings, registry: Registry, clock: Callable[[], float] = time.monotonic
     ) -> None:  # fmt: skip
         self.settings, self.registry, self._clock = settings, registry, clock
+        self.heard = Heard(clock)
         self._known: dict[str, tuple[SourceType, Any]] = {}
         self._buckets = {
             name: Bucket(*said.limit) for name, said in settings.sources.items() if said.limit is not None
@@ -114,6 +136,19 @@ class Reception:
         Raises ``NotFound`` (source), ``Refused`` (signature, size), ``InvalidInput``, ``Unavailable`` (cannot be proven
         now, or more than it may send).
         """
+        try:
+            delivery = await self._read(source, headers, body, probe, sender)
+        except (Refused, InvalidInput, Unavailable):
+            self.heard.refused(source)
+            raise
+        # Whoever comes lives, even when there should be no room for what it brings.
+        alive = heartbeat.alive(self._said(source).expect, delivery.signs)
+        self.heard.came(source, len(delivery.alerts) + len(delivery.signs), alive=alive)
+        return delivery
+
+    async def _read(
+        self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe, sender: str
+    ) -> Delivery:  # fmt: skip
         self._within_size(source, body)
         kind, params = self._verified(source, headers, body)
         asks = kind.prove is not None or kind.answer is not None
@@ -126,10 +161,14 @@ class Reception:
         self._within_rate(source, len(alerts) + len(bad))
         ignored = None if alerts or bad else kind.ignored(body)
         located = [self._located(source, alert) for alert in self._owned(source, kind, alerts)]
+        signs, located = heartbeat.apart(self._said(source).expect, located)
         if self._said(source).dedup is not None:
             located = per_source.as_one(located)
         signature = known_by(kind, params, headers, body) or sender or UNPROVEN
-        return Delivery(source, located, bad, kind.delivery(headers, body), ignored, signature=KNOWN.text(signature))
+        return Delivery(
+            source, located, bad, kind.delivery(headers, body), ignored, signature=KNOWN.text(signature), signs=signs,
+            beats=bool(signs) or kind.heartbeat,
+        )  # fmt: skip
 
     def addressed(self, kind: str, headers: Mapping[str, str], body: bytes) -> str:
         """The configured source of this type that lets the sender in: the credentials are the address.
@@ -179,6 +218,20 @@ class Reception:
         if refused := kind.verify(headers, body, params):
             raise Refused("signature", refused)
         return kind, params
+
+    def kind_of(self, source: str) -> SourceType:
+        """Raises ``NotFound``, ``InvalidInput``."""
+        return self._source(source)[0]
+
+    def place_of(self, source: str) -> heartbeat.Place:
+        """Whose and where a source is, with the labels that each of its alerts has. Raises ``NotFound``."""
+        settings, said = self.settings, self._said(source)
+        _, params = self._source(source)
+        given = getattr(params, "labels", None) or said.labels or {}
+        labels = {name: value for name, value in given.items() if isinstance(value, str)}  # others say where they stand
+        environment = labels.get(getattr(params, "environment_label", "environment")) or settings.environment
+        region = labels.get(getattr(params, "region_label", "region")) or settings.region
+        return heartbeat.Place(source, said.tenant or settings.tenant, environment, region, labels)
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
@@ -289,6 +342,8 @@ class Reception:
     ) -> Why:  # fmt: skip
         """The same next to what ``connection`` holds, by these services, at this moment."""
         placed = Intake(connection, self._site(services), list(plans), now).place(alert)
+        if heartbeat.counts(self._said(alert.source).expect, alert):
+            placed = replace(placed, meaning=Nothing(f"it is a sign of life of {alert.source}, and opens nothing"))
         plan = placed.route.plan
         told = {"name": alert.name, "source": alert.source, "service": placed.service, "severity": placed.severity,
                 "labels": alert.labels, "status": alert.status.value}  # fmt: skip

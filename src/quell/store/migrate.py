@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.store.schema import metadata
 
-HEAD = "0006"
+HEAD = "0007"
 VERSION_TABLE = "quell_version"
 
 
