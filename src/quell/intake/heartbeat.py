@@ -96,6 +96,10 @@ class Seen:
     heard_at: datetime | None = None
     fires: bool = False
 
+    @property
+    def counted_from(self) -> datetime:
+        return max(self.since, self.heard_at or self.since)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -109,15 +113,14 @@ def judge(expect: Expect, seen: Seen, now: datetime, listening: datetime | None 
     """``listening``: since when whoever asks could have heard it: what was sent before that nobody could hear, so after
     a start one ``every`` is waited for, ``PATIENCE_S`` at most. ``slack_s``: how late others write down what they
     heard."""
-    heard = seen.heard_at if seen.heard_at is not None and seen.heard_at >= seen.since else None
-    due_at = (heard or seen.since) + timedelta(seconds=expect.every)
+    due_at = seen.counted_from + timedelta(seconds=expect.every)
     counts_at = due_at
     if listening is not None:
         counts_at = max(due_at, listening + timedelta(seconds=min(expect.every, PATIENCE_S)))
     late_at = counts_at + timedelta(seconds=expect.grace + slack_s)
     if seen.fires or now >= late_at:
         return Judged(State.LATE, late_at)
-    if heard is None:
+    if seen.heard_at is None:
         return Judged(State.NEVER, late_at)
     return Judged(State.DUE if now >= due_at else State.OK, late_at)
 
@@ -164,17 +167,15 @@ class Place:
 
 def missing(place: Place, expect: Expect, seen: Seen, now: datetime) -> Alert:
     """The alert of a source that has gone silent. The same source always has the same fingerprint."""
-    heard = seen.heard_at if seen.heard_at is not None and seen.heard_at >= seen.since else None
-    since = heard or seen.since
-    silent = quantities.spoken(round((now - since).total_seconds()))
-    last = f"heard from {place.source} for {silent}" if heard else f"ever heard from {place.source}, for {silent} now"
+    silent = quantities.spoken(round((now - seen.counted_from).total_seconds()))
+    ever = "heard" if seen.heard_at is not None else "ever heard"
     return Alert(
         source=place.source, name=expect.name, status=AlertStatus.FIRING,
         fingerprint=fingerprint_of({LABEL: place.source}), tenant=place.tenant, environment=place.environment,
         region=place.region, service=expect.service, severity=expect.severity,
         labels={**place.labels, **expect.labels, LABEL: place.source},
-        annotations={"summary": f"nothing {last}; it is expected {expect.spoken}"},
-        starts_at=since + timedelta(seconds=expect.every), received_at=now,
+        annotations={"summary": f"nothing {ever} from {place.source} for {silent}; it is expected {expect.spoken}"},
+        starts_at=seen.counted_from + timedelta(seconds=expect.every), received_at=now,
     )  # fmt: skip
 
 
