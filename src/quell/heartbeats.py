@@ -246,7 +246,7 @@ class Heartbeats:
         except NotFound:  # it is not configured any more
             return None
         expect = said.expect if said is not None else None
-        seen = _seen(known) if known is not None and known.since is not None else None
+        seen = _seen(known) if known is not None and (known.since or known.heard_at) else None
         missing = known.missing if known is not None and expect is not None else None
         late_at = heartbeat.judge(expect, seen, now).late_at if expect is not None and seen is not None else None
         counts: dict[str, Any] = {
