@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from quell import heartbeats
 from quell.app import App, Kind
 from quell.errors import InvalidInput, NotFound, Refused, Unavailable
-from quell.heartbeats import Source
+from quell.heartbeats import Heartbeats, Source
 from quell.incident.event import EventKind
 from quell.incident.imagined import Imagined
 from quell.incident.incident import Incident, Status
@@ -160,7 +160,7 @@ async def test_a_watchdog_alone_is_on_disk_when_its_sender_is_answered(tmp_path:
         receipt = await at.post(alert("Watchdog", service=""))
         assert (receipt.accepted, receipt.heartbeats, receipt.incidents) == (1, 1, ())
         rows = await at.app.database.read(lambda c: c.execute(sa.select(table.c.heard_at)).scalars().all())
-        assert rows != [None]
+        assert [heard is not None for heard in rows] == [True]
 
 
 async def test_other_alerts_are_no_sign_of_life_where_a_watchdog_is_expected(tmp_path: Path, database: str) -> None:
@@ -377,6 +377,29 @@ def serve(folder: str, database: str, more: str) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(run())
+
+
+async def test_whoever_comes_second_finds_it_said_or_heard(tmp_path: Path, database: str) -> None:
+    """Two that found it late at the same moment: each looks once more where only one may write."""
+    async with server(tmp_path, PAGE + RARELY, database) as at:
+        await looked(at)
+        mine = at.app.heartbeats
+        other = Heartbeats(at.app.means, at.app.reception, at.app._commit, at.app._plans)
+        due = [one for one in mine._expected if one.name == "alertmanager"]
+        for each in (mine, other):
+            each._listening = datetime.now(UTC) - timedelta(hours=3)
+        await at.app.database.write(
+            lambda c: c.execute(sa.update(table).values(since=table.c.since - 2 * 3_600_000_000))
+        )
+        for each in (mine, other):
+            await at.app._commit(lambda change, each=each: each._say(change, due))  # type: ignore[misc]
+        (row,) = await at.app.alerts(limit=10)
+        assert (row["name"], row["status"], row["count"]) == ("HeartbeatMissing", "firing", 1)
+        await at.post()
+        await mine.kept()
+        await at.app._commit(lambda change: other._say(change, due))
+        (row,) = await at.app.alerts(limit=10)
+        assert (row["status"], row["count"]) == ("resolved", 1)
 
 
 async def test_of_many_servers_one_says_that_it_is_silent(tmp_path: Path, postgres_url: str) -> None:

@@ -231,15 +231,21 @@ def example_is_right(
         raise Broken(f"the example cannot be read: {error}") from error
     expect(found, f"the docstring has no example of {name!r}")
     for entry, config in found:
-        beside = {key for key in config if site is not None and key in site.model_fields.keys() - params.model_fields}
-        given = {key: value for key, value in config.items() if key not in beside}
-        told = list(faults_of(params, given))
-        if site is not None:
-            told += faults_of(site, {key: config[key] for key in beside})
+        given, beside = parted(config, params, site)
+        told = [*faults_of(params, given), *(faults_of(site, beside) if site is not None else ())]
         faults = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in told]
         expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
         for level, text in _interpreted(entry) if facts is not None else ():
             _compiles(text, _scope(facts(config)), level)
+
+
+def parted(
+    config: Mapping[str, Any], params: type[BaseModel], site: type[BaseModel] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its own parameters, and what a site says of every plug-in of its kind."""
+    theirs = set(site.model_fields) - set(params.model_fields) if site is not None else set()
+    own = {key: value for key, value in config.items() if key not in theirs}
+    return own, {key: value for key, value in config.items() if key in theirs}
 
 
 def example_names_it(kind: NotifierType, module: ModuleType) -> None:

@@ -164,7 +164,8 @@ def _params(module: ModuleType, entry: SourceType) -> Any:
     found = [call for data in examples(module.__doc__ or "") for call in calls(data, entry.name)]
     expect(found, f"the docstring has no example of {entry.name!r}")
     try:
-        return entry.params.model_validate(dict(found[0][1]))
+        own, _ = declared.parted(found[0][1], entry.params, SourceSettings)
+        return entry.params.model_validate(own)
     except ValidationError as error:
         raise Broken(f"the example is not what it takes: {error}") from error
 
