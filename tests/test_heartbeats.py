@@ -22,6 +22,7 @@ from quell.incident.imagined import Imagined
 from quell.incident.incident import Incident, Status
 from quell.incident.matcher import parse_matchers
 from quell.intake.heartbeat import State
+from quell.reception import Reception
 from quell.store.schema import sources as table
 from tests.app import House, alert, do, eventually, house, runbook, settings_of, write
 from tests.servers.forked import Forked
@@ -287,6 +288,18 @@ async def test_what_is_late_stays_late_over_a_restart_and_what_is_not_expected_a
             "resolved", "alertmanager is not expected any more",
         )  # fmt: skip
         assert all(one.state is None for one in await at.app.heartbeats.listed())
+
+
+async def test_another_process_that_expects_nothing_ends_nobody_elses_watch(tmp_path: Path, database: str) -> None:
+    """As in a rolling change of the configuration, or by one that is wrong."""
+    async with server(tmp_path, PAGE + OFTEN, database) as at:
+        await looked(at)
+        none = at.app.settings.model_copy(update={"sources": {}})
+        other = Heartbeats(
+            at.app.means, Reception(none, at.app.registry), at.app._commit, at.app._plans
+        )  # fmt: skip
+        await other.look()
+        await missed(at)
 
 
 async def test_who_has_no_server_of_signals_says_nothing(tmp_path: Path) -> None:

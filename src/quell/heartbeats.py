@@ -184,8 +184,8 @@ class Heartbeats:
     async def _look(self) -> None:
         now, known = await self._database.read(lambda c: (when(self._database.now_us(c)), self._known(c)))
         self._listening = self._listening or now
-        if any(at not in known for at in self._expected):  # somebody has erased it
-            self._begun = False
+        if any(at not in known or known[at].since is None for at in self._expected):
+            self._begun = False  # another process, which expects nothing of it, has said so since
             return
         judged = {at: self._judge(at, known[at], now) for at in self._expected}
         due = [at for at, one in judged.items() if one.state is State.LATE and _to_say(known[at], now)]
@@ -209,7 +209,9 @@ class Heartbeats:
                 self._resolve(change, known.missing, now, BACK)
         for at in due:
             known = found.get(at)
-            if known is None or self._judge(at, known, now).state is not State.LATE or not _to_say(known, now):
+            if known is None or known.since is None or not _to_say(known, now):
+                continue
+            if self._judge(at, known, now).state is not State.LATE:
                 continue
             if self._heard.lives(at.name):  # it came this very moment
                 continue
