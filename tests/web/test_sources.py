@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from quell.app import Kind
 from quell.incident.access import Role
 from tests.servers.process import wait_until
+from tests.servers.prometheus import Prometheus
 from tests.web.house import House, alerts
 from tests.web.secured import Secured
 
@@ -82,7 +84,7 @@ def test_who_is_late_comes_first_on_the_page_too(house: House) -> None:
     assert "its alert</a>" in said
 
 
-def test_whoever_sends_one_shows_the_sources_own_secret(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_sends_one_shows_the_sources_own_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP", "secret-of-the-backup")
     more = "sources: {backup: {type: heartbeat, token: env:BACKUP, expect: every 1d}, acme: {type: heartbeat, tenant: acme, expect: every 1d}}"
     with Secured(tmp_path, insecure=False, more=more, kind=Kind.SERVER) as house:
@@ -97,3 +99,28 @@ def test_whoever_sends_one_shows_the_sources_own_secret(tmp_path: Any, monkeypat
         mine = house.as_(house.token("vera", Role.VIEWER, tenant="acme")).get("/api/v1/sources").json()
         assert [one["name"] for one in mine["sources"]] == ["acme"]
         assert house.http.get("/api/v1/sources").json()["sources"][-1]["refused"] == 2
+
+
+RULES = "groups: [{name: meta, rules: [{alert: Watchdog, expr: vector(1), labels: {severity: none}}]}]\n"
+WATCHED = (
+    "sources: {prometheus: {type: alertmanager_api, expect: {every: 8s, alerts: [alertname=Watchdog], severity: P1}}}"
+)
+
+
+def test_a_prometheus_that_is_dead_does_not_look_like_peace(tmp_path: Path) -> None:
+    """A real one, whose Watchdog is said again all the time: first it lives, then it is killed, then it is back."""
+    flags = ["--rules.alert.resend-delay=300ms"]
+    with House(tmp_path, more=WATCHED, kind=Kind.SERVER) as house:
+        meant = house.url.removeprefix("http://")
+        with Prometheus(rules=RULES, alertmanager=meant, flags=flags):
+            wait_until(lambda: listed(house)["prometheus"]["deliveries"] >= 3, "a Watchdog", 30)
+            assert house.http.get("/api/v1/alerts").json()["alerts"] == []
+            assert listed(house)["prometheus"]["state"] == "ok"
+        wait_until(lambda: listed(house)["prometheus"]["state"] == "late", "that nobody hears it", 30)
+        (alert,) = house.http.get("/api/v1/alerts").json()["alerts"]
+        incident = house.incident(alert["incident"])
+        assert (alert["name"], incident["severity"]) == ("HeartbeatMissing", "P1")
+        assert incident["title"].startswith("nothing heard from prometheus for ")
+        with Prometheus(rules=RULES, alertmanager=meant, flags=flags):
+            wait_until(lambda: listed(house)["prometheus"]["state"] == "ok", "that it is heard again", 30)
+            assert house.incident(alert["incident"])["status"] == "resolved"
