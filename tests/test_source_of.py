@@ -105,3 +105,23 @@ def test_one_that_nobody_configured_is_as_it_is() -> None:
     assert (kind.name, params.tenant, params.labels) == ("alertmanager", "default", {})
     with pytest.raises(InvalidInput):
         source_of.read(Settings(), Registry(), "cloudwatch")
+
+
+def test_the_place_of_a_source_is_that_of_its_alerts() -> None:
+    settings = Settings.model_validate({
+        "tenant": "house", "environment": "stage", "region": "eu",
+        "sources": {
+            "am": {"type": "alertmanager", "tenant": "acme", "labels": {"team": "sre", "env": "production"},
+                   "environment_label": "env"},
+            "zabbix": {"type": "generic", "labels": {"host": "host", "site": "$.site"}},
+            "nightly": {"type": "heartbeat", "labels": {"team": "db", "region": "us"}, "expect": "every 1d"},
+        },
+    })  # fmt: skip
+
+    def place(name: str) -> tuple[str, str, str, dict[str, str]]:
+        found = source_of.place_of(settings, Registry(), name)
+        return found.tenant, found.environment, found.region, dict(found.labels)
+
+    assert place("am") == ("acme", "production", "eu", {"team": "sre", "env": "production"})
+    assert place("zabbix") == ("house", "stage", "eu", {})  # its labels are paths
+    assert place("nightly") == ("house", "stage", "us", {"team": "db", "region": "us"})

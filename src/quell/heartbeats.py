@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from quell import source_of
 from quell.errors import NotFound
 from quell.incident.alert import Alert
 from quell.intake import accept, heartbeat
@@ -215,7 +216,8 @@ class Heartbeats:
                 continue
             if self._heard.lives(at.name):  # it came this very moment
                 continue
-            place, expect, seen = self._reception.place_of(at.name), self._expected[at], _seen(known)
+            place = source_of.place_of(self._reception.settings, self._reception.registry, at.name)
+            expect, seen = self._expected[at], _seen(known)
             if known.missing is None:
                 alert = heartbeat.missing(place, expect, seen, now)
                 _log.warning("heartbeat_missing", source=at.name, expected=expect.spoken, heard_at=str(seen.heard_at))

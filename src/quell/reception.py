@@ -223,16 +223,6 @@ class Reception:
         """Raises ``NotFound``, ``InvalidInput``."""
         return self._source(source)[0]
 
-    def place_of(self, source: str) -> heartbeat.Place:
-        """Whose and where a source is, with the labels that each of its alerts has. Raises ``NotFound``."""
-        settings, said = self.settings, self._said(source)
-        _, params = self._source(source)
-        given = getattr(params, "labels", None) or said.labels or {}
-        labels = {name: value for name, value in given.items() if isinstance(value, str)}  # others say where they stand
-        environment = labels.get(getattr(params, "environment_label", "environment")) or settings.environment
-        region = labels.get(getattr(params, "region_label", "region")) or settings.region
-        return heartbeat.Place(source, said.tenant or settings.tenant, environment, region, labels)
-
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
         try:

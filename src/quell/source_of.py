@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from quell.errors import InvalidInput, NotFound, Problem
 from quell.intake import per_source
+from quell.intake.heartbeat import Place
 from quell.intake.per_source import UNSAID, SourceSettings
 from quell.ports import SourceType
 from quell.registry import Registry
@@ -47,6 +48,17 @@ def read(settings: Settings, registry: Registry, source: str) -> tuple[SourceTyp
     if problems:
         raise InvalidInput(problems)
     return kind, params
+
+
+def place_of(settings: Settings, registry: Registry, source: str) -> Place:
+    """Whose and where it is, with the labels that each of its alerts has. Raises as ``read``."""
+    said = settings.sources.get(source, UNSAID)
+    _, params = read(settings, registry, source)
+    given = getattr(params, "labels", None) or said.labels or {}
+    labels = {name: value for name, value in given.items() if isinstance(value, str)}  # others say where they stand
+    environment = labels.get(getattr(params, "environment_label", "environment")) or settings.environment
+    region = labels.get(getattr(params, "region_label", "region")) or settings.region
+    return Place(source, said.tenant or settings.tenant, environment, region, labels)
 
 
 def _flaws(said: SourceSettings, source: str, kind: SourceType, settings: Settings) -> Iterator[Problem]:
