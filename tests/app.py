@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quell.app import App, Receipt
+from quell.app import App, Kind, Receipt
 from quell.engine.durable import Durable
 from quell.incident.event import Event, EventKind
 from quell.incident.incident import Incident
@@ -169,7 +169,7 @@ def settings_of(folder: Path, *, database: str = "", more: str = "", services: s
 @asynccontextmanager
 async def house(
     folder: Path, runbooks: str | Sequence[str], *, state: object = 50, database: str = "", more: str = "",
-    services: str = "{shop: {}}", observe: bool = False, sound: bool = True,
+    services: str = "{shop: {}}", observe: bool = False, sound: bool = True, kind: Kind = Kind.RUN,
 ) -> AsyncIterator[House]:  # fmt: skip
     """An App that is started, and stopped at the end. ``more``: further settings; ``sound``: every runbook loads."""
     write(folder, runbooks, state=state)
@@ -177,7 +177,7 @@ async def house(
         (folder / "quell.db").write_bytes(await empty_database())
     told: list[Event] = []
     settings = settings_of(folder, database=database, more=more, services=services)
-    app = App(settings, registry=Registry(observe_only=observe), on_events=told.extend)
+    app = App(settings, registry=Registry(observe_only=observe), on_events=told.extend, kind=kind)
     await app.start()
     try:
         assert not (sound and app.library.broken), app.library.broken

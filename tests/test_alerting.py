@@ -13,6 +13,7 @@ import pytest
 
 from quell import inflow
 from quell.alerting import chosen
+from quell.delivery import Delivery
 from quell.errors import Conflict, InvalidInput, NotFound
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import EventKind
@@ -20,7 +21,6 @@ from quell.incident.incident import ENDED, Status
 from quell.incident.matcher import parse_matchers
 from quell.incident.silence import Silence
 from quell.intake.silencing import Wanted
-from quell.reception import Delivery
 from tests.app import House, alert, do, eventually, house, runbook
 
 pytestmark = pytest.mark.anyio

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from quell import inflow
 from quell.app import App
+from quell.delivery import Receipt
 from quell.errors import Unavailable
 from quell.inflow import one_by_one
-from quell.reception import Receipt
 from quell.store import inbox, letters
 from quell.store.schema import inbox as table
 from quell.store.schema import quarantine
@@ -254,6 +254,24 @@ async def test_killed_in_the_middle_of_a_storm_nothing_that_was_accepted_is_lost
         assert None not in found.values()
         assert len(set(found.values())) == len(found), "each has an incident of its own"
         assert len(await at.app.incidents(limit=2 * MANY)) == len(found), "and no other"
+
+
+@pytest.mark.usefixtures("storm")
+async def test_in_a_storm_a_watchdog_says_that_its_source_lives_and_opens_nothing(
+    tmp_path: Path, database: str
+) -> None:
+    more = "sources: {alertmanager: {expect: {every: 5m, alerts: [alertname=Watchdog]}}}\n"
+    async with house(tmp_path, BOOK, database=database, more=more) as at:
+        await asyncio.gather(*(at.post(alert("Watchdog", service=""), odd(number)) for number in range(5)))
+        await empty(at)
+
+        async def heard() -> bool:
+            (source,) = await at.app.heartbeats.listed()
+            return source.heard_at is not None
+
+        await eventually(heard, "a sign of life")
+        assert "Watchdog" not in {row["name"] for row in await at.app.alerts()}
+        assert len(await at.app.incidents()) == 5
 
 
 def test_words_that_say_the_same_become_one() -> None:

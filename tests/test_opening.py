@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from quell.delivery import Letter
 from quell.errors import NotFound
 from quell.opening import Opened, aside, open_next, rows_of
-from quell.reception import Letter, Reception
+from quell.reception import Reception
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.store import inbox, letters
@@ -126,3 +127,25 @@ def test_what_must_be_read_now_becomes_no_letter() -> None:
     assert at.letter("opsgenie", {}, b"{}") is None
     with pytest.raises(NotFound):
         at.letter("alertmanger", {}, body(entry("A")))
+
+
+def test_a_sign_of_life_in_a_letter_opens_nothing_and_is_told() -> None:
+    expect = {"every": "5m", "alerts": ["alertname=Watchdog"]}
+    at = reception(alertmanager={"expect": expect})
+    letter = at.letter("alertmanager", {}, body(entry("Watchdog"), entry("Down")))
+    assert letter is not None
+    at.accept(letter)
+    assert not at.heard.lives("alertmanager"), "it has not been read"
+    opened = at.opened(letter)
+    assert ([alert.name for alert in opened.alerts], opened.beats) == (["Down"], True)
+    other = at.letter("alertmanager", {}, body(entry("Down")))
+    assert other is not None
+    assert not at.opened(other).beats
+
+
+def test_where_anything_is_a_sign_of_life_a_letter_is_one_unread() -> None:
+    at = reception(alertmanager={"expect": "every 5m"})
+    letter = at.letter("alertmanager", {}, body(entry("Down")))
+    assert letter is not None
+    at.accept(letter)
+    assert at.heard.lives("alertmanager")

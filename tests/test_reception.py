@@ -18,11 +18,12 @@ import pytest
 import sqlalchemy as sa
 
 from quell import inflow
+from quell.delivery import Receipt
 from quell.errors import InvalidInput, Refused, Unavailable
 from quell.incident.alert import Alert
 from quell.incident.event import EventKind
 from quell.ports import Params
-from quell.reception import UNPROVEN, Receipt, Reception, known_by
+from quell.reception import UNPROVEN, Reception, known_by
 from quell.registry import Registry
 from quell.settings import Settings
 from quell.store import requests

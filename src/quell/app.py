@@ -20,12 +20,14 @@ import structlog
 from quell import __version__
 from quell.access import Access
 from quell.alerting import Alerting
+from quell.delivery import Delivery, Receipt
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
 from quell.engine.durable import Durable
 from quell.engine.workers import Kind, Worker, differ
 from quell.errands import Errands, Kick, again
 from quell.errors import NotFound, QuellError
+from quell.heartbeats import Heartbeats
 from quell.housekeeping import keep_house
 from quell.incident.alert import AlertStatus
 from quell.incident.event import Event
@@ -40,7 +42,7 @@ from quell.library import Library, State, load_library
 from quell.life import stay_alive, watch
 from quell.once import Once, asked
 from quell.probe import World, learn_references, make_client, resolve_secret
-from quell.reception import PROOF_S, Delivery, Receipt, Reception
+from quell.reception import PROOF_S, Reception
 from quell.registry import Registry
 from quell.respond import approvers, brake, escalate, frame, interpreter, oblige, people, permit, shadow
 from quell.respond.begin import Beginning, begin
@@ -144,6 +146,10 @@ class App:
             self.database, self.reception, self._commit, self._plans, self._errands, settings.engine.inbox
         )  # fmt: skip
         self._errands.start(again(self.inflow.look, settings.engine.poll, "inbox_not_looked_at", first_s=0.0))
+        self.heartbeats = Heartbeats(self.means, self.reception, self._commit, self._plans)
+        # Who takes no signals cannot tell who is late.
+        looks = self.heartbeats.look if self.kind is Kind.SERVER else self.heartbeats.kept
+        self._errands.start(again(looks, settings.engine.poll, "heartbeats_not_looked_at", first_s=0.0))
         # What is loaded now lives as long as the process; walking it again cost 100 ms pauses in the middle of runs.
         gc.collect()
         gc.freeze()
@@ -160,6 +166,9 @@ class App:
         self.durable.drain()
         await self._frame.performer.in_flight.close(self.settings.engine.drain)
         await self._errands.stop()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_S):
+                await self.heartbeats.kept()
         await self.durable.shutdown()
         # Last, so that nobody takes over what still ran here.
         with contextlib.suppress(Exception):
@@ -239,9 +248,13 @@ class App:
 
     async def take_in(self, delivery: Delivery) -> Receipt:
         """Alerts onto disk, and what follows from them: at once, or in a storm in their turn."""
+        if delivery.beats:
+            await self.heartbeats.kept()
+        if delivery.says_no_more:
+            return delivery.told(Receipt(0, ()))
         if delivery.ignored is not None or delivery.noted is not None:
             return Receipt(0, (), ignored=delivery.ignored, noted=delivery.noted)
-        return await self.inflow.take_in(delivery)
+        return delivery.told(await self.inflow.take_in(delivery))
 
     # Incidents by hand.
 

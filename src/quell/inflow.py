@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from quell import opening
+from quell.delivery import Delivery, Letter, Receipt
 from quell.errands import Errands
 from quell.errors import Unavailable
 from quell.incident.alert import Alert
@@ -26,7 +27,7 @@ from quell.intake import accept
 from quell.once import asked
 from quell.opening import Opened, rows_of
 from quell.posting import Post, Posting, Room
-from quell.reception import Delivery, Letter, Receipt, Reception
+from quell.reception import Reception
 from quell.respond.change import Change, Commit
 from quell.runbook.plan import Plan
 from quell.settling import settle
@@ -87,7 +88,7 @@ class Inflow:
         is away or too many wait."""
         if asked() is not None or (self._is_calm() and letter.size <= LARGE):
             return None
-        self._reception.within_rate(letter.source, letter.size)
+        self._reception.accept(letter)
         await self._posting.put(Post((letter.tenant, letter.source), letter.size, letter=letter.row))
         return Receipt(letter.size, (), queued=True)
 
@@ -200,6 +201,8 @@ class Inflow:
             self.room.add(one.key, -one.size)
             for key in one.rows:
                 self.room.add(key, 1)
+            if one.lives:
+                self._reception.heard.lived(one.key[1])
         return opened
 
     # Out of the inbox.

@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from quell.delivery import Delivery, Letter
 from quell.errors import InvalidInput, NotFound
 from quell.incident.alert import Alert
 from quell.intake import accept
 from quell.intake.correlate import alert_id, in_order
 from quell.posting import Key
-from quell.reception import Delivery, Letter, Reception
+from quell.reception import Reception
 from quell.store import inbox, letters
 from quell.store.events import to_us
 
@@ -28,11 +29,13 @@ _UNSAID = 3
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A letter that is no more. ``rows``: whose alerts of it wait in the inbox now, one by one."""
+    """A letter that is no more. ``rows``: whose alerts of it wait in the inbox now, one by one; ``lives``: it was a
+    sign of life of its source."""
 
     key: Key
     size: int
     rows: Sequence[Key]
+    lives: bool = False
 
 
 def open_next(connection: sa.Connection, reception: Reception, most: int, only: int | None = None) -> list[Opened]:
@@ -45,25 +48,25 @@ def open_next(connection: sa.Connection, reception: Reception, most: int, only: 
         return []
     rows, opened = list[dict[str, Any]](), list[Opened]()
     for row in found:
-        mine = _read(connection, reception, row)
+        mine, lives = _read(connection, reception, row)
         rows += mine
-        opened.append(Opened(_key(row), row["size"], [_key(one) for one in mine]))
+        opened.append(Opened(_key(row), row["size"], [_key(one) for one in mine], lives))
     if rows:
         inbox.put(connection, rows)
     letters.drop(connection, [row["id"] for row in found])
     return opened
 
 
-def _read(connection: sa.Connection, reception: Reception, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Its alerts as they wait in the inbox; what is wrong is set aside."""
+def _read(connection: sa.Connection, reception: Reception, row: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    """Its alerts as they wait in the inbox, and whether it says that its source lives; what is wrong is set aside."""
     letter = Letter.of(row)
     try:
         delivery = reception.opened(letter)
     except (InvalidInput, NotFound) as error:  # its source has changed since
         _all_aside(connection, reception, row, str(error))
-        return []
+        return [], False
     accept.set_aside(connection, reception.settings.tenant, letter.source, delivery.bad)
-    return rows_of(delivery)
+    return rows_of(delivery), delivery.beats
 
 
 def aside(connection: sa.Connection, reception: Reception, row: Mapping[str, Any], why: str) -> None:

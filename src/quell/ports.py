@@ -315,6 +315,7 @@ class SourceType:
     ``proof(headers, body, params) -> str``: how whoever was let in was known, in a few words that are shown and hold no
     secret (``signature v1 verified``, ``bearer token``); empty when no secret is configured. ``BY_ID = True``: what
     comes later names an alert by its id and may leave out labels, so that a site cannot tell its alerts apart by them.
+    ``HEARTBEAT = True``: it has no alerts; that something comes is all that it says, by GET as well.
 
     ``count(body) -> int | None``, where all that ``parse`` looks at is the body: how many alerts ``parse`` would find,
     those that are wrong with them; None of a body that it would refuse as a whole. In a storm such a body is accepted
@@ -339,6 +340,7 @@ class SourceType:
     prove: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     answer: Callable[[Mapping[str, str], bytes, Any, Probe], Awaitable[str | None]] | None = None
     by_id: bool = False
+    heartbeat: bool = False
     doc: str = ""
 
 

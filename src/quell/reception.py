@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,12 +17,14 @@ import sqlalchemy as sa
 import structlog
 
 from quell import source_of
+from quell.delivery import Delivery, Letter
 from quell.errors import InvalidInput, NotFound, Permanent, Refused, Transient, Unavailable
 from quell.incident.alert import Alert, AlertStatus
 from quell.incident.service import Service
-from quell.intake import accept, per_source
+from quell.intake import accept, heartbeat, per_source
 from quell.intake.bucket import Bucket
-from quell.intake.correlate import in_order
+from quell.intake.correlate import Nothing, in_order
+from quell.intake.heard import Heard
 from quell.intake.per_source import UNSAID, SourceSettings
 from quell.intake.placing import Intake, Site
 from quell.ports import Probe, SourceType
@@ -50,70 +52,6 @@ UNPROVEN = "no secret is configured for this source"
 _log = structlog.get_logger("quell")
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a webhook's alerts. All of it is on disk. ``ignored``: what it was, when it said nothing of any.
-    ``noted``: what it was, and what was done about it. ``fingerprints``: of what was accepted, in its order."""
-
-    accepted: int
-    incidents: tuple[str, ...]
-    quarantined: tuple[str, ...] = ()
-    ignored: str | None = None
-    noted: str | None = None
-    fingerprints: tuple[str, ...] = ()
-    queued: bool = False
-    """It waits in the inbox: what follows from it is not known yet."""
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Receipt:
-        """As its fields were committed."""
-        return cls(
-            told["accepted"], tuple(told["incidents"]), tuple(told["quarantined"]),
-            fingerprints=tuple(told["fingerprints"]), queued=bool(told.get("queued")),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What a source was sent, as it was read. ``bad``: (reason, fragment). ``name``: what the sender calls it."""
-
-    source: str
-    alerts: Sequence[Alert]
-    bad: Sequence[tuple[str, Any]] = ()
-    name: str | None = None
-    ignored: str | None = None
-    noted: str | None = None
-    signature: str = ""
-    """How its sender was known: what is shown where somebody asks why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A body that is believed and not read yet. ``size``: how many alerts are in it."""
-
-    tenant: str
-    source: str
-    size: int
-    received_at: int
-    """In microseconds since 1970, UTC."""
-    signature: str
-    body: bytes
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """As it is stored."""
-        return {
-            "tenant": self.tenant, "source": self.source, "size": self.size, "signature": self.signature,
-            "received_at": self.received_at, "body": self.body,
-        }  # fmt: skip
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Letter:
-        return cls(
-            row["tenant"], row["source"], row["size"], row["received_at"], row["signature"], bytes(row["body"])
-        )  # fmt: skip
-
-
 class Reception:
     """What a site receives, by its settings. ``clock``: seconds, for how much comes in how long."""
 
@@ -121,6 +59,7 @@ class Reception:
         self, settings: Settings, registry: Registry, clock: Callable[[], float] = time.monotonic
     ) -> None:  # fmt: skip
         self.settings, self.registry, self._clock = settings, registry, clock
+        self.heard = Heard(clock)
         self._known: dict[str, tuple[SourceType, Any]] = {}
         self._buckets = {
             name: Bucket(*said.limit) for name, said in settings.sources.items() if said.limit is not None
@@ -142,6 +81,19 @@ class Reception:
         Raises ``NotFound`` (source), ``Refused`` (signature, size), ``InvalidInput``, ``Unavailable`` (cannot be proven
         now, or more than it may send).
         """
+        try:
+            delivery = await self._read(source, headers, body, probe, sender)
+        except (Refused, InvalidInput, Unavailable):
+            self.heard.refused(source)
+            raise
+        # Whoever comes lives, even when there should be no room for what it brings.
+        alive = heartbeat.alive(self._said(source).expect, delivery.signs)
+        self.heard.came(source, len(delivery.alerts) + len(delivery.signs), alive=alive)
+        return delivery
+
+    async def _read(
+        self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe, sender: str
+    ) -> Delivery:  # fmt: skip
         self._within_size(source, body)
         kind, params = self._verified(source, headers, body)
         asks = kind.prove is not None or kind.answer is not None
@@ -149,16 +101,23 @@ class Reception:
             noted = KNOWN.tree(noted)
             _log.info("webhook_noted", source=source, noted=noted)
             return Delivery(source, (), noted=noted)
-        alerts, bad = self._parsed(source, kind, params, headers, body, datetime.now(UTC))
-        self.within_rate(source, len(alerts) + len(bad))
-        ignored = None if alerts or bad else kind.ignored(body)
+        alerts, bad, signs = self._parsed(source, kind, params, headers, body, datetime.now(UTC))
+        self.within_rate(source, len(alerts) + len(bad) + len(signs))
+        ignored = None if alerts or bad or signs else kind.ignored(body)
         signature = self._known_by(kind, params, headers, body, sender)
-        return Delivery(source, alerts, bad, kind.delivery(headers, body), ignored, signature=signature)
+        return Delivery(
+            source, alerts, bad, kind.delivery(headers, body), ignored, signature=signature, signs=signs,
+            beats=bool(signs) or kind.heartbeat,
+        )  # fmt: skip
 
     def letter(self, source: str, headers: Mapping[str, str], body: bytes, sender: str = "") -> Letter | None:
         """A body that may be read later; None of one that must be read now. Raises as ``read``, of what it looks at."""
-        self._within_size(source, body)
-        kind, params = self._verified(source, headers, body)
+        try:
+            self._within_size(source, body)
+            kind, params = self._verified(source, headers, body)
+        except Refused:
+            self.heard.refused(source)
+            raise
         size = kind.count(body)
         if not size or kind.delivery(headers, body) is not None:
             return None
@@ -166,19 +125,32 @@ class Reception:
         signature = self._known_by(kind, params, headers, body, sender)
         return Letter(tenant, source, size, now_us(), signature, body)
 
+    def accept(self, letter: Letter) -> None:
+        """It is read later. Raises ``Unavailable`` when its source may not send so much."""
+        try:
+            self.within_rate(letter.source, letter.size)
+        except Unavailable:
+            self.heard.refused(letter.source)
+            raise
+        expect = self._said(letter.source).expect  # what lives by certain alerts alone has to be read for it
+        self.heard.came(letter.source, letter.size, alive=expect is None or not expect.alerts)
+
     def opened(self, letter: Letter) -> Delivery:
         """What is in it. Raises ``NotFound``, ``InvalidInput`` when its source reads it no longer."""
         kind, params = self._source(letter.source)
-        alerts, bad = self._parsed(letter.source, kind, params, {}, letter.body, when(letter.received_at))
-        return Delivery(letter.source, alerts, bad, signature=letter.signature)
+        alerts, bad, signs = self._parsed(letter.source, kind, params, {}, letter.body, when(letter.received_at))
+        beats = bool(signs) and heartbeat.alive(self._said(letter.source).expect, signs)
+        return Delivery(letter.source, alerts, bad, signature=letter.signature, signs=signs, beats=beats)
 
     def _parsed(
         self, source: str, kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes, at: datetime
-    ) -> tuple[list[Alert], list[tuple[str, Any]]]:  # fmt: skip
+    ) -> tuple[list[Alert], list[tuple[str, Any]], list[Alert]]:  # fmt: skip
+        """Its alerts, what is wrong, and the alerts that only say that the source lives."""
         # What went wrong elsewhere may have our secrets in its words.
         alerts, bad = KNOWN.tree(kind.parse(body, headers, params, at))
         located = [self._located(source, alert) for alert in self._owned(source, kind, alerts)]
-        return per_source.as_one(located) if self._said(source).dedup is not None else located, bad
+        signs, located = heartbeat.apart(self._said(source).expect, located)
+        return per_source.as_one(located) if self._said(source).dedup is not None else located, bad, signs
 
     def _known_by(
         self, kind: SourceType, params: Any, headers: Mapping[str, str], body: bytes, sender: str
@@ -233,6 +205,10 @@ class Reception:
         if refused := kind.verify(headers, body, params):
             raise Refused("signature", refused)
         return kind, params
+
+    def kind_of(self, source: str) -> SourceType:
+        """Raises ``NotFound``, ``InvalidInput``."""
+        return self._source(source)[0]
 
     def guards_itself(self, source: str) -> bool:
         """Whether that webhook asks for credentials of its own: it refuses a request that has none."""
@@ -343,6 +319,8 @@ class Reception:
     ) -> Why:  # fmt: skip
         """The same next to what ``connection`` holds, by these services, at this moment."""
         placed = Intake(connection, self._site(services), list(plans), now).place(alert)
+        if heartbeat.counts(self._said(alert.source).expect, alert):
+            placed = replace(placed, meaning=Nothing(f"it is a sign of life of {alert.source}, and opens nothing"))
         plan = placed.route.plan
         told = {"name": alert.name, "source": alert.source, "service": placed.service, "severity": placed.severity,
                 "labels": alert.labels, "status": alert.status.value}  # fmt: skip

@@ -102,7 +102,8 @@ def _source(name: str, module: ModuleType) -> SourceType:
     optional = {key: getattr(module, key) for key in names if hasattr(module, key)}
     return SourceType(
         name=name, params=_need(module, "Params"), verify=_need(module, "verify"), parse=_need(module, "parse"),
-        by_id=bool(getattr(module, "BY_ID", False)), doc=_doc(module), **optional,
+        by_id=bool(getattr(module, "BY_ID", False)), heartbeat=bool(getattr(module, "HEARTBEAT", False)),
+        doc=_doc(module), **optional,
     )  # fmt: skip
 
 

@@ -309,6 +309,8 @@ NOT_BELIEVED = "what nobody has signed is not believed"
         ("prove and answer are asked asynchronously", [("async def answer", "def answer")]),
         ("prove and answer are asked asynchronously", [("async def answer(headers, body, params, probe)", "async def answer(headers, body, params)")]),
         ("the example is right", [("topics: [a]", "topic: [a]")]),
+        (None, [("topics: [a]", "topics: [a], expect: every 5m")]),
+        ("the example is right", [("topics: [a]", "topics: [a], expect: 5m")]),
     ],
 )  # fmt: skip
 def test_a_source_that_believes_too_much_is_seen(promise: str | None, changes: list[tuple[str, str]]) -> None:

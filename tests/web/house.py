@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from quell.app import App
+from quell.app import App, Kind
 from quell.settings import parse_settings
 from quell.web.run import serve_here
 from tests.servers.process import wait_until
@@ -75,7 +75,9 @@ class House:
     Nobody is asked who they are, unless the settings have a token or ``insecure`` is False.
     """
 
-    def __init__(self, folder: Path, *, database: str = "", more: str = "", insecure: bool | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, database: str = "", more: str = "", insecure: bool | None = None, kind: Kind = Kind.RUN
+    ) -> None:  # fmt: skip
         self.folder = folder
         (folder / "runbooks").mkdir(parents=True, exist_ok=True)
         self.set(errors="12.4", release="2", zero="0")
@@ -85,7 +87,8 @@ class House:
         settings = parse_settings(text, "quell.yaml", folder)
         open_to_all = settings.server.token is None if insecure is None else insecure
         self.app = App(
-            settings.model_copy(update={"server": settings.server.model_copy(update={"insecure": open_to_all})})
+            settings.model_copy(update={"server": settings.server.model_copy(update={"insecure": open_to_all})}),
+            kind=kind,
         )
         self.link = ""
         self.url = ""

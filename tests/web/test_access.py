@@ -62,7 +62,7 @@ def filled(key: str) -> tuple[str, str]:
 @pytest.mark.parametrize("key", sorted(NEEDS))
 def test_every_route_asks_for_its_role(house: Secured, texts: dict[Role, str], key: str) -> None:
     needed, (method, path) = NEEDS[key], filled(key)
-    if key in ("GET /live", "POST /sign-out", *KINDS) or needed is PUBLIC or key.startswith("POST /webhooks"):
+    if key in ("GET /live", "POST /sign-out", *KINDS) or needed is PUBLIC or "/webhooks/" in key:
         return  # a stream without end, or what other tests look at
     unknown = httpx.request(method, house.url + path)
     assert unknown.status_code == 401, key

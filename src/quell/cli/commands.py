@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("shadow", "quell.cli.duty:shadow", "Compare shadow mode with what people did.", "Guardrails"),
     Command("incidents", "quell.cli.incidents:incidents", "List incidents, show one, follow it.", "Incidents"),
     Command("alerts", "quell.cli.alerts:alerts", "List alerts, show one, and what could not be read.", "Incidents"),
+    Command("sources", "quell.cli.sources:sources", "Show when each source was heard, and which is late.", "Incidents"),
     Command("why", "quell.cli.why:why", "Why something happened with an alert or incident.", "Incidents"),
     Command("silence", "quell.cli.quiet:silence", "Keep alerts quiet for a time.", "Incidents"),
     Command("silences", "quell.cli.quiet:silences", "Show what is silenced, and maintenance.", "Incidents"),

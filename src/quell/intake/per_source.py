@@ -1,5 +1,5 @@
 """What a site says of one source, beside the parameters of its plug-in: labels, severities, what tells its alerts
-apart, and how much it may send; and what that makes of an alert.
+apart, how often it is heard, and how much it may send; and what that makes of an alert.
 
 Pure. Never does: read a body, count what came.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from quell.incident.alert import Alert, AlertStatus, Severity, fingerprint_of
+from quell.intake.heartbeat import Expected
 from quell.intake.matching import spoken
 from quell.intake.rules import Section
 from quell.runbook.quantities import rate
@@ -82,6 +83,8 @@ class SourceSettings(Section):
     severities: Annotated[dict[str, Severity], BeforeValidator(_by_word)] = Field(default_factory=dict)
     """What its words for a severity mean here: ``{page: P1, ticket: P3}``. Case does not matter; of another word the
     severity is what it always is."""
+    expect: Expected = None
+    """How often it is heard at least, ``every 5m``; a source that goes silent becomes an alert."""
     dedup: Dedup | None = None
     """Which labels tell its alerts apart; by default the source's own fingerprint does."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=16 * 1_048_576)] | None = None

@@ -24,6 +24,7 @@ __all__ = [
     "runs",
     "sessions",
     "silences",
+    "sources",
     "streams",
     "tokens",
 ]
@@ -169,6 +170,24 @@ silences = sa.Table(
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("comment", sa.Text, nullable=False),
     sa.Index("ix_quell_silences_tenant_ends_at", "tenant", "ends_at"),
+)
+
+sources = sa.Table(
+    "quell_sources",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True, server_default=""),
+    sa.Column("region", sa.Text, primary_key=True, server_default=""),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("expectation", sa.Text, nullable=False, server_default=""),
+    sa.Column("since", BIG),
+    sa.Column("came_at", BIG),
+    sa.Column("heard_at", BIG),
+    sa.Column("deliveries", BIG, nullable=False, server_default="0"),
+    sa.Column("alerts", BIG, nullable=False, server_default="0"),
+    sa.Column("refused", BIG, nullable=False, server_default="0"),
+    sa.Column("missing", sa.Text),
+    sa.Column("said_at", BIG),
 )
 
 quarantine = sa.Table(

@@ -220,18 +220,32 @@ def schedule_is_whole(kind: ScheduleType) -> None:
 # Examples.
 
 
-def example_is_right(name: str, module: ModuleType, params: type[BaseModel], facts: Any = None) -> None:
-    """The docstring has an example of it, with parameters that it takes and conditions that its facts can answer."""
+def example_is_right(
+    name: str, module: ModuleType, params: type[BaseModel], facts: Any = None, site: type[BaseModel] | None = None
+) -> None:  # fmt: skip
+    """The docstring has an example of it, with parameters that it takes and conditions that its facts can answer.
+    ``site``: what may stand beside the parameters of every plug-in of its kind."""
     try:
         found = [call for data in examples(module.__doc__ or "") for call in calls(data, name)]
     except InvalidInput as error:
         raise Broken(f"the example cannot be read: {error}") from error
     expect(found, f"the docstring has no example of {name!r}")
     for entry, config in found:
-        faults = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in faults_of(params, config)]
+        given, beside = parted(config, params, site)
+        told = [*faults_of(params, given), *(faults_of(site, beside) if site is not None else ())]
+        faults = [f"{'.'.join(map(str, one.place))}: {one.message}" for one in told]
         expect(not faults, f"the example is not what it takes: {'; '.join(faults)}")
         for level, text in _interpreted(entry) if facts is not None else ():
             _compiles(text, _scope(facts(config)), level)
+
+
+def parted(
+    config: Mapping[str, Any], params: type[BaseModel], site: type[BaseModel] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its own parameters, and what a site says of every plug-in of its kind."""
+    theirs = set(site.model_fields) - set(params.model_fields) if site is not None else set()
+    own = {key: value for key, value in config.items() if key not in theirs}
+    return own, {key: value for key, value in config.items() if key in theirs}
 
 
 def example_names_it(kind: NotifierType, module: ModuleType) -> None:

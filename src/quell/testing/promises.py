@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ from quell.incident.alert import Alert
 from quell.ports import SourceType
 from quell.registry import BadPlugin, Registry, entry_of
 from quell.respond.look import bounded
+from quell.settings import SourceSettings
 from quell.testing import declared, played
 from quell.testing.examples import calls, examples
 from quell.testing.promise import Broken, Promise, expect
@@ -95,7 +97,8 @@ def _notifier(module: ModuleType, entry: Any) -> Iterator[Row]:
 
 
 def _source(module: ModuleType, entry: Any) -> Iterator[Row]:
-    yield "the example is right", lambda: declared.example_is_right(entry.name, module, entry.params)
+    right = partial(declared.example_is_right, entry.name, module, entry.params, site=SourceSettings)
+    yield "the example is right", right
     yield "a bad body is told, not tripped over", lambda: bad_bodies_are_told(entry, _params(module, entry))
     yield "a sender without credentials is told why", lambda: strangers_are_refused(entry)
     if entry.prove is not None or entry.answer is not None:
@@ -161,7 +164,8 @@ def _params(module: ModuleType, entry: SourceType) -> Any:
     found = [call for data in examples(module.__doc__ or "") for call in calls(data, entry.name)]
     expect(found, f"the docstring has no example of {entry.name!r}")
     try:
-        return entry.params.model_validate(dict(found[0][1]))
+        own, _ = declared.parted(found[0][1], entry.params, SourceSettings)
+        return entry.params.model_validate(own)
     except ValidationError as error:
         raise Broken(f"the example is not what it takes: {error}") from error
 

@@ -21,7 +21,8 @@ async def within(work: Coroutine[Any, Any, T], seconds: float) -> T:
         found: T = end.value
         return found
     async with asyncio.timeout(seconds):
-        return await _Rest(work, waits_for)
+        rest: T = await _Rest(work, waits_for)
+        return rest
 
 
 class _Rest:

@@ -91,9 +91,9 @@ class Gate:
         host = headers.get("host", "")
         if (name := _bare(host)) not in self.hosts and not _is_loopback_name(name):
             raise Refused("host", f"this server is not {host!r}; name it in server.allowed_hosts", value=host)
-        if scope["method"] in CHANGING:
-            _same_site(headers, host)
         needed, named = self.needs.of(scope)
+        if scope["method"] in CHANGING or "source" in named:  # a heartbeat may come by GET
+            _same_site(headers, host)
         client = scope.get("client")
         if needed is None or self._is_open_webhook(named, headers, is_loopback(client)):
             return

@@ -1,6 +1,7 @@
 """Where monitoring posts its alerts: a plain route, since every alert of a storm comes through here.
 
-Answers when all of it is on disk, so a sender that gets no 2xx may send again. Never does: validate (sources do).
+Heartbeats may come by GET, too. Answers when all of it is on disk, so a sender that gets no 2xx may send again. Never
+does: validate (sources do).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +28,7 @@ async def webhook(request: Request) -> Response:
     what is wrong as well, which is quarantined when it is read.
 
     ``"ignored": "incident.annotated"`` when it was something that says nothing of an alert; ``"noted": "confirmed the
-    subscription to …"`` when something else was done about it.
+    subscription to …"`` when something else was done about it; ``"heartbeats": 1`` when it was a sign of life.
     """
     app: App = request.app.state.app
     source, body = request.path_params["source"], await request.body()
@@ -47,10 +49,20 @@ async def taken_in(
         told["ignored"] = receipt.ignored
     if receipt.noted is not None:
         told["noted"] = receipt.noted
+    if receipt.heartbeats:
+        told["heartbeats"] = receipt.heartbeats
     if receipt.queued:
         told["queued"] = True
     later = receipt.queued or (receipt.quarantined and not receipt.accepted)
     return told, 202 if later else 200
+
+
+async def ping(request: Request) -> Response:
+    """A heartbeat by GET or HEAD, for what can do no more than fetch an address. 405 where alerts are posted."""
+    app: App = request.app.state.app
+    if not app.reception.kind_of(request.path_params["source"]).heartbeat:
+        raise HTTPException(405, "alerts are posted there", headers={"Allow": "POST"})
+    return await webhook(request)
 
 
 def _sender(caller: Caller | None) -> str:
@@ -61,3 +73,4 @@ def _sender(caller: Caller | None) -> str:
 
 
 router.add_route("/webhooks/{source}", webhook, methods=["POST"])
+router.add_route("/webhooks/{source}", ping, methods=["GET"])

@@ -43,6 +43,7 @@ NEEDS: Mapping[str, Role | None] = {
     "POST /sign-in": PUBLIC,
     "GET /static": PUBLIC,
     "POST /v2/enqueue": PUBLIC,
+    "GET /webhooks/{source}": _RESPONDER,
     "POST /webhooks/{source}": _RESPONDER,
     # Looking.
     "GET /": _VIEWER,
@@ -85,6 +86,7 @@ NEEDS: Mapping[str, Role | None] = {
     "GET /api/v1/shadow": _VIEWER,
     "GET /api/v1/silences": _VIEWER,
     "GET /api/v1/silences/{silence}": _VIEWER,
+    "GET /api/v1/sources": _VIEWER,
     "GET /api/v1/version": _VIEWER,
     "GET /api/v1/workers": _VIEWER,
     "POST /api/v1/route/test": _VIEWER,

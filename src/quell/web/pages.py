@@ -132,7 +132,7 @@ async def runbook(request: Request, runbook: Name) -> Response:
 async def alerts(request: Request) -> Response:
     app, tenant = app_of(request), caller_of(request).tenant
     told, aside = await app.alerts(100, tenant), await app.quarantine(100, tenant)
-    return page_of(request, "alerts.html", alerts=told, aside=aside)
+    return page_of(request, "alerts.html", alerts=told, aside=aside, sources=await app.heartbeats.listed(tenant))
 
 
 @router.get("/workers")

@@ -39,6 +39,7 @@ from quell.web import (
     rehearse,
     sign,
     silencing,
+    sources,
     switches,
     tokens,
 )  # fmt: skip
@@ -74,7 +75,7 @@ def make_server(app: App, *, started: bool = False) -> FastAPI:
     server.state.desk = Desk(lambda: app.access, shared=shared, insecure=guard.insecure)
     parts = (
         ingest, enqueue, alertmanager, silencing, reference, api, alerts, execution, duty, switches, quiet, regroup,
-        rehearse, past, tokens, sign, pages,
+        rehearse, sources, past, tokens, sign, pages,
     )  # fmt: skip
     for part in parts:
         server.include_router(part.router)

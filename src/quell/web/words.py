@@ -215,7 +215,7 @@ _STATUS_TONES = {
     "ok": "good", "warnings": "warn", "problems": "bad", "broken": "bad", "alive": "good", "silent": "warn",
     "valid": "good", "expired": "warn", "paused": "bad", "asks a person": "warn", "acts by itself": "good",
     "refused": "bad", "unchanged": "warn", "cannot_tell": "warn", "waiting_approval": "warn", "waiting": "warn",
-    "on": "warn", "silenced": "warn", "held": "warn",
+    "on": "warn", "silenced": "warn", "held": "warn", "late": "bad", "due": "warn", "never heard": "warn",
     "firing": "bad", "diagnosing": "busy", "acting": "busy", "verifying": "busy", "open": "busy", "running": "busy",
 }  # fmt: skip
 
