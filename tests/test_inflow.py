@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from quell import inflow
 from quell.app import App
-from quell.delivery import Receipt
+from quell.delivery import Letter, Receipt
 from quell.errors import Unavailable
 from quell.inflow import one_by_one
+from quell.reception import Reception
 from quell.store import inbox, letters
 from quell.store.schema import inbox as table
 from quell.store.schema import quarantine
@@ -186,6 +187,27 @@ async def test_one_that_cannot_be_looked_at_keeps_nobody_waiting(
         (kept,) = await at.app.database.read(
             lambda c: [dict(row) for row in c.execute(sa.select(quarantine)).mappings()]
         )
+        assert "a fault of ours" in kept["reason"]
+        assert "Odd3" in kept["fragment"]
+
+
+@pytest.mark.usefixtures("storm")
+async def test_a_letter_that_cannot_be_opened_keeps_no_other_closed(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Reception.opened
+
+    def broken(self: Reception, letter: Letter) -> Any:
+        if b"Odd3" in letter.body:
+            raise KeyError("a fault of ours")
+        return opened(self, letter)
+
+    monkeypatch.setattr(Reception, "opened", broken)
+    async with house(tmp_path, BOOK, database=database) as at:
+        await asyncio.gather(*(at.post(odd(number)) for number in range(8)))
+        await empty(at)
+        assert len(await at.app.incidents()) == 7
+        (kept,) = await at.app.quarantine()
         assert "a fault of ours" in kept["reason"]
         assert "Odd3" in kept["fragment"]
 

@@ -102,8 +102,10 @@ def test_one_alone_is_opened_where_it_is_named(store: Database) -> None:
         second = letters.next_of(connection, 10)[1]
         open_next(connection, at, 100, only=second["id"])
         assert waiting(connection) == ["B"]
-        aside(connection, at, letters.next_of(connection, 10)[0], "a fault of ours")
-        assert set_aside(connection)[0][0] == "a fault of ours"
+        first = letters.next_of(connection, 10)[0]
+        aside(connection, at, first, "a fault of ours")
+        aside(connection, at, first, "and of the other process")
+        assert [reason for reason, _ in set_aside(connection)] == ["a fault of ours"]
         assert letters.is_empty(connection)
 
 

@@ -70,7 +70,10 @@ def _read(connection: sa.Connection, reception: Reception, row: Mapping[str, Any
 
 
 def aside(connection: sa.Connection, reception: Reception, row: Mapping[str, Any], why: str) -> None:
-    """A letter that cannot be opened is set aside, alert by alert."""
+    """A letter that cannot be opened is set aside, alert by alert, unless another process has done it."""
+    accept.in_turn(connection, reception.settings.tenant)
+    if not letters.has(connection, row["id"]):
+        return
     _all_aside(connection, reception, row, why)
     letters.drop(connection, [row["id"]])
 

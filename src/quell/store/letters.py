@@ -46,5 +46,9 @@ def next_of(connection: sa.Connection, most: int) -> list[Mapping[str, Any]]:
     return found
 
 
+def has(connection: sa.Connection, letter: int) -> bool:
+    return connection.execute(_ANY.where(letters.c.id == letter)).first() is not None
+
+
 def drop(connection: sa.Connection, ids: Iterable[int]) -> None:
     connection.execute(_DROP, [{"one": one} for one in ids])

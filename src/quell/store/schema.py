@@ -155,6 +155,7 @@ letters = sa.Table(
     sa.Column("received_at", BIG, nullable=False),
     sa.Column("signature", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
 )
 """Webhooks' bodies that are accepted and not read yet. ``size``: how many alerts are in it."""
 
