@@ -230,7 +230,7 @@ def answers(quell: Guarded, incident: str) -> dict[str, bytes]:
         assert answer.status_code < 400, f"{path}: {answer.text}"
         found[path] = answer.content + repr(answer.headers).encode()
     pages = ("/", f"/incidents/{incident}", f"/incidents/{incident}/why", f"/incidents/{incident}/alerts", "/runbooks",
-             "/runbooks/gossip", "/alerts", f"/alerts/{alert}", "/silences", "/workers", "/nowhere")  # fmt: skip
+             "/runbooks/gossip", "/alerts", f"/alerts/{alert}", "/silences", "/route?labels=alertname%3DGossip", "/workers", "/nowhere")  # fmt: skip
     for path in pages:
         found[f"page {path}"] = quell.ask(path, accept="text/html").content
     found["events"] = streamed(quell, f"/api/v1/incidents/{incident}/events", b"notified")

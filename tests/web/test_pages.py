@@ -180,7 +180,15 @@ def test_the_first_load_is_small(house: House, chromium: Chromium) -> None:
     name = waiting(house, "Ask5")
     house.http.post("/api/v1/silences", json={"matchers": ["a=b"], "for": "1m", "reason": "small", "by": "Ines"})
     of_one = ("", "/execution", "/alerts")
-    pages = ("/", *(f"/incidents/{name}{part}" for part in of_one), "/guardrails", "/silences", "/tokens", "/past")
+    pages = (
+        "/",
+        *(f"/incidents/{name}{part}" for part in of_one),
+        "/guardrails",
+        "/silences",
+        "/route",
+        "/tokens",
+        "/past",
+    )
     for path in pages:
         with chromium.page(*PHONE) as page:
             page.open(house.url + path)

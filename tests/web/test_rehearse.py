@@ -65,3 +65,49 @@ def test_what_is_no_alert_is_422_with_its_place(house: House, said: Any, path: s
     answer = house.http.post("/api/v1/route/test", json=said)
     assert answer.status_code == 422
     assert [problem.get("path") or "" for problem in answer.json()["problems"]] == [path]
+
+
+# The page.
+
+
+def page(house: House, status: int = 200, **asked: str) -> str:
+    answer = house.http.get("/route", params=asked, headers={"accept": "text/html"})
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def test_the_page_asks_nothing_before_there_are_labels(house: House) -> None:
+    text = page(house)
+    assert "<option selected>alertmanager</option>" in text
+    assert "<option>prod</option>" in text
+    assert "<table" not in text
+
+
+def test_the_page_says_which_runbook_and_why_no_other(house: House) -> None:
+    text = page(house, labels='{alertname="ShopErrors", service=shop}', severity="P1", source="prod")
+    assert '<a href="/runbooks/shop-errors">shop-errors</a>' in text
+    assert "open an incident" in text
+    assert "its trigger is &#39;ShopAsk&#39;, the alert is &#39;ShopErrors&#39;" in text
+    assert "maintenance staging" in text
+    assert "<option selected>P1</option>" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"labels": "alertname"}, "column"),
+        ({"labels": "alertname=~Down.*"}, "no patterns"),
+        ({"labels": "service=shop"}, "alertname"),
+        ({"labels": "alertname=Down", "severity": "loud"}, "no severity"),
+    ],
+)
+def test_what_is_no_alert_is_told_beside_the_form(house: House, asked: dict[str, str], said: str) -> None:
+    text = page(house, 422, **asked)
+    assert said in text
+    assert 'class="wrong"' in text
+    assert asked["labels"].replace('"', "&#34;") in text
+
+
+def test_what_is_typed_is_text(house: House) -> None:
+    text = page(house, labels='alertname="<script>alert(1)</script>"')
+    assert "<script>alert" not in text

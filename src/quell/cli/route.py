@@ -26,12 +26,6 @@ from quell.telling.lines import clean
 
 NOBODY = 2
 """As ``quell run`` ends where a person is needed."""
-_WOULD = {
-    "opened": "open an incident", "joined": "join an incident", "reopened": "open an incident again",
-    "resolved": "end an incident", "acknowledged": "acknowledge an incident", "held": "be held",
-    "nothing": "do nothing",
-}  # fmt: skip
-
 route = new_app(no_args_is_help=True)
 
 
@@ -150,12 +144,7 @@ def _print(found: Foreseen, by: str) -> None:
     alert = found.alert
     about = f", about {alert['service']}" if alert.get("service") else ""
     print(paint(clean(f"{alert['name']} from {alert['source']}{about}"), "bold", stream=sys.stdout))
-    runbook = f"{found.runbook}: {found.why}" if found.runbook else f"none: {found.why}; people are told"
-    rows = (
-        ("runbook", runbook), ("would", f"{_WOULD.get(found.outcome, found.outcome)}: {found.reason}"),
-        ("service", found.service), ("severity", found.severity), ("group", found.group_key), ("by", by),
-    )  # fmt: skip
-    for name, text in rows:
+    for name, text in [*found.rows, ("by", by)]:
         print(f"  {name:<9} {clean(text)}")
     _looked("Runbooks", found.candidates)
     _looked("Rules", found.rules)

@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict
 from quell.telling.why import Why
 
 _RUNBOOK = "runbook "
+_WOULD = {
+    "opened": "open an incident", "joined": "join an incident", "reopened": "open an incident again",
+    "resolved": "end an incident", "acknowledged": "acknowledge an incident", "held": "be held",
+    "nothing": "do nothing",
+}  # fmt: skip
 _OWN = frozenset({"service", "severity", "runbook", "correlation"})
 
 
@@ -45,6 +50,15 @@ class Foreseen(BaseModel):
     rules: tuple[Looked, ...]
     dedup_key: str
     group_key: str
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """What there is to say of it, before what it was held against: names with texts."""
+        runbook = f"{self.runbook}: {self.why}" if self.runbook else f"none: {self.why}; people are told"
+        return [
+            ("runbook", runbook), ("would", f"{_WOULD.get(self.outcome, self.outcome)}: {self.reason}"),
+            ("service", self.service), ("severity", self.severity), ("group", self.group_key),
+        ]  # fmt: skip
 
 
 def foreseen(why: Why, against: Literal["server", "configuration"]) -> Foreseen:

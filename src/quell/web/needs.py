@@ -58,6 +58,7 @@ NEEDS: Mapping[str, Role | None] = {
     "GET /incidents/{incident}/why": _VIEWER,
     "GET /live": _VIEWER,
     "GET /readyz": _VIEWER,
+    "GET /route": _VIEWER,
     "GET /runbooks": _VIEWER,
     "GET /runbooks/{runbook}": _VIEWER,
     "GET /silences": _VIEWER,
