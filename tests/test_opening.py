@@ -127,6 +127,7 @@ def test_what_must_be_read_now_becomes_no_letter() -> None:
     for refused in (b"{", b"[]", body(), b'{"version": "9", "alerts": [{}]}'):
         assert at.letter("alertmanager", {}, refused) is None
     assert at.letter("opsgenie", {}, b"{}") is None
+    assert at.letter("alertmanager", {}, body(entry("A", note="x" * 20_000))) is None, "one alert, and so much"
     with pytest.raises(NotFound):
         at.letter("alertmanger", {}, body(entry("A")))
 

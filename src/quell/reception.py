@@ -43,6 +43,8 @@ from quell.telling.why import Why
 PROOF_S = 10.0
 """How long it may take to find out whether a message may be believed: senders wait for about 15 seconds."""
 AGAIN_S = 5.0
+LARGEST_EACH = 16_384
+"""Bytes for each alert in a body that is kept as it came: what may wait is counted in alerts."""
 TOLD_AGAIN_S = 10.0
 """How often it is said that a source sends more than it may."""
 SIZE = "size"
@@ -119,7 +121,7 @@ class Reception:
             self.heard.refused(source)
             raise
         size = kind.count(body)
-        if not size or kind.delivery(headers, body) is not None:
+        if not size or len(body) > size * LARGEST_EACH or kind.delivery(headers, body) is not None:
             return None
         tenant = getattr(params, "tenant", None) or self._said(source).tenant or self.settings.tenant
         signature = self._known_by(kind, params, headers, body, sender)

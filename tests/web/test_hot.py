@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from quell.web.hot import source_of
+from quell.web.hot import Hot, source_of
 from tests.web.house import House
 
 
@@ -54,6 +54,24 @@ def test_it_is_answered_as_on_the_long_way(house: House, body: bytes, source: st
     short = house.http.post(at, content=body)
     key = {"idempotency-key": f'"{source}-{len(body)}-{body[:9].hex()}"'}
     assert said(short) == said(house.http.post(at, content=body, headers=key))
+
+
+@pytest.mark.anyio
+async def test_a_sender_who_has_gone_is_told_nothing() -> None:
+    told = list[Any]()
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def further(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it went the long way")
+
+    nobody: Any = None
+    await Hot(further, hub=nobody)(scope("/webhooks/alertmanager"), gone, send)
+    assert told == []
 
 
 def test_another_method_is_refused(house: House) -> None:

@@ -30,7 +30,8 @@ class Hot:
             await self.app(scope, receive, send)
             return
         try:
-            body = await _body(receive)
+            if (body := await _body(receive)) is None:
+                return
             told, status = await ingest.taken_in(self.hub, source, heads_of(scope), body, scope.get(CALLER))
         except Exception as error:  # told as the long way tells it; what nobody foresaw as a bare 500
             await answer_to(scope, error)(scope, receive, send)
@@ -48,13 +49,13 @@ def source_of(scope: Scope) -> str | None:
     return source
 
 
-async def _body(receive: Receive) -> bytes:
-    """All of it; the gate has seen to its size. Raises ``ConnectionError`` when the sender is gone."""
+async def _body(receive: Receive) -> bytes | None:
+    """All of it; the gate has seen to its size. None when the sender has gone."""
     parts = list[bytes]()
     while True:
         message: Message = await receive()
         if message["type"] != "http.request":
-            raise ConnectionError("the sender has gone")
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
