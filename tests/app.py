@@ -209,11 +209,13 @@ async def make_tables(url: str) -> None:
     database.close()
 
 
-async def eventually(holds: Callable[[], Awaitable[object]], what: str) -> None:
+async def eventually(
+    holds: Callable[[], Awaitable[object]], what: str, within_s: float = WITHIN_S
+) -> None:  # fmt: skip
     """Poll something asynchronous until it holds."""
-    deadline = time.monotonic() + WITHIN_S
+    deadline = time.monotonic() + within_s
     while not await holds():
-        assert time.monotonic() < deadline, f"{what}: not within {WITHIN_S:g} s"
+        assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
         await asyncio.sleep(EVERY_S)
 
 

@@ -58,7 +58,7 @@ async def opened(at: House) -> None:
 async def empty(at: House) -> None:
     """A letter becomes rows of the inbox in one transaction: whoever looks at both at once misses nothing."""
     await eventually(
-        lambda: at.app.database.read(lambda c: letters.is_empty(c) and inbox.is_empty(c)), "an empty inbox"
+        lambda: at.app.database.read(lambda c: letters.is_empty(c) and inbox.is_empty(c)), "an empty inbox", 60.0
     )
 
 
@@ -226,7 +226,7 @@ async def test_what_a_process_left_the_next_one_looks_at(
         assert len(await at.app.incidents()) == 5
 
 
-MANY = 200
+MANY = 120
 
 
 def named(output: bytes) -> list[str]:
