@@ -38,7 +38,7 @@ remediations:
 - id: hit
   type: automated
   action: {type: http_request, config: {connection: sink, path: /hit, body: {uid: '${alert.labels.uid}'}}}
-verify: {signals: [], on_cannot_tell: page}
+verify: {signals: [trigger], on_cannot_tell: page}
 escalation: {primary: 'log:'}
 """
 
@@ -78,7 +78,7 @@ class Adapter(Peer):  # type: ignore[misc]
         found: set[str] = set()
         before = ""
         while True:
-            _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=1000{before}")
+            _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=500{before}")
             rows = told["alerts"]
             found |= {row["alert"]["labels"]["uid"] for row in rows}
             if told["next"] is None:
@@ -86,7 +86,7 @@ class Adapter(Peer):  # type: ignore[misc]
             before = f"&before={quote(told['next'])}"
 
     async def groups(self, run: str) -> dict[str, Any]:
-        _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=1000")
+        _, told = await self.get(f"/api/v1/alerts?name=Bench{run}&limit=500")
         incidents = {row["incident"] for row in told["alerts"] if row["incident"]}
         return {"alerts": len(told["alerts"]), "incidents": len(incidents)}
 
