@@ -17,6 +17,8 @@ import pytest
 from hypothesis import settings
 
 from quell.redact import KNOWN
+from quell.store.database import Database
+from quell.store.migrate import migrate
 from tests.fakes.tls import TestAuthority
 from tests.servers.chromium import Chromium
 from tests.servers.mariadb import MariaDB
@@ -159,3 +161,13 @@ def chromium() -> Iterator[Chromium]:
     """A browser: `with chromium.page(390, 844, dark=True) as page: page.open(url)`."""
     with Chromium() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database of each kind: SQLite in the test's folder, or a fresh one of a real PostgreSQL."""
+    url = str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    migrate(database.engine)
+    yield database
+    database.close()

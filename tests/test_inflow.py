@@ -192,6 +192,29 @@ async def test_one_that_cannot_be_looked_at_keeps_nobody_waiting(
 
 
 @pytest.mark.usefixtures("storm")
+async def test_so_many_letters_may_be_closed_and_what_comes_then_waits(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inflow, "BEHIND", 1)
+    async with house(tmp_path, BOOK, database=database) as at:
+        shut, some = asyncio.Event(), at.app.inflow._opened_some
+
+        async def once_it_may() -> Any:
+            await shut.wait()
+            return await some()
+
+        monkeypatch.setattr(at.app.inflow, "_opened_some", once_it_may)
+        await at.post(odd(1), odd(2))
+        later = asyncio.create_task(at.post(odd(3)))
+        done, _ = await asyncio.wait([later], timeout=0.3)
+        assert not done, "it was accepted before anybody could see what had come"
+        shut.set()
+        assert (await later).accepted == 1
+        await empty(at)
+        assert len(await at.app.incidents()) == 3
+
+
+@pytest.mark.usefixtures("storm")
 async def test_a_letter_that_cannot_be_opened_keeps_no_other_closed(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,18 +16,8 @@ from quell.registry import Registry
 from quell.settings import Settings
 from quell.store import inbox, letters
 from quell.store.database import Database
-from quell.store.migrate import migrate
 from quell.store.schema import inbox as inbox_table
 from quell.store.schema import quarantine
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    database = Database(url)
-    migrate(database.engine)
-    yield database
-    database.close()
 
 
 def entry(name: str, **labels: str) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,19 +16,9 @@ from quell.errors import Unavailable
 from quell.posting import Key, Post, Posting, Room
 from quell.store import letters
 from quell.store.database import Database
-from quell.store.migrate import migrate
 
 pytestmark = pytest.mark.anyio
 KEY = ("default", "am")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = str(tmp_path / "q.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    database = Database(url)
-    migrate(database.engine)
-    yield database
-    database.close()
 
 
 def letter(number: int = 0) -> dict[str, Any]:
