@@ -264,3 +264,20 @@ def test_urls(given: str, url: str) -> None:
 
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.anyio
+async def test_what_is_wrong_with_work_that_is_alone_is_told_as_it_is_and_leaves_nothing(database: Database) -> None:
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.text("insert into quell_plans (hash) values ('half')"))
+
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(work)
+
+    def half(connection: sa.Connection) -> None:
+        connection.execute(sa.text("create table half_done (id integer)"))
+        raise KeyError("half")
+
+    with pytest.raises(KeyError):
+        await database.write(half)
+    assert not await database.read(lambda c: sa.inspect(c).has_table("half_done"))
