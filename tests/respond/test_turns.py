@@ -132,12 +132,12 @@ async def test_a_more_severe_one_takes_the_place_of_the_last_in_the_queue(tmp_pa
 
 
 async def test_whoever_waits_for_too_long_is_not_forgotten(tmp_path: Path, database: str) -> None:
-    book = limited(FIX, HELD, max_concurrent=1, timeout_seconds=0.6)
+    book = limited(FIX, HELD, max_concurrent=1, timeout_seconds=3)
     async with house(tmp_path, book, services=SERVICES, database=database) as home:
         hold(home)
         first, second = await home.fire(service="shop"), await home.fire(service="cart")
         now = await home.escalated(second)
-        assert now.reason == "it has waited 1s for its turn, and it did not come"
+        assert now.reason == "it has waited 3s for its turn, and it did not come"
         worked = await home.until(first, lambda now: now.escalated_to, "a page")
         assert "worked on for longer than" in worked.reason
         let_go(home, "shop")
@@ -145,11 +145,14 @@ async def test_whoever_waits_for_too_long_is_not_forgotten(tmp_path: Path, datab
         assert home.effects == ["begin-shop"]
 
 
-async def test_nothing_more_is_begun_for_what_takes_too_long(tmp_path: Path, database: str) -> None:
-    """What runs is not cut off; the next action is refused by its permit, or not decided on."""
-    decisions = "- {condition: state.critical, then: [hold]}\n- {condition: state.critical, then: [fix]}"
+@pytest.mark.parametrize("steps", [("[hold]", "[fix]"), ("[hold, fix]",)], ids=["decision", "step"])
+async def test_nothing_more_is_begun_for_what_takes_too_long(
+    tmp_path: Path, database: str, steps: tuple[str, ...]
+) -> None:  # fmt: skip
+    """What runs is not cut off; no other decision is made, and the next action gets no permit."""
+    decisions = "\n".join(f"- {{condition: state.critical, then: {then}}}" for then in steps)
     remedies = HELD.replace("id: fix", "id: hold") + f"\n- {{id: fix, type: automated, action: {do('fix', 0)}}}"
-    book = limited(decisions, remedies, timeout_seconds=0.6)
+    book = limited(decisions, remedies, timeout_seconds=3)
     async with house(tmp_path, book, database=database) as home:
         hold(home)
         incident = await home.fire()
@@ -158,6 +161,8 @@ async def test_nothing_more_is_begun_for_what_takes_too_long(tmp_path: Path, dat
         let_go(home, "shop")
         now = await home.over(incident)
         assert (now.outcome, home.effects) == ("escalated", ["begin-shop"])
+        refused = await home.told_of(incident, EventKind.ACTION_REFUSED)
+        assert [one["rule"] for one in refused] == ["timeout"] * (len(steps) == 1)
 
 
 async def test_a_run_that_is_paged_immediately_is_not_kept_waiting_for_its_page(tmp_path: Path, database: str) -> None:
