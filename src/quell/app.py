@@ -50,6 +50,7 @@ from quell.respond.change import Change
 from quell.respond.means import TELL, Context, Means, NotifierChoice
 from quell.respond.naming import named, schedules
 from quell.respond.permit import Repaired
+from quell.respond.turns import Turns
 from quell.respond.windows import longest_s
 from quell.retention import Pruning, Retention
 from quell.runbook.lint.addresses import fault_of
@@ -120,6 +121,7 @@ class App:
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
             schedules=shifts, groups=settings.groups,
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
+            shares=settings.rate_limit,
         )  # fmt: skip
         self.durable.workflow(interpreter.WORKFLOW, interpreter.Interpreter(self.means).run, in_place=True)
         self._frame = frame.Frame(self.means)
@@ -142,6 +144,10 @@ class App:
         self._kick = Kick(self._errands, self.durable.kick)
         self.alerting = Alerting(self.means, self.reception, self._commit, self._plans)
         self._errands.start(again(self.alerting.look_again, settings.engine.poll, "held_alerts_not_looked_at"))
+        self._errands.start(
+            again(Turns(self.means, self._commit).look, settings.engine.poll, "turns_not_looked_at",
+                  sooner=self.means.turn_free)
+        )  # fmt: skip
         self.inflow = Inflow(
             self.database, self.reception, self._commit, self._plans, self._errands, settings.engine.inbox
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -55,12 +56,15 @@ class Kick:
 
 
 async def again(
-    look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, first_s: float | None = None
-) -> None:
-    """Look, again and again, by default not before ``every_s``; ``failed`` is logged when that cannot be done."""
+    look: Callable[[], Awaitable[None]], every_s: float, failed: str, *, first_s: float | None = None,
+    sooner: asyncio.Event | None = None,
+) -> None:  # fmt: skip
+    """Look, again and again, by default not before ``every_s``, or as soon as ``sooner`` is set; ``failed`` is logged
+    when that cannot be done."""
     wait_s = every_s if first_s is None else first_s
     while True:
-        await asyncio.sleep(wait_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for((sooner or asyncio.Event()).wait(), wait_s)
         wait_s = every_s
         try:
             await look()

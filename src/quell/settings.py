@@ -23,6 +23,7 @@ from quell.intake.rules import Correlation, InhibitRule, Maintenance, Rules
 from quell.ports import Connection
 from quell.probe import resolve_secret
 from quell.redact import KNOWN, is_reference
+from quell.respond.concurrency import Shares
 from quell.respond.rails import Guardrails
 from quell.runbook.invalid import problems_of
 from quell.runbook.quantities import seconds
@@ -252,6 +253,8 @@ class Settings(Section):
     """Times in which alerts are expected."""
     inhibit_rules: tuple[InhibitRule, ...] = ()
     """Which alerts keep others quiet that follow from them."""
+    rate_limit: Shares | None = None
+    """How many incidents of a tenant are worked on at once."""
     guardrails: Guardrails = Guardrails()
     """The outer limits of what actions may do."""
     folder: Path = Field(default=Path(), exclude=True)

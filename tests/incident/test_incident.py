@@ -30,6 +30,7 @@ PAYLOADS: dict[EventKind, dict[str, Any]] = {
     K.OPENED: {"title": "Down", "severity": "P1", "alert": "a"},
     K.ALERT_JOINED: {"alert": "b"},
     K.ALERT_RESOLVED: {"alert": "a"},
+    K.RUN_QUEUED: {"number": 1, "plan": "p", "reason": "3 are worked on"},
     K.RUN_STARTED: {"number": 1, "plan": "p", "reason": "it matches"},
     K.RUN_ENDED: {"number": 1, "outcome": "resolved"},
     K.CHECK_FINISHED: {"finding": {"check": "c", "status": "critical"}},

@@ -120,6 +120,7 @@ class Attendant:
         doing = {
             EventKind.VERIFICATION_STARTED: f"verifying, {since} s of at most {last.payload.get('within_s', 0):g} s",
             EventKind.ACTION_INTENDED: f"acting, {since} s",
+            EventKind.RUN_QUEUED: f"waiting for its turn, {since} s",
             EventKind.RUN_ENDED: f"telling people, {since} s",
         }.get(last.kind, f"working, {since} s")
         return f"{'':>8} … {doing}" if since else ""

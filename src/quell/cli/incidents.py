@@ -132,9 +132,11 @@ def timeline(
                 return
 
 
+_BEGUN = (EventKind.RUN_QUEUED, EventKind.RUN_STARTED)
+
+
 def is_over(events: Sequence[Event]) -> bool:
     """Nothing more will happen by itself: it has ended, and so has the run that was under way."""
-    running = 0
-    for event in events:
-        running += (event.kind is EventKind.RUN_STARTED) - (event.kind is EventKind.RUN_ENDED)
-    return running <= 0 and fold(events).status in ENDED
+    begun = {event.payload["number"] for event in events if event.kind in _BEGUN}
+    ended = {event.payload["number"] for event in events if event.kind is EventKind.RUN_ENDED}
+    return begun <= ended and fold(events).status in ENDED

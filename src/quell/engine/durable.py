@@ -59,8 +59,9 @@ _letting_go = threading.Lock()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whoever ends an execution knows, and says it where it is one to worry about."""
-    return not str(record.msg).startswith("Asyncio task cancelled")
+    """Whoever ends an execution knows, and says it where it is one to worry about. A page that a queue has begun is the
+    same when a run calls for it too."""
+    return not str(record.msg).startswith(("Asyncio task cancelled", "Workflow already exists in queue"))
 
 
 def _let_go() -> None:

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     ALERT_LEFT = "alert.left"
     CAUSE_FOUND = "cause.found"
     MERGED = "incident.merged"
+    RUN_QUEUED = "run.queued"
     RUN_STARTED = "run.started"
     RUN_ENDED = "run.ended"
     CHECK_FINISHED = "check.finished"
@@ -96,6 +97,7 @@ SHAPES: dict[EventKind, Shape] = {
     EventKind.ALERT_LEFT: _shape("alert to", "name by why"),
     EventKind.CAUSE_FOUND: _shape("alert service why", "name runbook"),
     EventKind.MERGED: _shape("into", "by reason"),
+    EventKind.RUN_QUEUED: _shape("number plan reason", "runbook mode"),
     EventKind.RUN_STARTED: _shape("number plan reason", "runbook mode predecessor"),
     EventKind.RUN_ENDED: _shape("number outcome", "reason"),
     EventKind.CHECK_FINISHED: _shape("finding", "visit"),

@@ -68,7 +68,8 @@ TRANSITIONS: dict[Status, dict[EventKind, Status]] = {
 
 _RECORDS = frozenset(
     {
-        _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.ALERT_LEFT, _K.CAUSE_FOUND, _K.RUN_ENDED, _K.CHECK_FINISHED,
+        _K.ALERT_JOINED, _K.ALERT_RESOLVED, _K.ALERT_LEFT, _K.CAUSE_FOUND,
+        _K.RUN_QUEUED, _K.RUN_ENDED, _K.CHECK_FINISHED,
         _K.DECIDED, _K.APPROVAL_ANSWERED, _K.ACTION_REFUSED, _K.ACTION_FINISHED, _K.VERIFICATION_FINISHED,
         _K.NOTIFIED, _K.ACKNOWLEDGED, _K.UNACKNOWLEDGED, _K.TAKEN, _K.HANDED_OVER, _K.RETURNED, _K.OVERRIDDEN,
         _K.STEP_RECORDED, _K.ACTION_SHADOWED, _K.OBLIGATION_MADE, _K.OBLIGATION_ENDED, _K.NOTED,
@@ -241,7 +242,8 @@ def _reopened(incident: Incident, event: Event) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_started(incident: Incident, event: Event) -> dict[str, Any]:
+def _run_begun(incident: Incident, event: Event) -> dict[str, Any]:
+    """Its number is the incident's from when it waits for its turn."""
     payload = event.payload
     return {
         "run": payload["number"], "plan": payload["plan"], "runbook": payload.get("runbook") or incident.runbook,
@@ -327,7 +329,8 @@ _CHANGES: dict[EventKind, Callable[[Incident, Event], dict[str, Any]]] = {
     _K.ALERT_LEFT: _left,
     _K.CAUSE_FOUND: lambda incident, event: {"cause": event.payload["alert"], "service": event.payload["service"]},
     _K.MERGED: lambda incident, event: {"merged_into": event.payload["into"], "reason": _merged(event)},
-    _K.RUN_STARTED: _run_started,
+    _K.RUN_QUEUED: _run_begun,
+    _K.RUN_STARTED: _run_begun,
     _K.RUN_ENDED: _run_ended,
     _K.CHECK_FINISHED: _checked,
     _K.DECIDED: lambda incident, event: {"decision": event.payload},

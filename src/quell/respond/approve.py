@@ -20,6 +20,7 @@ from quell.incident.access import folded
 from quell.incident.action import Asks, Preview, Risk
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.respond.approvers import NO_DEMANDS, Demands, means_people
+from quell.respond.away import away
 from quell.respond.means import Context, Means
 from quell.respond.stakes import stakes
 from quell.runbook.plan import Act, Approve
@@ -164,7 +165,8 @@ async def tell_untold(means: Means) -> int:
 
 async def wait(means: Means, context: Context, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Inside a workflow: the answer, or ``expired`` when nobody gave one in time."""
-    answer = await means.durable.receive(topic_of(asked["approval"]), asked["expires_s"])
+    async with away(means, context):
+        answer = await means.durable.receive(topic_of(asked["approval"]), asked["expires_s"])
     if answer is not None:
         return dict(answer)
     result: dict[str, Any] = await means.durable.step("expire", _expire, means, context, asked["approval"])

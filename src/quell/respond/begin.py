@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from quell.incident.alert import Alert
 from quell.incident.event import Event, EventKind, NewEvent, Stream
 from quell.incident.incident import Incident
-from quell.respond import escalate, interpreter
+from quell.respond import escalate, turns
 from quell.respond.means import Context, Means
 from quell.runbook.plan import Escalation, Plan, strictest
 from quell.store import events, queries
@@ -24,8 +24,6 @@ from quell.store.database import now_us
 from quell.store.schema import plans, runs
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PRIORITY, _LAST = {"P1": 1, "P2": 2, "P3": 3}, 4
-"""Which incident goes first where there is no place for all."""
 
 
 def new_incident_id() -> str:
@@ -76,7 +74,7 @@ def begin(means: Means, connection: sa.Connection, beginning: Beginning) -> tupl
     }  # fmt: skip
     new = [NewEvent(kind=EventKind.OPENED, payload=opened, actor=beginning.actor, key="opened")]
     if plan is not None:
-        new.append(_start(means, connection, context, plan, beginning.why))
+        new += _start(means, connection, context, plan, beginning.why)
     told = events.append(
         connection, context.tenant, Stream.INCIDENT, context.incident, new,
         place=(context.environment, context.region), group_key=beginning.group_key,
@@ -93,7 +91,7 @@ def _mode(means: Means, beginning: Beginning) -> str:
     return strictest(beginning.mode, beginning.plan.mode if beginning.plan else None, rails.mode)
 
 
-def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str) -> NewEvent:
+def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str) -> list[NewEvent]:
     store_plan(connection, plan)
     means.plans[plan.hash] = plan
     connection.execute(
@@ -103,12 +101,7 @@ def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan
             started_at=now_us(),
         )
     )  # fmt: skip
-    means.durable.start_in(
-        connection, interpreter.WORKFLOW, context.run_id, context.model_dump(mode="json"),
-        priority=_PRIORITY.get(context.severity, _LAST),
-    )  # fmt: skip
-    payload = {"number": context.run, "plan": plan.hash, "reason": why, "runbook": plan.id, "mode": context.mode}
-    return NewEvent(kind=EventKind.RUN_STARTED, payload=payload, key=f"{context.run_id}/started")
+    return turns.start(means, connection, context, plan, why)
 
 
 def next_run(
@@ -134,7 +127,7 @@ def next_run(
     )  # fmt: skip
     told = _start(means, connection, context, plan or queries.plan(connection, plan_hash), reason)
     place = (context.environment, context.region)
-    return events.append(connection, context.tenant, Stream.INCIDENT, context.incident, [told], place=place)
+    return events.append(connection, context.tenant, Stream.INCIDENT, context.incident, told, place=place)
 
 
 def store_plan(connection: sa.Connection, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from quell.incident.action import ActionOutcome, Asks, Effect, Preview, Result, 
 from quell.incident.event import EventKind, NewEvent
 from quell.respond import approve, frame, oblige
 from quell.respond.approvers import demanded
+from quell.respond.away import away
 from quell.respond.means import TELL, Means
 from quell.respond.prepared import Request
 from quell.respond.state import Carried, Done, Run
@@ -90,7 +91,8 @@ class Carrier:
         if left <= 0:
             return False
         run.waited.add(node.id)
-        await self.means.durable.sleep(left)
+        async with away(self.means, run.context):
+            await self.means.durable.sleep(left)
         return True
 
     async def _until(self, run: Run, node: Wait) -> float:

@@ -29,7 +29,7 @@ from quell.respond.state import SUPERSEDED, Carried, Run
 from quell.respond.verdict import Signal, classify, limits_of
 from quell.respond.view import trigger_finding
 from quell.runbook.plan import DECIDE, Act, Approve, Check
-from quell.store import events, queries
+from quell.store import events, queries, turns
 from quell.store.database import now_us
 from quell.store.schema import runs
 
@@ -98,6 +98,8 @@ class Interpreter:
         incident = await self.means.incident(run.context)
         if incident.status in ENDED or incident.run > run.context.run:
             return {"chosen": [], "ended": True, "reason": _why_over(incident)}
+        if await self._is_overdue(run):
+            return {"chosen": [], "reason": "its time is over: nothing more is begun for it"}
         choice = choose(run.plan, run.environment(), run.tried)
         steps = [step for d in run.plan.decisions if d.id in choice.chosen for step in d.then]
         payload = {
@@ -111,6 +113,13 @@ class Interpreter:
         # Part of the answer, so that a replay under another configuration goes the same way.
         observe = self.means.world.registry.observe_only
         return {"chosen": list(choice.chosen), "reason": choice.reason, "steps": steps, "observe": observe}
+
+    async def _is_overdue(self, run: Run) -> bool:
+        """Whether it works for longer than it may."""
+        if not run.context.limited:
+            return False
+        mine = (run.context.incident, run.context.run)
+        return await self.means.database.read(lambda connection: turns.is_over(connection, *mine))
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""
@@ -337,11 +346,13 @@ class Interpreter:
                 return []
             mine = (runs.c.incident == context.incident, runs.c.number == context.run)
             connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=outcome))
+            turns.end(connection, context.incident, context.run)
             before = () if incident.status in ENDED else _how_it_ends(ended, key)
             return self.means.append(connection, context, [*before, over])
 
         told = await self.means.database.write(close)
         self.means.on_events(told)
+        self.means.turn_free.set()
         if told or outcome not in _MEANWHILE:
             return True
         incident = await self.means.incident(context)

@@ -5,6 +5,7 @@ Never does: a stage's work.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from quell.incident.alert import Alert
 from quell.incident.event import Event, NewEvent, Stream
 from quell.incident.incident import Incident
 from quell.probe import World
+from quell.respond.concurrency import Shares
 from quell.respond.rails import Guardrails
 from quell.respond.shapes import Shape
 from quell.runbook.plan import HANDS_OFF, Plan
@@ -44,6 +46,8 @@ class Context(BaseModel):
     service: str | None = None
     alert: Alert | None = None
     variables: dict[str, Any] = Field(default_factory=dict)
+    limited: bool = Field(default=False, exclude_if=lambda limited: not limited)
+    """Whether a limit counts it. Left out where none does: a process of the version before reads it then."""
 
     @property
     def run_id(self) -> str:
@@ -101,6 +105,9 @@ class Means:
     base_url: str = ""
     on_events: Callable[[Sequence[Event]], None] = lambda events: None
     plans: dict[str, Plan] = field(default_factory=dict)
+    shares: Shares | None = None
+    turn_free: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set in the event loop when the turn of a run that waits may have come."""
 
     async def record(self, context: Context, *new: NewEvent) -> list[Event]:
         """Append to the incident's log; a repeated key appends once."""

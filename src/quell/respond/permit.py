@@ -23,7 +23,7 @@ from quell.incident.pause import Pause, covering
 from quell.respond import guard
 from quell.respond.means import Means
 from quell.respond.prepared import Prepared, Request
-from quell.store import events, pauses, queries
+from quell.store import events, pauses, queries, turns
 from quell.store.events import when
 
 POSTCONDITION_S = 60.0
@@ -176,6 +176,9 @@ def _is_ours_still(connection: sa.Connection, request: Request) -> None:
         raise Refused("taken", f"{known.assignee} has taken the incident")
     if known.run > request.context.run:
         raise Refused("superseded", f"run {known.run} of the incident goes on instead of this one")
+    context = request.context
+    if context.limited and not request.undoes and turns.is_over(connection, context.incident, context.run):
+        raise Refused("timeout", "the incident is worked on for longer than it may be")
 
 
 def _not_too_often(

@@ -19,7 +19,7 @@ from quell.respond.means import Context
 from quell.respond.people import named
 from quell.respond.state import SUPERSEDED
 from quell.runbook.plan import Escalation, Plan
-from quell.store import events, queries, reported
+from quell.store import events, queries, reported, turns
 from quell.store.database import now_us
 from quell.store.schema import runs
 
@@ -48,6 +48,7 @@ def supersede(change: Change, known: Incident, reason: str) -> None:
         return
     mine = (runs.c.incident == known.id, runs.c.number == known.run)
     change.connection.execute(runs.update().where(*mine).values(ended_at=now_us(), outcome=SUPERSEDED))
+    turns.end(change.connection, known.id, known.run)
     context = Context(incident=known.id, tenant=known.tenant, run=known.run)
     payload = {"number": known.run, "outcome": SUPERSEDED, "reason": reason}
     over = NewEvent(kind=EventKind.RUN_ENDED, payload=payload, key=f"{context.run_id}/ended")

@@ -21,6 +21,7 @@ from quell.runbook.plan import (
     Node,
     Notify,
     Plan,
+    RateLimit,
     Retry,
     Trigger,
     Undo,
@@ -51,6 +52,7 @@ def outline(plan: Plan) -> str:
         ),
         _section("Verification", "", [("", _verify(plan.verify))] if plan.decisions else []),
         _section("Escalation", "", [("", _escalation(plan))]),
+        _section("At once", "for each tenant", [("", _at_once(plan.rate_limit))] if plan.rate_limit else []),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -271,6 +273,16 @@ def _verify(verify: Verify) -> list[Row]:
         policy = getattr(verify, f"on_{verdict}")
         rows.append((verdict.replace("_", " "), _POLICIES.get(policy, policy)))
     return rows
+
+
+def _at_once(given: RateLimit) -> list[Row]:
+    most = given.max_concurrent
+    waits = [("queue", f"{given.queue_size} wait for their turn; for one more a person is paged")] if most else []
+    return [
+        ("work", f"at most {most} incidents; those that wait for a person do not count" if most else "any number"),
+        *waits,
+        ("time", f"{spoken(given.timeout_seconds)}, then a person is paged"),
+    ]
 
 
 def _escalation(plan: Plan) -> list[Row]:

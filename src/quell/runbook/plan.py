@@ -286,6 +286,18 @@ class Escalation(Word):
     repage_s: float = _later(1800.0)
 
 
+class RateLimit(Word):
+    """How many incidents of a runbook are worked on at once, for each tenant. ``max_concurrent`` None: any number.
+
+    ``queue_size``: how many may wait for their turn. ``timeout_seconds``: how long one may wait, and how long it may
+    then be worked on; waits for people do not count.
+    """
+
+    max_concurrent: int | None = None
+    queue_size: int = 100
+    timeout_seconds: float = 1800.0
+
+
 class Trigger(Word):
     """When a runbook is meant. ``labels`` must all be equal; ``threshold`` belongs to ``metric_query``.
 
@@ -335,6 +347,7 @@ class Plan(Word):
     decisions: tuple[Decision, ...] = ()
     verify: Verify = Verify()
     escalation: Escalation = Escalation()
+    rate_limit: RateLimit | None = _later(None)
     origin: Origin = Field(default=Origin(), exclude=True)
 
     @cached_property

@@ -27,6 +27,7 @@ __all__ = [
     "sources",
     "streams",
     "tokens",
+    "turns",
 ]
 
 
@@ -228,6 +229,24 @@ runs = sa.Table(
     sa.Column("ended_at", BIG),
     sa.Column("outcome", sa.Text),
 )
+
+turns = sa.Table(
+    "quell_turns",
+    metadata,
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    *_place(),
+    sa.Column("runbook", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("since", BIG, nullable=False),
+    sa.Column("worked", BIG, nullable=False, server_default="0"),
+    sa.Column("timeout", BIG, nullable=False),
+    sa.Column("most", sa.Integer, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+)
+"""Runs that a limit counts, until they end. ``request``: what the run is to be started with."""
 
 approvals = sa.Table(
     "quell_approvals",

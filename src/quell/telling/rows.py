@@ -125,6 +125,11 @@ def _run_started(event: Event, known: Known) -> list[Row]:
     return [Row(f"runbook {told.get('runbook')}{mode}, plan {told['plan'][:8]}", f"run {told['number']}")]
 
 
+def _run_queued(event: Event, known: Known) -> list[Row]:
+    told = event.payload
+    return [Row(f"waits for its turn: {told['reason']}", f"run {told['number']}", "⏸", "yellow")]
+
+
 def _checked(event: Event, known: Known) -> list[Row]:
     return [finding_row(event.payload["finding"])]
 
@@ -248,6 +253,7 @@ _TOLD: dict[EventKind, Callable[[Event, Known], list[Row]]] = {
     EventKind.MERGED: _merged,
     EventKind.SILENCE_MADE: _silenced,
     EventKind.SILENCE_ENDED: _said("silence over", "●", "yellow", "matchers", "by"),
+    EventKind.RUN_QUEUED: _run_queued,
     EventKind.RUN_STARTED: _run_started,
     EventKind.RUN_ENDED: _ended,
     EventKind.CHECK_FINISHED: _checked,

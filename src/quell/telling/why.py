@@ -177,6 +177,9 @@ def _came(name: str, timeline: Sequence[Event]) -> dict[str, Any]:
     return said | ({"name": first.payload["name"]} if first.payload.get("name") else {})
 
 
+_BEGUN = (EventKind.RUN_QUEUED, EventKind.RUN_STARTED)
+
+
 def _runbook_why(timeline: Sequence[Event]) -> str:
     """Why the runbook that looks after it now does: another run of the same one needs no other reason."""
     runbook, why = None, ""
@@ -184,6 +187,6 @@ def _runbook_why(timeline: Sequence[Event]) -> str:
         told = event.payload
         if event.kind is EventKind.OPENED:
             runbook, why = told.get("runbook"), str(told.get("runbook_why") or "")
-        elif event.kind is EventKind.RUN_STARTED and told.get("runbook") not in (None, runbook):
+        elif event.kind in _BEGUN and told.get("runbook") not in (None, runbook):
             runbook, why = told["runbook"], str(told["reason"])
     return why

@@ -24,7 +24,7 @@ from quell.web.words import told
 
 router = APIRouter()
 NEWEST = 50
-_RUNS = (EventKind.RUN_STARTED, EventKind.DECIDED, EventKind.RUN_ENDED)
+_RUNS = (EventKind.RUN_QUEUED, EventKind.RUN_STARTED, EventKind.DECIDED, EventKind.RUN_ENDED)
 RAW = {"shell_command": "stdout", "database_query": "rows", "log_search": "count", "prometheus_query": "value"}
 """Which fact is the raw value of a check; of others ``value``, else all facts."""
 

@@ -169,6 +169,7 @@ _TOLD: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     _K.MERGED: lambda p: _why(f"Merged into incident {p['into']} by {p.get('by') or 'quell'}", p.get("reason")),
     _K.SILENCE_MADE: lambda p: f"{_silenced(p)} silenced until {_minute(p['ends_at'])} by {p['by']}: {p['comment']}",
     _K.SILENCE_ENDED: lambda p: f"{_silenced(p)} not silenced any more: ended by {p['by']}",
+    _K.RUN_QUEUED: lambda p: _why(f"Run {p['number']} waits for its turn", p.get("reason")),
     _K.RUN_STARTED: lambda p: _why(f"Run {p['number']} started", p.get("reason")),
     _K.RUN_ENDED: lambda p: _why(f"Run {p['number']} ended {p['outcome']}", p.get("reason")),
     _K.CHECK_FINISHED: _checked,

@@ -169,6 +169,17 @@ class EscalationText(Section):
     """Page at once, while the diagnostics still run."""
 
 
+class RateLimitText(Section):
+    max_concurrent: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """How many of its incidents are worked on at once, of each tenant; one that waits for a person does not count."""
+    queue_size: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """How many more may wait for their turn, the most severe first. For one more than that a person is paged at
+    once."""
+    timeout_seconds: Annotated[Seconds, Field(gt=0, le=7 * 86_400)] = 1800.0
+    """How long one may wait for its turn, and how long it may then be worked on, until a person is paged. What waits
+    for people does not count."""
+
+
 class RunbookText(Section):
     id: Id
     """Its name everywhere; unique."""
@@ -205,3 +216,5 @@ class RunbookText(Section):
     """How to tell that it worked."""
     escalation: EscalationText | None = None
     """Who is told when nothing helps."""
+    rate_limit: RateLimitText | None = None
+    """How many of its incidents are worked on at once."""

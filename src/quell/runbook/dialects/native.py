@@ -81,10 +81,10 @@ class _Lowering:
             id=text.id, name=text.name or text.id, description=text.description, severity=text.severity,
             service=text.service, owner=text.owner, mode=text.mode, decision_mode=text.decision_mode,
             max_rounds=text.max_rounds, variables=self._variables(), triggers=tuple(self._triggers()),
-            priority=text.priority,
-            nodes=(*checks, decide, *acts, *self.undefined.values()),
+            priority=text.priority, nodes=(*checks, decide, *acts, *self.undefined.values()),
             edges=(*self._check_edges(), *edges), decisions=tuple(decisions),
             verify=self._verify(checks), escalation=self._escalation(), origin=self._at(),
+            rate_limit=words.RateLimit(**text.rate_limit.model_dump()) if text.rate_limit else None,
         )  # fmt: skip
 
     def _at(self, *path: str | int) -> words.Origin:
