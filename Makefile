@@ -22,13 +22,14 @@ help:
 	@echo "make lint        only lint, types and walls"
 	@echo "make bench       the figures of docs/benchmarks.md (ARGS='...')"
 	@echo "make lock        resolve the dependencies anew (needs uv; UV_ARGS=--upgrade for newer ones)"
-	@echo "make clean       remove .venv and every cache"
+	@echo "make clean       remove .venv, .venv-moto and every cache"
 
 demo:
 	@requirements/install run
 	@$(BIN)/quell demo $(ARGS)
 
 test: lint
+	@requirements/install moto
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not storm and not long" -rs $(PYTEST_ARGS)
 
 # Exit code 5 says that no test is marked so.
@@ -51,7 +52,8 @@ lock:
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/run.txt
 	$(UV_COMPILE) pyproject.toml requirements/build.in requirements/dev.in \
 		-c requirements/run.txt -o requirements/dev.txt
+	$(UV_COMPILE) requirements/moto.in -o requirements/moto.txt
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-moto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find $(PATHS) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import json
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from tests.servers.alertmanager import Alertmanager
 from tests.servers.chromium import BrowserError, Chromium
 from tests.servers.haproxy import HAProxy
 from tests.servers.mariadb import MariaDB
+from tests.servers.moto import Moto
 from tests.servers.ports import LOOPBACK, listening
 from tests.servers.postgres import Postgres, PostgresPair
 from tests.servers.postgres_exporter import PostgresExporter
@@ -237,6 +239,22 @@ def test_haproxy_drains_a_server(site: _Site, run_server: RunServer) -> None:
     assert proxy.servers()["app/one"] == "DRAIN"
     assert (proxy.folder / "note").read_text() == "x"
     assert httpx.get(proxy.url).status_code == 200
+
+
+def test_moto_delivers_what_is_published_and_serves_the_certificate(site: _Site, run_server: RunServer) -> None:
+    moto = run_server(Moto())
+    topic = moto.topic("alarms")
+    assert moto.subscribe(topic, f"http://{site.address}/hook").startswith(topic + ":")
+    published = moto.publish(topic, "the disk is full", "Alarm")
+    (message,) = map(json.loads, site.posted)
+    assert (message["MessageId"], message["TopicArn"], message["Subject"]) == (published, topic, "Alarm")
+    assert message["Message"] == "the disk is full"
+    certificate = moto.get(httpx.URL(message["SigningCertURL"]).path, {})
+    assert certificate.text.startswith("-----BEGIN CERTIFICATE-----")
+    confirmed = moto.get("/", {"Action": ["ConfirmSubscription"], "TopicArn": [topic], "Token": ["t"]})
+    assert confirmed.is_success
+    with pytest.raises(httpx.HTTPStatusError):
+        moto.publish(topic + "-other", "nobody hears it")
 
 
 def test_supervisord_starts_and_stops_a_program(run_server: RunServer) -> None:
