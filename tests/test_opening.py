@@ -140,3 +140,27 @@ def test_where_anything_is_a_sign_of_life_a_letter_is_one_unread() -> None:
     assert letter is not None
     at.accept(letter)
     assert at.heard.lives("alertmanager")
+
+
+def test_letters_that_say_the_same_one_after_the_other_are_read_once(store: Database) -> None:
+    """With what was wrong in each; but none is put before or behind another one that came in between."""
+    at, key = reception(), ("default", "alertmanager")
+    again, other = body(entry("A"), entry("B"), {"status": "firing"}), body(entry("A", severity="critical"))
+    with store.engine.begin() as connection:
+        written(connection, at, again, again, again, other, again)
+        opened = open_next(connection, at, 100)
+        rows = [Opened(key, 3, ()), Opened(key, 3, ()), Opened(key, 3, [key, key]), Opened(key, 1, [key])]
+        assert opened == [*rows, Opened(key, 3, [key, key])]
+        found = connection.execute(sa.select(inbox_table.c.name, inbox_table.c.times).order_by(inbox_table.c.id))
+        assert [tuple(row) for row in found] == [("A", 3), ("B", 3), ("A", 1), ("A", 1), ("B", 1)]
+        assert len(set_aside(connection)) == 4
+
+
+def test_the_same_from_somebody_else_is_read_for_itself(store: Database) -> None:
+    at = reception(other={"type": "alertmanager"})
+    with store.engine.begin() as connection:
+        written(connection, at, body(entry("A")))
+        written(connection, at, body(entry("A")), source="other")
+        open_next(connection, at, 100)
+        found = connection.execute(sa.select(inbox_table.c.source, inbox_table.c.times).order_by(inbox_table.c.id))
+        assert [tuple(row) for row in found] == [("alertmanager", 1), ("other", 1)]

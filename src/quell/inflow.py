@@ -282,7 +282,8 @@ class Inflow:
         raise_at, done = self._reception.settings.correlation.raise_at, list[Mapping[str, Any]]()
         for said in one_by_one(words):
             alert = Alert.model_validate_json(said[-1]["alert"])
-            settle(change, intake.place(alert, signature=said[-1]["signature"], times=len(said)), raise_at)
+            times = sum(row["times"] for row in said)
+            settle(change, intake.place(alert, signature=said[-1]["signature"], times=times), raise_at)
             done += said
             if busy and time.monotonic() - began > TURN_S:
                 break

@@ -1,12 +1,14 @@
 """Letters are opened: each alert of them goes to the inbox, and what cannot be read is set aside, in one transaction.
 
-Never does: look at what an alert means, lose a letter.
+Letters that say the same, one after the other, are read once: of a storm most is repetition. Never does: look at what an
+alert means, lose a letter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -29,8 +31,8 @@ _UNSAID = 3
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A letter that is no more. ``rows``: whose alerts of it wait in the inbox now, one by one; ``lives``: it was a
-    sign of life of its source."""
+    """A letter that is no more. ``rows``: whose alerts of it wait in the inbox now, one by one (of letters that say the
+    same, those of the last); ``lives``: it was a sign of life of its source."""
 
     key: Key
     size: int
@@ -47,9 +49,11 @@ def open_next(connection: sa.Connection, reception: Reception, most: int, only: 
     if not found:
         return []
     rows, opened = list[dict[str, Any]](), list[Opened]()
-    for row in found:
-        mine, lives = _read(connection, reception, row)
+    for _, group in groupby(found, key=_says):
+        *before, row = group
+        mine, lives = _read(connection, reception, row, 1 + len(before))
         rows += mine
+        opened += [Opened(_key(one), one["size"], (), lives) for one in before]
         opened.append(Opened(_key(row), row["size"], [_key(one) for one in mine], lives))
     if rows:
         inbox.put(connection, rows)
@@ -57,16 +61,24 @@ def open_next(connection: sa.Connection, reception: Reception, most: int, only: 
     return opened
 
 
-def _read(connection: sa.Connection, reception: Reception, row: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
-    """Its alerts as they wait in the inbox, and whether it says that its source lives; what is wrong is set aside."""
+def _says(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["tenant"], row["source"], row["signature"], bytes(row["body"])
+
+
+def _read(
+    connection: sa.Connection, reception: Reception, row: Mapping[str, Any], times: int
+) -> tuple[list[dict[str, Any]], bool]:  # fmt: skip
+    """Its alerts as they wait in the inbox, and whether it says that its source lives; what is wrong is set aside, as
+    often as it came."""
     letter = Letter.of(row)
     try:
         delivery = reception.opened(letter)
     except (InvalidInput, NotFound) as error:  # its source has changed since
-        _all_aside(connection, reception, row, str(error))
+        for _ in range(times):
+            _all_aside(connection, reception, row, str(error))
         return [], False
-    accept.set_aside(connection, reception.settings.tenant, letter.source, delivery.bad)
-    return rows_of(delivery), delivery.beats
+    accept.set_aside(connection, reception.settings.tenant, letter.source, [*delivery.bad] * times)
+    return rows_of(delivery, times), delivery.beats
 
 
 def aside(connection: sa.Connection, reception: Reception, row: Mapping[str, Any], why: str) -> None:
@@ -83,17 +95,17 @@ def _all_aside(connection: sa.Connection, reception: Reception, row: Mapping[str
     accept.set_aside(connection, reception.settings.tenant, row["source"], [(why, entry) for entry in entries])
 
 
-def rows_of(delivery: Delivery) -> list[dict[str, Any]]:
-    """A delivery's alerts as they wait in the inbox."""
-    return [_row(alert, delivery.signature) for alert in in_order(delivery.alerts)]
+def rows_of(delivery: Delivery, times: int = 1) -> list[dict[str, Any]]:
+    """A delivery's alerts as they wait in the inbox. ``times``: how often it came."""
+    return [_row(alert, delivery.signature, times) for alert in in_order(delivery.alerts)]
 
 
-def _row(alert: Alert, signature: str) -> dict[str, Any]:
+def _row(alert: Alert, signature: str, times: int) -> dict[str, Any]:
     return {
         "tenant": alert.tenant, "environment": alert.environment, "region": alert.region, "source": alert.source,
         "priority": _PRIORITY[alert.severity] if alert.severity else _UNSAID, "alert_id": alert_id(alert),
         "name": alert.name, "status": alert.status.value, "received_at": to_us(alert.received_at),
-        "signature": signature, "alert": alert.as_json(),
+        "signature": signature, "alert": alert.as_json(), "times": times,
     }  # fmt: skip
 
 

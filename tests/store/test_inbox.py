@@ -21,7 +21,7 @@ def connection(database: Database) -> Iterator[sa.Connection]:
 def word(name: str, *, source: str = "am", priority: int = 3, status: str = "firing") -> dict[str, Any]:
     return {"tenant": "default", "environment": "", "region": "", "source": source, "priority": priority,
             "alert_id": f"{source}.{name}", "name": name, "status": status, "received_at": 1, "signature": "",
-            "alert": "{}"}  # fmt: skip
+            "alert": "{}", "times": 1}  # fmt: skip
 
 
 def names(rows: list[Any]) -> list[str]:

@@ -40,7 +40,7 @@ def waits(connection: sa.Connection, name: str, fingerprint: str, *, minutes: in
     inbox.put(connection, [
         {"tenant": "default", "environment": "", "region": "", "source": "am", "priority": 3, "name": name,
          "alert_id": f"id.{fingerprint}", "status": status, "received_at": to_us(AT + timedelta(minutes=minutes)),
-         "signature": "", "alert": alert(name, fingerprint).model_dump_json()}
+         "signature": "", "alert": alert(name, fingerprint).model_dump_json(), "times": 1}
     ])  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def _unseen_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": row["alert_id"], "tenant": row["tenant"], "environment": row["environment"], "region": row["region"],
         "source": row["source"], "fingerprint": alert.fingerprint, "name": row["name"], "status": row["status"],
         "service": alert.service, "severity": alert.severity.value if alert.severity else None, "first_at": at,
-        "last_at": at, "changed_at": at, "count": 1, "incident": None, "reason": WAITS,
+        "last_at": at, "changed_at": at, "count": row["times"], "incident": None, "reason": WAITS,
         "alert": orjson.loads(row["alert"]),
         "schema_version": 1, "held": "", "look_at": None, "changes": "[]",
     }  # fmt: skip

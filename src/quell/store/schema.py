@@ -140,11 +140,12 @@ inbox = sa.Table(
     sa.Column("received_at", BIG, nullable=False),
     sa.Column("signature", sa.Text, nullable=False, server_default=""),
     sa.Column("alert", sa.Text, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
     sa.Index("ix_quell_inbox_next", "tenant", "source", "priority", "id"),
     sa.Index("ix_quell_inbox_alert", "alert_id", "id"),
     sqlite_autoincrement=True,
 )
-"""What is accepted and not looked at yet. ``priority``: 1 is the most severe."""
+"""What is accepted and not looked at yet. ``priority``: 1 is the most severe; ``times``: how often it was said so."""
 
 letters = sa.Table(
     "quell_letters",
