@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from quell.app import App
 from quell.delivery import Letter, Receipt
 from quell.errors import Unavailable
 from quell.inflow import one_by_one
+from quell.posting import Post, Posting
 from quell.reception import Reception
 from quell.store import inbox, letters
 from quell.store.schema import inbox as table
@@ -166,6 +169,28 @@ async def test_what_there_is_no_room_for_is_refused_whole(
         await let_go(at, monkeypatch)
         await empty(at)
         assert (await at.post(alert())).accepted == 1
+
+
+@pytest.mark.usefixtures("storm")
+async def test_what_is_on_its_way_to_disk_counts_while_what_is_there_is_counted(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    store, begun, go_on = Posting._store, threading.Event(), threading.Event()
+
+    def held(self: Posting, connection: sa.Connection, posts: Sequence[Post]) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        store(self, connection, posts)
+
+    async with house(tmp_path, BOOK, database=database) as at:
+        monkeypatch.setattr(Posting, "_store", held)
+        coming = asyncio.create_task(at.post(*(odd(number) for number in range(5))))
+        assert await asyncio.to_thread(begun.wait, 10)
+        await at.app.inflow.look()
+        assert at.app.inflow.room.total == 5
+        go_on.set()
+        await coming
+        await empty(at)
 
 
 @pytest.mark.usefixtures("storm")

@@ -214,9 +214,9 @@ class Inflow:
 
     async def look(self) -> None:
         """At what a process that has ended, or another one, has left in letters and in the inbox."""
-        puts = self._posting.puts
+        puts, on_its_way = self._posting.puts, self._posting.is_running
         closed, found = await self._database.read(lambda c: (letters.waiting(c), inbox.waiting(c)))
-        if puts == self._posting.puts:  # what was put meanwhile is counted here, and was not there
+        if puts == self._posting.puts and not on_its_way:  # what is put meanwhile is counted here, and was not there
             both = {key: closed.get(key, 0) + found.get(key, 0) for key in {*closed, *found}}
             self.room.found(both)
             self._sealed = sum(closed.values())

@@ -1,7 +1,7 @@
 """Letters are opened: each alert of them goes to the inbox, and what cannot be read is set aside, in one transaction.
 
-Letters that say the same, one after the other, are read once: of a storm most is repetition. Never does: look at what an
-alert means, lose a letter.
+Letters that say the same, one after the other, are read once: of a storm most is repetition. Never does: look at what
+an alert means, lose a letter.
 """
 
 from __future__ import annotations
