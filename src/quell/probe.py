@@ -158,7 +158,8 @@ def make_client(allowed_hosts: Iterable[str] = (), forbidden: Networks = METADAT
     return httpx.AsyncClient(
         verify=_trusted(),
         timeout=httpx.Timeout(30.0, connect=10.0),
-        limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30.0),
+        # Each request looks at all that are kept, and at each of them as often: with 50 that cost more than connecting.
+        limits=httpx.Limits(max_connections=200, max_keepalive_connections=10, keepalive_expiry=30.0),
         follow_redirects=False,
         event_hooks={"request": [guard]},
         trust_env=False,

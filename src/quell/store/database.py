@@ -74,8 +74,8 @@ def normalise_url(url: str) -> str:
 def make_engine(url: str, *, busy_ms: int = 30_000, lagging: bool = False) -> sa.Engine:
     """SQLite: WAL, synchronous=FULL, IMMEDIATE transactions. PostgreSQL: a small pool that pings what has rested.
 
-    ``busy_ms``: how long SQLite waits for somebody else's lock. ``lagging``: PostgreSQL may answer before a commit is
-    on disk.
+    ``busy_ms``: how long SQLite waits for somebody else's lock. ``lagging``: a commit may not be on disk yet when it is
+    answered; the next one that is takes it along.
     """
     KNOWN.learn_url(url)
     url = normalise_url(url)
@@ -95,7 +95,7 @@ def make_engine(url: str, *, busy_ms: int = 30_000, lagging: bool = False) -> sa
         connection.isolation_level = "IMMEDIATE"
         connection.execute(f"PRAGMA busy_timeout={busy_ms}")
         _to_wal(connection, busy_ms)
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={'NORMAL' if lagging else 'FULL'}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
@@ -171,9 +171,10 @@ class Database:
         self.url = normalise_url(url)
         self.engine = make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self.steps = self.engine if self.is_sqlite else make_engine(url, lagging=True)
-        """For what the durable library keeps of steps. A step whose record a crash of PostgreSQL took runs again, as
-        one that a crash of ours cut off; and whatever we commit takes all that was before it to the disk."""
+        self.steps = make_engine(url, lagging=True)
+        """For what the durable library keeps of steps. A step whose record a crash of PostgreSQL took, or one of the
+        machine under SQLite, runs again, as one that a crash of ours cut off; and whatever we commit takes all that was
+        before it to the disk."""
         # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
         self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
         # Each statement of a read sees what is committed by then, in a transaction or not: so there is none to begin.
