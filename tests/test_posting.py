@@ -131,3 +131,17 @@ def test_a_room_learns_what_waits() -> None:
     assert room.total == 9
     with pytest.raises(Unavailable):
         room.take(KEY, 2)
+
+
+def test_one_of_several_tenants_takes_not_all_the_room() -> None:
+    room = Room(100, tenants=2)
+    room.take(("noisy", "a"), 50)
+    room.take(("noisy", "b"), 25)
+    with pytest.raises(Unavailable, match="no room"):
+        room.take(("noisy", "c"), 1)
+    room.take(("quiet", "a"), 25)
+    with pytest.raises(Unavailable, match="no room"):
+        room.take(("quiet", "a"), 1)
+    alone = Room(100)
+    alone.take(("default", "a"), 50)
+    alone.take(("default", "b"), 50)

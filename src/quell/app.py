@@ -410,11 +410,7 @@ class App:
         known: set[str] = {
             Scope.SERVICE: self._services(),
             Scope.RUNBOOK: {entry.runbook for entry in self.library.entries if entry.runbook},
-            Scope.TENANT: {
-                self.settings.tenant,
-                *(one.tenant for one in self.world.services.values()),
-                *(one.tenant for one in self.settings.sources.values() if one.tenant),
-            },
+            Scope.TENANT: self.settings.tenants,
         }.get(scope, {name})
         if name not in known:
             raise NotFound(scope.value, name, nearest(name, known))

@@ -62,14 +62,14 @@ LEAST_DUTY = 0.1
 
 
 class Inflow:
-    """Of one process. ``most``: alerts that may wait; of one source half of them."""
+    """Of one process. ``most``: alerts that may wait."""
 
     def __init__(
         self, database: Database, reception: Reception, commit: Commit, plans: Callable[[], Iterable[Plan]],
         errands: Errands, most: int,
     ) -> None:  # fmt: skip
         self._database, self._reception, self._commit, self._plans = database, reception, commit, plans
-        self._errands, self.room = errands, Room(most)
+        self._errands, self.room = errands, Room(most, len(reception.settings.tenants))
         self._posting = Posting(
             database, reception.settings.tenant, errands, self.room, ready=self._caught_up, stored=self._follow
         )  # fmt: skip

@@ -30,16 +30,20 @@ Key = tuple[str, str]
 
 
 class Room:
-    """How many alerts wait, by tenant and source. ``most`` may; of one source half of them."""
+    """How many alerts wait, by tenant and source. ``most`` may; of one source half of them, and where there are several
+    ``tenants``, of one of them three quarters: what nobody else may take is left for the others."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, tenants: int = 1) -> None:
         self.most = most
+        self._of_tenant = 0.75 if tenants > 1 else 1.0
         self._waiting: dict[Key, int] = {}
 
     def take(self, key: Key, count: int) -> None:
         """Raises ``Unavailable`` when there is no room: nothing of them is taken then."""
         mine = self._waiting.get(key, 0)
-        if count and (self.total + count > self.most or mine + count > max(self.most // 2, 1)):
+        theirs = sum(waiting for (tenant, _), waiting in self._waiting.items() if tenant == key[0])
+        full = self.total + count > self.most or theirs + count > max(self.most * self._of_tenant, 1)
+        if count and (full or mine + count > max(self.most // 2, 1)):
             raise Unavailable(
                 f"{mine} alerts of {key[1]} wait to be looked at, and there is no room for more",
                 retry_after=RETRY_AFTER_S,

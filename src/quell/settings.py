@@ -177,7 +177,8 @@ class EngineSettings(Section):
     """How many incidents a process works on at once; the others wait, the most severe first. An incident that waits
     itself, for an approval or a time, takes no place."""
     inbox: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
-    """How many alerts may wait to be looked at, of one source half as many; then a sender is told to come again."""
+    """How many alerts may wait to be looked at, of one source half as many, of one of several tenants three quarters;
+    then a sender is told to come again."""
     park: Annotated[Seconds, Field(ge=0)] = 10.0
     """After how long a wait leaves memory. It comes back, in whichever process is first, when there is something to
     do."""
@@ -304,6 +305,12 @@ class Settings(Section):
         own = {"database", "server", "audit", "retention", "engine", "runbooks", "folder"}
         text = orjson.dumps(self.model_dump(mode="json", exclude=own), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:12]
+
+    @property
+    def tenants(self) -> set[str]:
+        """All that it names."""
+        of_services = {service.tenant for service in self.services.values()}
+        return {self.tenant, *of_services, *(source.tenant for source in self.sources.values() if source.tenant)}
 
     @property
     def intake_rules(self) -> Rules:
