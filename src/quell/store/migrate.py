@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.store.schema import metadata
 
-HEAD = "0008"
+HEAD = "0009"
 VERSION_TABLE = "quell_version"
 
 
