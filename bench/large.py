@@ -182,7 +182,7 @@ class Intake:
 
     def __init__(self, server: Served) -> None:
         self._server, self._client = server, Client(server)
-        self.single, self.batch, self.visible = list[float](), list[float](), list[float]()
+        self.single, self.batch, self.visible, self.cpu = list[float](), list[float](), list[float](), list[float]()
 
     def round(self, run: str) -> None:
         for number in range(SINGLE):
@@ -195,11 +195,13 @@ class Intake:
             self.visible.append((time.perf_counter() - began) * 1000)
         self.rest()
         for number in range(BATCHES):
+            before = cpu_s(self._server.process.pid)
             told_ = [alert(f"{run}-{number}", one) for one in range(EACH)]
             spent, status, told = self._client.ask("/webhooks/alertmanager", body(told_))
             assert status < 300, told
             self.batch.append(spent)
             self.rest()
+            self.cpu.append((cpu_s(self._server.process.pid) - before) * 1000 / EACH)
 
     def rest(self) -> None:
         """Until what follows from it is done: it must not be what is measured next, here or there."""
@@ -220,7 +222,8 @@ def ratios(full: Intake, empty: Intake, rounds: int) -> Iterator[tuple[str, floa
     for name, of in (
         ("one alert, which opens an incident: to its 2xx", lambda one: one.single),
         ("one alert: until its incident is told", lambda one: one.visible),
-        (f"{EACH} alerts in a delivery", lambda one: one.batch),
+        (f"{EACH} alerts in a delivery: to its 2xx", lambda one: one.batch),
+        (f"{EACH} alerts in a delivery: processor time of each, with all that follows", lambda one: one.cpu),
     ):
         yield name, statistics.median(of(full)), statistics.median(of(empty))
 

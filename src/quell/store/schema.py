@@ -95,7 +95,7 @@ incidents = sa.Table(
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Index("ix_quell_incidents_tenant_opened_at", "tenant", "opened_at"),
     sa.Index("ix_quell_incidents_tenant_status", "tenant", "status", "opened_at"),
-    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key", "ended_at"),
+    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key", "ended_at", "opened_at"),
     sa.Index("ix_quell_incidents_tenant_ended_at", "tenant", "ended_at", "opened_at", "service"),
 )
 

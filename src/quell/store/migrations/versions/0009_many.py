@@ -17,6 +17,9 @@ def upgrade() -> None:
     op.drop_index("ix_quell_incidents_tenant_ended_at", "quell_incidents")
     ended = ["tenant", "ended_at", "opened_at", "service"]
     op.create_index("ix_quell_incidents_tenant_ended_at", "quell_incidents", ended)
+    op.drop_index("ix_quell_incidents_tenant_group_key", "quell_incidents")
+    group = ["tenant", "group_key", "ended_at", "opened_at"]
+    op.create_index("ix_quell_incidents_tenant_group_key", "quell_incidents", group)
     op.drop_index("ix_quell_alerts_fingerprint", "quell_alerts")
     op.create_index("ix_quell_alerts_fingerprint", "quell_alerts", ["tenant", "fingerprint"])
     op.create_index("ix_quell_alerts_name_status", "quell_alerts", ["tenant", "name", "status", "last_at"])
