@@ -190,3 +190,5 @@ async def test_an_old_incident_that_is_open_is_not_hidden_by_newer_ones_that_end
             told = [one for one in newer if one in regions["list"]]
             assert told
             assert regions["list"].index(old) < min(map(regions["list"].index, told))
+            # One that is open, and of those that ended no more than the long page has, less those that are here.
+            assert ("36 more" in regions["list"]) != everything

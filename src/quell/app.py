@@ -19,7 +19,7 @@ import structlog
 
 from quell import __version__
 from quell.access import Access
-from quell.alerting import Alerting
+from quell.alerting import Alerting, Before
 from quell.delivery import Delivery, Receipt
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
@@ -59,6 +59,7 @@ from quell.runbook.vocabulary import Vocabulary, nearest
 from quell.settings import Settings
 from quell.store import pauses, queries, reported
 from quell.store.database import Database
+from quell.store.events import to_us
 from quell.store.migrate import migrate
 from quell.vocabulary_of import vocabulary_of
 
@@ -299,6 +300,29 @@ class App:
             lambda c: queries.recent_incidents(c, of, limit=limit, status=status, ended=ended)
         )
 
+    async def incidents_page(
+        self, limit: int, *, status: str | None = None, ended: bool | None = None, before: Before | None = None,
+        tenant: str | None = None,
+    ) -> tuple[list[Incident], Before | None]:  # fmt: skip
+        """The same, and what to ask with as ``before`` for those that come after, if any do."""
+        of, (at, name) = tenant or self.settings.tenant, before or (None, "")
+        us = to_us(at) if at else None
+        found = await self.database.read(
+            lambda c: queries.recent_incidents(
+                c, of, limit=limit + 1, before_us=us, before_id=name, status=status, ended=ended
+            )
+        )  # fmt: skip
+        if len(found) <= limit:
+            return found, None
+        last = found[limit - 1]
+        assert last.opened_at is not None
+        return found[:limit], (last.opened_at, last.id)
+
+    async def count_incidents(self, most: int, *, ended: bool, tenant: str | None = None) -> int:
+        """How many have ended, or have not; ``most`` of more than that."""
+        of = tenant or self.settings.tenant
+        return await self.database.read(lambda c: queries.how_many(c, of, most, ended=ended))
+
     async def incident(self, incident: str) -> Incident:
         """Raises ``NotFound``. A unique beginning of the id is enough."""
         return await self.database.read(lambda c: queries.incident(c, incident))
@@ -450,7 +474,7 @@ class App:
 
     async def workers(self, tenant: str | None = None) -> list[Worker]:
         """The processes that share this database, those that are alive first; with a tenant's own incidents alone."""
-        own = {one.id for one in await self.incidents(limit=1000, ended=False, tenant=tenant)} if tenant else None
+        own = set(await self.database.read(lambda c: queries.open_ids(c, tenant, 1000))) if tenant else None
         claimed = await self.durable.running(interpreter.WORKFLOW)
         found = {name: incidents_of(runs, own) for name, runs in claimed.items()}
         return await self.database.read(lambda c: workers.listed(c, self.database.now_us(c), found))

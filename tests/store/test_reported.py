@@ -82,3 +82,35 @@ def test_found_by_id_fingerprint_its_beginning_or_name(connection: sa.Connection
         "Down": found["Down"], "Waits": ["eeee0000"], "id.eeee0000": ["eeee0000"], "gone": [],
     }  # fmt: skip
     assert set(found["abcdef"]) == set(found["Down"]) == {"abcdef01", "abcdef02"}
+
+
+def test_they_are_counted_as_far_as_asked(connection: sa.Connection) -> None:
+    for number in range(3):
+        stored(connection, "Down", f"a{number}")
+        waits(connection, "Down", f"b{number}")
+    assert [reported.count(connection, "default", "Down", most) for most in (2, 4, 6, 9)] == [2, 4, 6, 6]
+    assert reported.count(connection, "default", most=5) == 5
+
+
+def test_of_a_name_the_newest_whatever_their_status(connection: sa.Connection) -> None:
+    for number, status in enumerate(("firing", "resolved", "acknowledged", "resolved", "firing")):
+        stored(connection, "Down", f"a{number}", minutes=number, status=status)
+    stored(connection, "Up", "b", minutes=9)
+    waits(connection, "Down", "c", minutes=2)
+    asked = [row["fingerprint"] for row in reported.recent(connection, "default", 4, name="Down")]
+    assert asked == ["a4", "a3", "c", "a2"]
+    firing = reported.recent(connection, "default", name="Down", status="firing")
+    assert [row["fingerprint"] for row in firing] == ["a4", "c", "a0"]
+
+
+def test_those_that_begin_so_are_told_the_newest_first(connection: sa.Connection) -> None:
+    for number, minutes in enumerate((5, 9, 1)):
+        stored(connection, "Down", f"abcd{number}", minutes=minutes)
+    stored(connection, "Other", "ABCD3", minutes=7)
+    assert [row["fingerprint"] for row in reported.find(connection, "default", "abcd")] == ["abcd1", "abcd0", "abcd2"]
+
+
+def test_a_name_means_those_that_wait_as_well(connection: sa.Connection) -> None:
+    stored(connection, "Down", "a")
+    waits(connection, "Down", "b")
+    assert {row["fingerprint"] for row in reported.find(connection, "default", "Down")} == {"a", "b"}

@@ -49,7 +49,24 @@ def test_the_list_by_status_and_limit(house: House, waiting: str) -> None:
     assert [one["id"] for one in found] == [waiting]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "status=nothing", "limit="])
+def test_the_list_goes_on_behind_its_last(house: House, waiting: str) -> None:
+    seen, before = list[str](), ""
+    while True:
+        told = house.http.get("/api/v1/incidents", params={"limit": 1, "before": before}).json()
+        seen += [one["id"] for one in told["incidents"]]
+        if told["next"] is None:
+            break
+        before = told["next"]
+    everything = house.http.get("/api/v1/incidents", params={"limit": 500}).json()
+    assert everything["next"] is None
+    assert waiting in seen
+    assert seen == [one["id"] for one in everything["incidents"]]
+    opened = everything["incidents"][0]["opened_at"]
+    later = house.http.get("/api/v1/incidents", params={"before": opened}).json()["incidents"]
+    assert [one["id"] for one in later] == seen[1:]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "before=yesterday", "limit=501", "limit=x", "status=nothing", "limit="])
 def test_bad_queries_are_422(house: House, query: str) -> None:
     answer = house.http.get(f"/api/v1/incidents?{query}")
     assert answer.status_code == 422

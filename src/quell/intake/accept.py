@@ -31,6 +31,7 @@ from quell.store import events
 from quell.store.database import now_us
 from quell.store.events import dumps, to_us
 from quell.store.schema import alerts, quarantine
+from quell.store.silences import IS_HELD
 
 MOST_TOLD = 60
 """Rules that are kept with an alert, those that took effect first: of a thousand runbooks most say nothing."""
@@ -155,7 +156,7 @@ def due(connection: sa.Connection, now: int, limit: int) -> list[str]:
 
 def look_now(connection: sa.Connection, tenant: str, held: Iterable[str]) -> None:
     """What held them ends now: they are looked at again at the next turn."""
-    mine = (alerts.c.tenant == tenant, alerts.c.held.in_(list(held)))
+    mine = (alerts.c.tenant == tenant, IS_HELD, alerts.c.held.in_(list(held)))
     connection.execute(sa.update(alerts).where(*mine).values(look_at=0))
 
 

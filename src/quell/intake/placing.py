@@ -219,7 +219,7 @@ class Intake:
             if needed or needed_by:
                 place = (alert.tenant, alert.environment, alert.region)
                 names = [*needed, *needed_by]
-                incidents = queries.open_incidents_of(self.connection, place, names)
+                incidents = queries.open_incidents_of(self.connection, place, names, to_us(begin))
                 found += near_by_service(service, needed, needed_by, incidents, begin)
         return found
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from quell.store.schema import metadata
 
-HEAD = "0010"
+HEAD = "0011"
 VERSION_TABLE = "quell_version"
 
 

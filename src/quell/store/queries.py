@@ -13,9 +13,10 @@ from quell.engine.ledger import DONE
 from quell.engine.tables import intents
 from quell.errors import NotFound, Pruned
 from quell.incident.event import Event, EventKind, Stream
-from quell.incident.incident import ENDED, Incident
+from quell.incident.incident import Incident
 from quell.incident.obligation import Obligation
 from quell.runbook.plan import Plan
+from quell.store.beginning import begins
 from quell.store.events import read, when
 from quell.store.schema import (
     approvals,
@@ -27,24 +28,24 @@ from quell.store.schema import (
     streams,
 )
 
-_OVER = tuple(sorted(status.value for status in ENDED))
+_PRUNED = sa.literal(EventKind.PRUNED.value, literal_execute=True)
+"""Said in full, so that the index of just these events is known to hold them."""
 # Asked all the time, hence made once.
 _INCIDENT = sa.select(incidents.c.state).where(incidents.c.id == sa.bindparam("of"))
 _OF_GROUP = sa.select(incidents.c.id).where(
     incidents.c.tenant == sa.bindparam("of"), incidents.c.group_key == sa.bindparam("group")
 )
 _OPEN = _OF_GROUP.where(incidents.c.ended_at.is_(None)).order_by(incidents.c.opened_at.desc()).limit(1)
-_ENDED = _OF_GROUP.where(incidents.c.ended_at.is_not(None)).order_by(incidents.c.ended_at.desc()).limit(1)
+_LAST_ENDED = _OF_GROUP.where(incidents.c.ended_at.is_not(None)).order_by(incidents.c.ended_at.desc()).limit(1)
 
 
 def incident(connection: sa.Connection, incident_id: str) -> Incident:
     """Raises ``NotFound``, ``Pruned`` for one that was there. A unique beginning of an id is enough."""
     row = connection.execute(_INCIDENT, {"of": incident_id}).scalar()
     if row is None:
-        found = connection.execute(
-            sa.select(incidents.c.state).where(incidents.c.id.startswith(incident_id, autoescape=True)).limit(2)
-        ).scalars().all()  # fmt: skip
-        if len(found) != 1 or not incident_id:
+        query = sa.select(incidents.c.state).where(begins(incidents.c.id, incident_id)).limit(2)
+        found = connection.execute(query).scalars().all() if incident_id else []
+        if len(found) != 1:
             raise (not found and _pruned(connection, incident_id)) or NotFound("incident", incident_id)
         row = found[0]
     return Incident.model_validate_json(row)
@@ -57,43 +58,66 @@ def _pruned(connection: sa.Connection, incident_id: str) -> Pruned | None:
     query = (
         sa.select(events.c.stream_id, events.c.at)
         .join_from(streams, events, sa.and_(*of))
-        .where(streams.c.stream == Stream.INCIDENT.value, events.c.kind == EventKind.PRUNED.value)
-        .where(streams.c.stream_id.startswith(incident_id, autoescape=True))
+        .where(events.c.stream == Stream.INCIDENT.value, events.c.kind == _PRUNED)
+        .where(begins(events.c.stream_id, incident_id))
     )
     found = connection.execute(query.limit(2)).all() if incident_id else []
     return Pruned("incident", found[0].stream_id, when(found[0].at)) if len(found) == 1 else None
 
 
 def recent_incidents(
-    connection: sa.Connection, tenant: str, *, limit: int = 50, before_us: int | None = None,
+    connection: sa.Connection, tenant: str, *, limit: int = 50, before_us: int | None = None, before_id: str = "",
     status: str | None = None, ended: bool | None = None,
 ) -> list[Incident]:  # fmt: skip
-    """Newest first. ``ended``: only those that have, or only those that have not."""
-    query = sa.select(incidents.c.state).where(incidents.c.tenant == tenant)
+    """Newest first. ``ended``: only those that have, or only those that have not. ``before_id``: of those that were
+    opened in that very moment, only what comes after this one."""
+    at, name = incidents.c.opened_at, incidents.c.id
+    # They have ended at the same time, which is never: said so, PostgreSQL sees that the index has them in this order.
+    order = [incidents.c.ended_at.desc()] if ended is False else []
+    query = sa.select(incidents.c.state).where(incidents.c.tenant == tenant, *_ended(ended))
     if before_us is not None:
-        query = query.where(incidents.c.opened_at < before_us)
+        query = query.where(at <= before_us, (at < before_us) | sa.and_(at == before_us, name < before_id))
     if status:
         query = query.where(incidents.c.status == status)
-    if ended is not None:
-        query = query.where(incidents.c.status.in_(_OVER) if ended else incidents.c.status.not_in(_OVER))
-    rows = connection.execute(query.order_by(incidents.c.opened_at.desc()).limit(limit)).scalars()
+    rows = connection.execute(query.order_by(*order, at.desc(), name.desc()).limit(limit)).scalars()
     return [Incident.model_validate_json(row) for row in rows]
+
+
+def _ended(ended: bool | None) -> list[sa.ColumnElement[bool]]:
+    """By when they did, as the index has it: those that have not are few, and side by side."""
+    if ended is None:
+        return []
+    return [incidents.c.ended_at.is_not(None) if ended else incidents.c.ended_at.is_(None)]
+
+
+def how_many(connection: sa.Connection, tenant: str, most: int, *, ended: bool) -> int:
+    """How many have ended, or have not; ``most`` of more than that."""
+    query = sa.select(sa.literal(1)).where(incidents.c.tenant == tenant, *_ended(ended)).limit(most).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(query)).scalar_one())
+
+
+def open_ids(connection: sa.Connection, tenant: str, limit: int) -> list[str]:
+    """Those that have not ended, the newest first."""
+    query = sa.select(incidents.c.id).where(incidents.c.tenant == tenant, *_ended(False))
+    order = (incidents.c.ended_at.desc(), incidents.c.opened_at.desc())
+    return list(connection.execute(query.order_by(*order).limit(limit)).scalars())
 
 
 def newest_incident_for(connection: sa.Connection, tenant: str, group_key: str) -> str | None:
     """The incident of that group that has not ended; where there is none, the one that ended last."""
     asked = {"of": tenant, "group": group_key}
-    return connection.execute(_OPEN, asked).scalar() or connection.execute(_ENDED, asked).scalar()
+    return connection.execute(_OPEN, asked).scalar() or connection.execute(_LAST_ENDED, asked).scalar()
 
 
 def open_incidents_of(
-    connection: sa.Connection, place: tuple[str, str, str], services: Sequence[str], limit: int = 50
+    connection: sa.Connection, place: tuple[str, str, str], services: Sequence[str], since_us: int, limit: int = 50
 ) -> list[Incident]:
-    """Those of these services that have not ended, the newest first. ``place``: tenant, environment, region."""
+    """Those of these services that have not ended and to which something has come since then, the newest first.
+    ``place``: tenant, environment, region."""
     tenant, environment, region = place
     query = sa.select(incidents.c.state).where(
         incidents.c.tenant == tenant, incidents.c.ended_at.is_(None), incidents.c.environment == environment,
-        incidents.c.region == region, incidents.c.service.in_(services),
+        incidents.c.region == region, incidents.c.service.in_(services), incidents.c.updated_at >= since_us,
     )  # fmt: skip
     rows = connection.execute(query.order_by(incidents.c.opened_at.desc()).limit(limit)).scalars()
     return [Incident.model_validate_json(row) for row in rows]
@@ -144,13 +168,14 @@ def plan(connection: sa.Connection, digest: str) -> Plan:
 
 def approval(connection: sa.Connection, approval_id: str) -> Mapping[str, Any]:
     """Raises ``NotFound``. A unique beginning of an id or of its hash is enough."""
-    begins = approvals.c.id.startswith(approval_id, autoescape=True) | approvals.c.hash.startswith(
-        approval_id, autoescape=True
-    )
-    rows: Sequence[Any] = connection.execute(sa.select(approvals).where(begins).limit(2)).mappings().all()
-    if len(rows) != 1 or not approval_id:
-        raise NotFound("approval", approval_id)
-    return dict(rows[0])
+    ways = [approvals.c.id == approval_id]
+    if approval_id:
+        ways.append(begins(approvals.c.id, approval_id) | begins(approvals.c.hash, approval_id))
+    for way in ways:
+        rows = connection.execute(sa.select(approvals).where(way).limit(2)).mappings().all()
+        if len(rows) == 1:
+            return dict(rows[0])
+    raise NotFound("approval", approval_id)
 
 
 def tenant_of_approval(connection: sa.Connection, name: str) -> str:

@@ -10,9 +10,10 @@ import orjson
 import sqlalchemy as sa
 
 from quell.errors import NotFound
-from quell.incident.alert import Alert
+from quell.incident.alert import Alert, AlertStatus
 from quell.incident.event import Event, Stream
 from quell.incident.incident import Incident
+from quell.store.beginning import begins
 from quell.store.events import newest, when
 from quell.store.queries import incident, timeline
 from quell.store.schema import alerts, inbox, quarantine
@@ -21,6 +22,8 @@ LEAST_PREFIX = 4
 """Characters of a fingerprint that are enough to look for it."""
 WAITS = "accepted, and waits to be looked at"
 """What there is to say of an alert in the inbox."""
+MOST_COUNTED = 100_000
+"""Alerts are counted so far and no further: whoever waits for the answer need not know it of a million."""
 LAST_TOLD = 40
 """Events of an alert that are shown: the first of a thousand repetitions say nothing more."""
 
@@ -50,20 +53,26 @@ def recent(
     found = _unseen(connection, tenant, limit, where, order)
     where, order = asked(alerts, alerts.c.last_at, alerts.c.id)
     query = sa.select(alerts).where(alerts.c.tenant == tenant, *where).order_by(*order).limit(limit)
-    found += [_told_row(dict(row)) for row in connection.execute(query).mappings()]
+    # Of a name an index has the newest of each status: a name may have a tenth of all, and one of them fire.
+    parts = [query] if name is None or status else [query.where(alerts.c.status == one.value) for one in AlertStatus]
+    found += [_told_row(dict(row)) for part in parts for row in connection.execute(part).mappings()]
     once = {row["id"]: row for row in found}  # one that was looked at in between is in both
-    newest = sorted(once.values(), key=lambda row: (datetime.fromisoformat(row["last_at"]), row["id"]), reverse=True)
-    return newest[:limit]
+    return sorted(once.values(), key=_newness, reverse=True)[:limit]
 
 
-def count(connection: sa.Connection, tenant: str, name: str | None = None) -> int:
-    """How many there are, those that wait to be looked at with them."""
-    stored = sa.select(sa.func.count()).select_from(alerts).where(alerts.c.tenant == tenant)
+def _newness(row: Mapping[str, Any]) -> tuple[datetime, str]:
+    return datetime.fromisoformat(row["last_at"]), row["id"]
+
+
+def count(connection: sa.Connection, tenant: str, name: str | None = None, most: int = MOST_COUNTED) -> int:
+    """How many there are, those that wait to be looked at with them; ``most`` of more than that."""
+    stored = sa.select(sa.literal(1)).select_from(alerts).where(alerts.c.tenant == tenant)
     there = sa.select(alerts.c.id).where(alerts.c.id == inbox.c.alert_id).exists()
-    unseen = sa.select(sa.func.count(inbox.c.alert_id.distinct())).where(inbox.c.tenant == tenant, ~there)
+    unseen = sa.select(inbox.c.alert_id).distinct().where(inbox.c.tenant == tenant, ~there)
     if name is not None:
         stored, unseen = stored.where(alerts.c.name == name), unseen.where(inbox.c.name == name)
-    return int(connection.execute(stored).scalar_one()) + int(connection.execute(unseen).scalar_one())
+    some = (sa.select(sa.func.count()).select_from(one.limit(most).subquery()) for one in (stored, unseen))
+    return min(sum(int(connection.execute(one).scalar_one()) for one in some), most)
 
 
 def _unseen(
@@ -100,13 +109,15 @@ def find(connection: sa.Connection, tenant: str, name: str, limit: int = 20) -> 
     mine = sa.select(alerts).where(alerts.c.tenant == tenant)
     ways = [alerts.c.id == name, alerts.c.fingerprint == name]
     if len(name) >= LEAST_PREFIX:
-        ways.append(sa.and_(alerts.c.fingerprint >= name, alerts.c.fingerprint < name + "\uffff"))
-    ways.append(alerts.c.name == name)
+        ways.append(begins(alerts.c.fingerprint, name))
     for way in ways:
-        query = mine.where(way).order_by(alerts.c.last_at.desc()).limit(limit)
+        # In the order of the index: of a hundred thousand that begin so, the newest are worth no search.
+        query = mine.where(way).order_by(alerts.c.fingerprint).limit(limit)
         if found := connection.execute(query).mappings().all():
-            return [_told_row(dict(row)) for row in found]
-    return _unseen(connection, tenant, limit, [(inbox.c.alert_id == name) | (inbox.c.name == name)])
+            return sorted((_told_row(dict(row)) for row in found), key=_newness, reverse=True)
+    return recent(connection, tenant, limit, name=name) or _unseen(
+        connection, tenant, limit, [inbox.c.alert_id == name]
+    )  # fmt: skip
 
 
 def by_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:

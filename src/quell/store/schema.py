@@ -39,6 +39,11 @@ def _place() -> list[sa.Column[str]]:
     ]
 
 
+def _some(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of those rows alone for which this holds. A query must say the same, in the same words."""
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 streams = sa.Table(
     "quell_streams",
     metadata,
@@ -68,6 +73,7 @@ events = sa.Table(
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.UniqueConstraint("tenant", "stream", "stream_id", "seq"),
     sa.UniqueConstraint("tenant", "stream", "stream_id", "key"),
+    _some("ix_quell_events_pruned", "stream_id", where="kind = 'incident.pruned'"),
     sqlite_autoincrement=True,
 )
 
@@ -89,9 +95,9 @@ incidents = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Index("ix_quell_incidents_tenant_opened_at", "tenant", "opened_at"),
-    sa.Index("ix_quell_incidents_tenant_status", "tenant", "status"),
-    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key", "ended_at"),
-    sa.Index("ix_quell_incidents_tenant_ended_at", "tenant", "ended_at"),
+    sa.Index("ix_quell_incidents_tenant_status", "tenant", "status", "opened_at"),
+    sa.Index("ix_quell_incidents_tenant_group_key", "tenant", "group_key", "ended_at", "opened_at"),
+    sa.Index("ix_quell_incidents_tenant_ended_at", "tenant", "ended_at", "opened_at", "service"),
 )
 
 alerts = sa.Table(
@@ -122,7 +128,9 @@ alerts = sa.Table(
     sa.Index("ix_quell_alerts_look_at", "look_at"),
     sa.Index("ix_quell_alerts_name", "tenant", "name", "changed_at"),
     sa.Index("ix_quell_alerts_status", "tenant", "status", "last_at"),
-    sa.Index("ix_quell_alerts_fingerprint", "fingerprint"),
+    sa.Index("ix_quell_alerts_name_status", "tenant", "name", "status", "last_at"),
+    _some("ix_quell_alerts_held", "tenant", "held", where="held != ''"),
+    sa.Index("ix_quell_alerts_fingerprint", "tenant", "fingerprint"),
 )
 """``held``: what keeps an alert's last word from counting; ``look_at``: when to look at it again; ``changes``: when it
 changed between firing and resolved, the last few."""
@@ -266,6 +274,7 @@ approvals = sa.Table(
     sa.Column("answered_at", BIG),
     sa.Column("told_at", BIG),
     sa.Index("ix_quell_approvals_incident_state", "incident", "state"),
+    sa.Index("ix_quell_approvals_hash", "hash"),
     sa.Index("ix_quell_approvals_told_at_answered_at", "told_at", "answered_at"),
 )
 

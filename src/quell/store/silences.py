@@ -23,6 +23,9 @@ _ACTIVE = (
     .order_by(silences.c.starts_at, silences.c.id)
 )
 
+IS_HELD = alerts.c.held != sa.literal("", literal_execute=True)
+"""Said so, the few that are held are found by their own index."""
+
 
 def active(connection: sa.Connection, tenant: str, now_us: int) -> tuple[Silence, ...]:
     return tuple(_silence(dict(row)) for row in connection.execute(_ACTIVE, {"of": tenant, "now": now_us}).mappings())
@@ -37,7 +40,7 @@ def listed(connection: sa.Connection, tenant: str, since_us: int, limit: int = 1
 
 def held(connection: sa.Connection, tenant: str) -> dict[str, int]:
     """How many alerts are held now, by what holds them."""
-    mine = (alerts.c.tenant == tenant, alerts.c.held != "")
+    mine = (alerts.c.tenant == tenant, IS_HELD)
     query = sa.select(alerts.c.held, sa.func.count()).where(*mine).group_by(alerts.c.held)
     return {row[0]: row[1] for row in connection.execute(query)}
 

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from quell.errors import InvalidInput, Problem
 from quell.incident.alert import AlertStatus
 from quell.telling.explained import RULES, alert_blocks, headline, incident_blocks, incident_headline
+from quell.web import paging
 from quell.web.answers import Json
 from quell.web.api import Hub, Limit, Name
 from quell.web.pages import page_of
@@ -29,7 +29,7 @@ _WHY = "/why"
 
 class Alerts(BaseModel):
     """``next``: ask with it as ``before`` for those that come after; null when these are the last. ``total``: how many
-    there are of the name that was asked for, or at all; null unless it was asked for."""
+    there are of the name that was asked for, or at all, counted up to 100,000; null unless it was asked for."""
 
     alerts: list[dict[str, Any]]
     next: str | None
@@ -70,33 +70,15 @@ class WhyIncident(BaseModel):
 @router.get("/api/v1/alerts", tags=["alerts"], response_model=Alerts)
 async def alerts(
     request: Request, app: Hub, limit: Limit = 100, status: AlertStatus | None = None,
-    before: Annotated[str, Query(max_length=2100)] = "", name: Called = None, total: bool = False,
+    before: paging.Start = "", name: Called = None, total: bool = False,
 ) -> Json:  # fmt: skip
     """The newest alerts with what became of them. ``before``: ``next`` of the answer before, or a time; ``name``: only
     those that are called so."""
     said = status.value if status else None
-    start = _before(before) if before else None
-    tenant = caller_of(request).tenant
+    tenant, start = caller_of(request).tenant, paging.read(before)
     found, after = await app.alerting.alerts(tenant, limit=limit, status=said, before=start, name=name)
     count = await app.alerting.count(tenant, name) if total else None
-    return Json({"alerts": found, "next": _after(*after) if after else None, "total": count})
-
-
-def _after(at: datetime, name: str) -> str:
-    return f"{at.isoformat().replace('+00:00', 'Z')}/{name}"
-
-
-def _before(text: str) -> tuple[datetime, str]:
-    """Raises ``InvalidInput``."""
-    at, _, name = text.partition("/")
-    try:
-        moment = datetime.fromisoformat(at[:19] + at[19:].replace(" ", "+"))  # a plus that nobody encoded
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        wrong, expected = "no time with its offset", "2026-11-29T14:00:00Z"
-        raise InvalidInput([Problem(wrong, "time", path="query.before", found=at[:80], expected=expected)])
-    return moment, name
+    return Json({"alerts": found, "next": paging.told(after) if after else None, "total": count})
 
 
 @router.get("/api/v1/alerts/{alert:path}/why", tags=["alerts"], response_model=WhyAlert)

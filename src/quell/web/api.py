@@ -20,6 +20,7 @@ from quell.incident.incident import Incident, Status
 from quell.library import Entry
 from quell.runbook.draw import draw
 from quell.runbook.plan import Plan
+from quell.web import paging
 from quell.web.answers import Json, problem_json
 from quell.web.live import Live
 from quell.web.reading import MAX_NAME, STILL, Word, caller_of, json_body, spoken_by, takes
@@ -44,7 +45,10 @@ class EventStream(StreamingResponse):
 
 
 class Listed(BaseModel):
+    """``next``: ask with it as ``before`` for those that come after; null when these are the last."""
+
     incidents: list[Incident]
+    next: str | None
 
 
 class Answered(BaseModel):
@@ -121,12 +125,16 @@ async def workers(request: Request, app: Hub) -> Json:
 
 @router.get("/api/v1/incidents", tags=["incidents"], response_model=Listed)
 async def incidents(
-    request: Request, app: Hub, limit: Limit = 50, status: Status | None = None, open: bool = False
-) -> Json:
-    """Newest first; with ``open`` only those that have not ended."""
-    ended, tenant = False if open else None, caller_of(request).tenant
-    found = await app.incidents(limit=limit, status=status.value if status else None, ended=ended, tenant=tenant)
-    return Json({"incidents": found})
+    request: Request, app: Hub, limit: Limit = 50, status: Status | None = None, open: bool = False,
+    before: paging.Start = "",
+) -> Json:  # fmt: skip
+    """Newest first; with ``open`` only those that have not ended. ``before``: ``next`` of the answer before, or a
+    time."""
+    found, after = await app.incidents_page(
+        limit, status=status.value if status else None, ended=False if open else None, before=paging.read(before),
+        tenant=caller_of(request).tenant,
+    )  # fmt: skip
+    return Json({"incidents": found, "next": paging.told(after) if after else None})
 
 
 @router.get("/api/v1/incidents/{incident}", tags=["incidents"], response_model=Incident)

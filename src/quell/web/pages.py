@@ -33,7 +33,7 @@ from quell.web.view import View, view_of
 from quell.web.words import state_of
 
 router = APIRouter(include_in_schema=False)
-ROWS, OPEN_ROWS = 15, 500
+ROWS, OPEN_ROWS, ENDED_ROWS = 15, 500, 50
 CSRF, BY = "quell_csrf", "quell_by"
 YEAR_S = 365 * 86_400
 INCIDENT = ("state", "asks", "findings", "decisions", "actions", "proof", "timeline", "plan")
@@ -73,16 +73,23 @@ async def list_regions(
     """The list, and the notice above it: what is not over first, then the newest; a first page of it is small."""
     newest, _ = await app.changed(None)
     # Asked for apart: an old incident that is still open must not vanish behind newer ones that are over.
-    incidents = await app.incidents(limit=OPEN_ROWS, ended=False, tenant=tenant)
-    incidents += await app.incidents(limit=50, ended=True, tenant=tenant)
+    shown = await app.incidents(limit=OPEN_ROWS if everything else ROWS, ended=False, tenant=tenant)
+    if room := ENDED_ROWS if everything else ROWS - len(shown):
+        shown += await app.incidents(limit=room, ended=True, tenant=tenant)
+    more = 0 if everything else await _all_rows(app, tenant) - len(shown)
     aside = await app.quarantine(100, tenant)
-    shown = incidents if everything else incidents[:ROWS]
     rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
-    more, address = len(incidents) - len(shown), (app.settings.server.base_url or address).rstrip("/")
+    address = (app.settings.server.base_url or address).rstrip("/")
     return newest, {
         "notice": render("_notice.html", states=[one.state for one in app.library.entries], aside=len(aside)),
         "list": render("_list.html", rows=rows, more=more, address=address),
     }
+
+
+async def _all_rows(app: App, tenant: str | None) -> int:
+    """How many a page with everything would have: counted, since nobody reads them yet."""
+    still_open = await app.count_incidents(OPEN_ROWS, ended=False, tenant=tenant)
+    return still_open + await app.count_incidents(ENDED_ROWS, ended=True, tenant=tenant)
 
 
 def _plan(app: App, known: Incident) -> Any:
