@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from html import unescape
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +16,8 @@ from quell.engine.tables import executors
 from quell.errors import Conflict, InvalidInput, NotFound, QuellError, Unavailable
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
-from quell.web.pages import list_regions
+from quell.web import pages, paging
+from quell.web.pages import list_regions, page_regions
 from tests.app import alert, do, eventually, house, runbook, settings_of, write
 
 pytestmark = pytest.mark.anyio
@@ -185,10 +189,32 @@ async def test_an_old_incident_that_is_open_is_not_hidden_by_newer_ones_that_end
             await home.app.resolve(one, "anna")
         assert old not in [one.id for one in await home.app.incidents()]
         assert [one.id for one in await home.app.incidents(ended=False)] == [old]
-        for everything in (False, True):
-            _, regions = await list_regions(home.app, None, everything=everything)
-            told = [one for one in newer if one in regions["list"]]
-            assert told
-            assert regions["list"].index(old) < min(map(regions["list"].index, told))
-            # One that is open, and of those that ended no more than the long page has, less those that are here.
-            assert ("36 more" in regions["list"]) != everything
+        _, regions = await list_regions(home.app, None)
+        told = [one for one in newer if one in regions["list"]]
+        assert len(told) == 14
+        assert regions["list"].index(old) < min(map(regions["list"].index, told))
+        assert "37 more" in regions["list"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
+async def test_page_by_page_each_incident_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:  # fmt: skip
+    """Those that are open first; however many there are of either."""
+    monkeypatch.setattr(pages, "PAGE_ROWS", rows)
+    async with house(tmp_path, BOOK) as home:
+        names = [(await home.post(alert(f"Nobody{n}", service="x"))).incidents[0] for n in range(7)]
+        for one in names[:4]:
+            await home.app.resolve(one, "anna")
+        seen, link = list[str](), "/?all=1"
+        for _ in names:
+            asked = parse_qs(urlsplit(link).query)
+            start = paging.read(asked.get("before", [""])[0])
+            regions = await page_regions(home.app, None, start, ended="ended" in asked)
+            found = re.findall(r'href="/incidents/([^"]+)"', regions["list"])
+            assert 0 < len(found) <= rows
+            seen += found
+            if (next_page := re.search(r'href="(/\?all=1[^"]*)"', regions["list"])) is None:
+                break
+            link = unescape(next_page[1])
+        assert seen == [*names[:3:-1], *names[3::-1]]

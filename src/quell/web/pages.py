@@ -7,7 +7,7 @@ anything twice for two viewers.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -22,6 +22,7 @@ from quell.incident.incident import Incident
 from quell.library import State
 from quell.runbook.outline import outline
 from quell.runbook.quantities import seconds
+from quell.web import paging
 from quell.web.answers import wants_page
 from quell.web.api import After, EventStream, Name, after_of, app_of, live_of, stream
 from quell.web.desk import same
@@ -33,7 +34,8 @@ from quell.web.view import View, view_of
 from quell.web.words import state_of
 
 router = APIRouter(include_in_schema=False)
-ROWS, OPEN_ROWS, ENDED_ROWS = 15, 500, 50
+ROWS, PAGE_ROWS = 15, 100
+MOST_COUNTED = 10_000
 CSRF, BY = "quell_csrf", "quell_by"
 YEAR_S = 365 * 86_400
 INCIDENT = ("state", "asks", "findings", "decisions", "actions", "proof", "timeline", "plan")
@@ -67,29 +69,53 @@ def incident_regions(view: View, token: str = "", by: str = "") -> Regions:
     return {name: render(f"_{name}.html", view=view, token=token, by=by, chosen=chosen) for name in INCIDENT}
 
 
-async def list_regions(
-    app: App, tenant: str | None, address: str = "", *, everything: bool = False
-) -> tuple[int, Regions]:
-    """The list, and the notice above it: what is not over first, then the newest; a first page of it is small."""
+async def list_regions(app: App, tenant: str | None, address: str = "") -> tuple[int, Regions]:
+    """The list, and the notice above it: what is not over first, then the newest; it is small."""
     newest, _ = await app.changed(None)
     # Asked for apart: an old incident that is still open must not vanish behind newer ones that are over.
-    shown = await app.incidents(limit=OPEN_ROWS if everything else ROWS, ended=False, tenant=tenant)
-    if room := ENDED_ROWS if everything else ROWS - len(shown):
+    shown = await app.incidents(limit=ROWS, ended=False, tenant=tenant)
+    if room := ROWS - len(shown):
         shown += await app.incidents(limit=room, ended=True, tenant=tenant)
-    more = 0 if everything else await _all_rows(app, tenant) - len(shown)
-    aside = await app.quarantine(100, tenant)
-    rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
-    address = (app.settings.server.base_url or address).rstrip("/")
+    more = await _how_many(app, tenant) - len(shown)
+    told = f"{more} more" if more < MOST_COUNTED else f"More than {MOST_COUNTED:,}"
     return newest, {
-        "notice": render("_notice.html", states=[one.state for one in app.library.entries], aside=len(aside)),
-        "list": render("_list.html", rows=rows, more=more, address=address),
+        "notice": await _notice(app, tenant),
+        "list": _list(app, shown, told, "/?all=1" if more > 0 else "", address),
     }
 
 
-async def _all_rows(app: App, tenant: str | None) -> int:
-    """How many a page with everything would have: counted, since nobody reads them yet."""
-    still_open = await app.count_incidents(OPEN_ROWS, ended=False, tenant=tenant)
-    return still_open + await app.count_incidents(ENDED_ROWS, ended=True, tenant=tenant)
+async def _how_many(app: App, tenant: str | None) -> int:
+    """Counted, since nobody reads them yet; of very many as far as that is quick."""
+    still_open = await app.count_incidents(MOST_COUNTED, ended=False, tenant=tenant)
+    return still_open + await app.count_incidents(MOST_COUNTED, ended=True, tenant=tenant)
+
+
+async def page_regions(app: App, tenant: str | None, start: paging.Place | None, *, ended: bool) -> Regions:
+    """One page of all that there are: first those that are not over, then the others, each the newest first.
+    ``ended``: it is among the others by now."""
+    shown, link = list[Incident](), ""
+    if not ended:
+        shown, after = await app.incidents_page(PAGE_ROWS, ended=False, before=start, tenant=tenant)
+        link, start = f"/?all=1&before={quote(paging.told(after))}" if after else "", None
+    if not link:
+        room = PAGE_ROWS - len(shown)
+        found, after = await app.incidents_page(max(room, 1), ended=True, before=start, tenant=tenant)
+        shown += found[:room]
+        behind = f"&before={quote(paging.told(after))}" if after and room else ""
+        link = f"/?all=1&ended=1{behind}" if after or len(found) > room else ""
+    return {"notice": await _notice(app, tenant), "list": _list(app, shown, "Earlier", link)}
+
+
+async def _notice(app: App, tenant: str | None) -> str:
+    aside = await app.quarantine(100, tenant)
+    return render("_notice.html", states=[one.state for one in app.library.entries], aside=len(aside))
+
+
+def _list(app: App, shown: Sequence[Incident], more: str, link: str, address: str = "") -> str:
+    """``more``: what the ``link`` to the next page is called; none where there is no other."""
+    rows = [(known, state_of(known, (), _plan(app, known))) for known in shown]
+    at = (app.settings.server.base_url or address).rstrip("/")
+    return render("_list.html", rows=rows, more=more, link=link, address=at)
 
 
 def _plan(app: App, known: Incident) -> Any:
@@ -102,10 +128,16 @@ def _plan(app: App, known: Incident) -> Any:
 
 
 @router.get("/")
-async def incidents(request: Request, all: bool = False) -> Response:
-    seq, regions = await list_regions(app_of(request), caller_of(request).tenant, str(request.base_url), everything=all)
-    live: dict[str, Any] = {} if all else {"live": "/live", "seq": seq}
-    return page_of(request, "list.html", regions=_safe(regions), **live)
+async def incidents(
+    request: Request, all: bool = False, ended: bool = False, before: paging.Start = ""
+) -> Response:  # fmt: skip
+    """What there is to do now; with ``all`` a page of all there are, ``ended`` and ``before`` say which."""
+    app, tenant, address = app_of(request), caller_of(request).tenant, str(request.base_url)
+    if all:
+        regions = await page_regions(app, tenant, paging.read(before), ended=ended)
+        return page_of(request, "list.html", regions=_safe(regions))
+    seq, regions = await list_regions(app, tenant, address)
+    return page_of(request, "list.html", regions=_safe(regions), live="/live", seq=seq)
 
 
 @router.get("/incidents/{incident}")
