@@ -73,7 +73,11 @@ async def test_so_many_are_worked_on_and_the_next_waits_for_its_turn(tmp_path: P
         third, fourth = await home.fire(service="till"), await home.fire(service="desk", severity="critical")
         assert await queued(home, third) == "2 incidents of runbook down are worked on, which is the most"
         assert (await queued(home, fourth)).startswith("2 incidents of runbook down")
-        assert (await home.app.incident(third)).status is Status.OPEN
+        waits = await home.app.incident(third)
+        assert (waits.status, waits.queued) == (
+            Status.OPEN,
+            "2 incidents of runbook down are worked on, which is the most",
+        )
         await begun(home, "shop", "cart")
         let_go(home, "shop")
         await home.over(first)
@@ -81,6 +85,7 @@ async def test_so_many_are_worked_on_and_the_next_waits_for_its_turn(tmp_path: P
         assert await home.events(third, EventKind.RUN_STARTED) == []
         (started,) = await home.told_of(fourth, EventKind.RUN_STARTED)
         assert started["reason"].startswith("its turn has come, after ")
+        assert (await home.app.incident(fourth)).queued == ""
         let_go(home, "cart", "desk", "till")
         for one in (second, third, fourth):
             await home.over(one)

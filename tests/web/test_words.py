@@ -14,6 +14,7 @@ from quell.web.words import clock, event_tone, listed, node_of, receivers, span,
 K = EventKind
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 OPENED = (K.OPENED, {"title": "Errors", "severity": "P1", "alert": "a"})
+QUEUED = (K.RUN_QUEUED, {"number": 1, "plan": "h", "reason": "3 are worked on"})
 RUN = (K.RUN_STARTED, {"number": 1, "plan": "h"})
 ASKED = (K.APPROVAL_REQUESTED, {"approval": "x", "node": "run:i.1/back/1/", "call": "rollback shop", "targets": ["shop"],
          "action": "rollback", "expires_at": "2026-11-21T03:10:00+00:00"})  # fmt: skip
@@ -37,6 +38,7 @@ def log(*kinds: tuple[EventKind, dict[str, Any]]) -> list[Event]:
     ("kinds", "sentence", "tone"),
     [
         ([OPENED], "Opened; nothing has started yet", "busy"),
+        ([OPENED, QUEUED], "Waits for its turn: 3 are worked on", "busy"),
         ([OPENED, RUN], "Diagnosing", "busy"),
         ([OPENED, RUN, ASKED], "Waiting for you: approve “rollback shop”", "warn"),
         ([OPENED, RUN, INTENDED], "Acting: rollback shop", "busy"),

@@ -51,6 +51,8 @@ def sentence(incident: Incident, events: Sequence[Event], now: datetime) -> str:
         return f"{incident.status.value.capitalize()} after {clock(took.total_seconds())}: {incident.reason}"
     if incident.assignee:
         return f"{incident.assignee} has it: nothing more is done by itself."
+    if incident.queued:
+        return f"Waits for its turn: {incident.queued}."
     if incident.status is Status.ESCALATED:
         seen = f", acknowledged by {incident.acknowledged_by}" if incident.acknowledged_by else ""
         return f"Escalated to {', '.join(dict.fromkeys(incident.escalated_to)) or 'nobody'}{seen}: {incident.reason}"

@@ -128,6 +128,8 @@ class Incident(BaseModel):
     seq: int = 0
     run: int = 0
     plan: str | None = None
+    queued: str = ""
+    """What its run waits for before it begins."""
     firing: tuple[str, ...] = ()
     resolved_alerts: tuple[str, ...] = ()
     last_alert_at: datetime | None = None
@@ -248,11 +250,13 @@ def _run_begun(incident: Incident, event: Event) -> dict[str, Any]:
     return {
         "run": payload["number"], "plan": payload["plan"], "runbook": payload.get("runbook") or incident.runbook,
         "outcome": None, "verdict": None, "acknowledged_by": incident.assignee,
+        "queued": payload["reason"] if event.kind is EventKind.RUN_QUEUED else "",
     }  # fmt: skip
 
 
 def _run_ended(incident: Incident, event: Event) -> dict[str, Any]:
-    return {"outcome": event.payload["outcome"], "reason": event.payload.get("reason") or incident.reason}
+    reason = event.payload.get("reason") or incident.reason
+    return {"outcome": event.payload["outcome"], "reason": reason, "queued": ""}
 
 
 def _checked(incident: Incident, event: Event) -> dict[str, Any]:

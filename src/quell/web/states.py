@@ -18,6 +18,8 @@ _ANSWERS = {"approved": "done", "done": "done", "denied": "refused", "failed": "
 
 def states_of(incident: Incident, plan: Plan, events: Sequence[Event]) -> dict[str, str]:
     """Node id (and ``start``, ``verify``, ``resolved``, ``escalated``) → state. Later events win over earlier ones."""
+    if incident.queued:
+        return {"start": "waiting"}
     states = {"start": "done"} if incident.run else {}
     if incident.run and incident.status not in ENDED and incident.decision is None:
         states |= {check.id: "running" for check in plan.checks}

@@ -278,10 +278,14 @@ def _findings(incident: Incident, plan: Plan | None) -> list[dict[str, Any]]:
     running: list[dict[str, Any]] = [
         {"check": check.id, "name": check.name or check.id, "status": "running", "message": "", "targets": [],
          "more": 0, "at": None, "evidence": "", "duration_ms": 0.0, "clause": ""}
-        for check in (plan.checks if plan and incident.run and incident.status not in ENDED else ())
+        for check in (plan.checks if plan and incident.run and not _rests(incident) else ())
         if check.id not in incident.findings
     ]  # fmt: skip
     return sorted(found, key=_rank) + running
+
+
+def _rests(incident: Incident) -> bool:
+    return bool(incident.queued) or incident.status in ENDED
 
 
 def _rank(finding: dict[str, Any]) -> int:

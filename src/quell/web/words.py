@@ -268,6 +268,8 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
         if incident.handed_to:
             text = f"{incident.assignee} hands over to {incident.handed_to}, who has not taken it yet"
         return State(text, "warn")
+    if incident.queued:
+        return State(f"Waits for its turn: {incident.queued}", "busy")
     match incident.status:
         case Status.DIAGNOSING:
             return State(_diagnosing(incident, plan), "busy")
