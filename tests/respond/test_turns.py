@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from quell.incident.event import EventKind
 from quell.incident.incident import Status
 from quell.store.schema import turns
+from quell.telling.explained import incident_blocks
 from tests.app import House, do, doomed, eventually, house, runbook
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +79,9 @@ async def test_so_many_are_worked_on_and_the_next_waits_for_its_turn(tmp_path: P
             Status.OPEN,
             "2 incidents of runbook down are worked on, which is the most",
         )
+        why = (await home.app.alerting.why_incident(third)).as_json
+        (what, *_) = incident_blocks(why)
+        assert [row.label for row in what.rows][-1] == "turn"
         await begun(home, "shop", "cart")
         let_go(home, "shop")
         await home.over(first)

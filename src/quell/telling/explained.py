@@ -68,6 +68,7 @@ def incident_blocks(told: Mapping[str, Any]) -> list[Block]:
         _fact("service", incident["service"] or "none is known", told["service_why"]),
         _fact("severity", incident["severity"], ""),
         _fact("runbook", told["runbook"] or "none", told["runbook_why"]),
+        *((_fact("turn", "it waits", incident["queued"]),) if incident.get("queued") else ()),
     )
     more = (Row(f"and {told['more']} more", style="dim"),) if told["more"] else ()
     blocks = [

@@ -96,6 +96,7 @@ def brief(incident: Incident) -> dict[str, Any]:
         "id": incident.id, "title": incident.title, "status": incident.status.value, "severity": incident.severity,
         "service": incident.service, "runbook": incident.runbook, "reason": incident.reason,
         "cause": incident.cause, "alerts": len(incident.firing) + len(incident.resolved_alerts),
+        "queued": incident.queued,
     }  # fmt: skip
 
 
