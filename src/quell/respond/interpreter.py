@@ -118,8 +118,8 @@ class Interpreter:
         """Whether it works for longer than it may."""
         if not run.context.limited:
             return False
-        mine = (run.context.incident, run.context.run)
-        return await self.means.database.read(lambda connection: turns.is_over(connection, *mine))
+        mine, database = (run.context.incident, run.context.run), self.means.database
+        return await database.read(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""

@@ -42,9 +42,11 @@ def _listed(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[di
     return [dict(row) for row in connection.execute(query.where(where)).mappings()]
 
 
-def is_over(connection: sa.Connection, incident: str, number: int) -> bool:
-    """Whether it works for longer than it may."""
-    return connection.execute(sa.select(turns.c.state).where(*_mine(incident, number))).scalar() == "over"
+def is_over(connection: sa.Connection, incident: str, number: int, now: int) -> bool:
+    """Whether it works for longer than it may, also where nobody has looked since."""
+    late = (turns.c.state == "working") & (turns.c.worked + now - turns.c.since > turns.c.timeout)
+    query = sa.select(turns.c.number).where(*_mine(incident, number), (turns.c.state == "over") | late)
+    return connection.execute(query).first() is not None
 
 
 def request_of(connection: sa.Connection, incident: str, number: int) -> str:
