@@ -243,3 +243,41 @@ async def test_many_at_the_same_moment_are_counted_one_after_the_other(tmp_path:
         let_go(home, "shop")
         for one in started:
             await home.over(one.incident)
+
+
+async def test_what_is_over_before_its_turn_and_fires_again_has_one_turn(tmp_path: Path, database: str) -> None:
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first, second = await home.fire(service="shop"), await home.fire(service="cart")
+        await queued(home, second)
+        await home.app.resolve(second, "ann")
+        await home.calm(service="cart")
+        assert await home.fire(service="cart") == second
+        let_go(home, "shop", "cart")
+        await home.over(first)
+        await home.until(second, lambda now: now.run == 2 and now.outcome, "the end of the second run")
+        assert [one["number"] for one in await home.told_of(second, EventKind.RUN_STARTED)] == [2]
+        assert sorted(home.effects) == ["begin-cart", "begin-shop"]
+        assert await rows(home) == []
+
+
+async def test_a_run_that_another_one_goes_on_for_keeps_no_place(tmp_path: Path, database: str) -> None:
+    """It fires again while its run works: the run ends without a word, and its place is free."""
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first = await home.fire(service="shop")
+        await begun(home, "shop")
+        await home.app.resolve(first, "ann")
+        await home.calm(service="shop")
+        assert await home.fire(service="shop") == first
+        let_go(home, "shop", "cart")
+        await home.until(first, lambda now: now.run == 2 and now.outcome, "the end of the second run")
+        await home.fire(service="cart")
+        await begun(home, "cart")
+
+        async def nobody() -> bool:
+            return await rows(home) == []
+
+        await eventually(nobody, "a free place")

@@ -338,6 +338,7 @@ class Interpreter:
             events.hold(connection, context.tenant, Stream.INCIDENT, context.incident)
             incident = queries.incident(connection, context.incident)
             if incident.run > context.run or incident.outcome == SUPERSEDED:
+                turns.end(connection, context.incident, context.run)
                 return []
             gone = (outcome == "resolved" and watched and incident.firing) or (
                 outcome == "stopped" and incident.assignee is None

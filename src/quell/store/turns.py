@@ -53,6 +53,10 @@ def request_of(connection: sa.Connection, incident: str, number: int) -> str:
     return str(connection.execute(sa.select(turns.c.request).where(*_mine(incident, number))).scalar_one())
 
 
+def is_queued(connection: sa.Connection, incident: str, number: int) -> bool:
+    return connection.execute(sa.select(turns.c.state).where(*_mine(incident, number))).scalar() == "queued"
+
+
 def begin(connection: sa.Connection, incident: str, number: int, now: int) -> None:
     _set(connection, incident, number, {"state": "working", "since": now})
 
