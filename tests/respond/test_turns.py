@@ -281,3 +281,17 @@ async def test_a_run_that_another_one_goes_on_for_keeps_no_place(tmp_path: Path,
             return await rows(home) == []
 
         await eventually(nobody, "a free place")
+
+
+async def test_who_was_paged_as_it_came_hears_that_its_turn_did_not_come(tmp_path: Path, database: str) -> None:
+    more = "escalation: {primary: 'log:primary', escalate_after_minutes: 5, page: immediately}\n"
+    book = limited(FIX, HELD, max_concurrent=1, timeout_seconds=2, more=more)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        await home.fire(service="shop")
+        waits = await home.fire(service="cart")
+        await home.over(waits)
+        await home.until(waits, lambda now: len(now.escalated_to) > 1, "a second page")
+        told = [one["reason"] for one in await home.told_of(waits, EventKind.ESCALATED)]
+        assert told == ["P2: paged immediately", "it has waited 2s for its turn, and it did not come"]
+        let_go(home, "shop")

@@ -166,7 +166,9 @@ class Turns:
 
     def _paged_instead(self, change: Change, context: Context, why: str) -> None:
         self._drop(change, context, "escalated", why)
-        _page(self._means, change.connection, context, queries.plan(change.connection, context.plan), why)
+        plan = queries.plan(change.connection, context.plan)
+        # A second page, where everybody was paged as it came.
+        _page(self._means, change.connection, context, plan, why, again=plan.escalation.immediately)
 
     def _drop(self, change: Change, context: Context, outcome: str, why: str) -> None:
         turns.end(change.connection, context.incident, context.run)
