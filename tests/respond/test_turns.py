@@ -295,3 +295,18 @@ async def test_who_was_paged_as_it_came_hears_that_its_turn_did_not_come(tmp_pat
         told = [one["reason"] for one in await home.told_of(waits, EventKind.ESCALATED)]
         assert told == ["P2: paged immediately", "it has waited 2s for its turn, and it did not come"]
         let_go(home, "shop")
+
+
+async def test_one_that_cannot_be_begun_is_a_persons_and_holds_up_nobody(tmp_path: Path, database: str) -> None:
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first, broken = await home.fire(service="shop"), await home.fire(service="cart", severity="critical")
+        third = await home.fire(service="till")
+        mine = sa.update(turns).where(turns.c.incident == broken).values(request="{}")
+        await home.app.database.write(lambda c: c.execute(mine))
+        let_go(home, "shop", "till")
+        await home.over(first)
+        assert "it could not be begun: " in (await home.escalated(broken)).reason
+        await home.over(third)
+        assert home.effects == ["begin-shop", "begin-till"]
