@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from quell.incident.event import EventKind
+from quell.incident.event import EventKind, Stream
 from quell.incident.incident import Status
+from quell.store import events
+from quell.store import turns as store
 from quell.store.schema import turns
 from tests.app import House, do, doomed, eventually, house, runbook
 
@@ -310,3 +312,26 @@ async def test_one_that_cannot_be_begun_is_a_persons_and_holds_up_nobody(tmp_pat
         assert "it could not be begun: " in (await home.escalated(broken)).reason
         await home.over(third)
         assert home.effects == ["begin-shop", "begin-till"]
+
+
+async def test_whoever_gives_turns_waits_for_no_incident(tmp_path: Path, database: str) -> None:
+    """What comes in has the lock of the turns, and holds one incident after the other."""
+    async with house(tmp_path, limited(FIX, HELD, max_concurrent=1), services=SERVICES, database=database) as home:
+        if home.app.database.is_sqlite:
+            return
+        hold(home)
+        first, second = await home.fire(service="shop"), await home.fire(service="cart")
+        await queued(home, second)
+        waits = sa.text("select count(*) from pg_locks where not granted")
+
+        async def waiting() -> bool:
+            return bool(await home.app.database.read(lambda c: c.execute(waits).scalar()))
+
+        with home.app.database.engine.begin() as connection:
+            store.in_turn(connection, "default")
+            let_go(home, "shop", "cart")
+            await home.over(first)
+            await eventually(waiting, "somebody who waits for the turns")
+            connection.execute(sa.text("set local deadlock_timeout = '10ms'"))
+            await asyncio.to_thread(events.hold, connection, "default", Stream.INCIDENT, second)
+        await home.over(second)

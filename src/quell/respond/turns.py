@@ -1,7 +1,7 @@
 """Whose turn it is among runs that a limit counts: who begins at once, who waits, for whom a person is paged instead.
 
 A run that waits is a row; no workflow is there for it yet. Its turn comes in the transaction that starts it. Whoever
-changes a turn holds its incident first. Never does: say what the limits are, cut off what runs.
+changes a turn holds its incident. Never does: say what the limits are, cut off what runs.
 """
 
 from __future__ import annotations
@@ -138,8 +138,10 @@ class Turns:
     def _settle(self, change: Change, turn: Turn) -> None:
         """As it is by now: others may have been here."""
         connection, name = change.connection, (turn.incident, turn.number)
-        events.hold(connection, turn.tenant, Stream.INCIDENT, turn.incident)
         turns.in_turn(connection, turn.tenant)
+        # Whoever has it may wait for the turns themselves: it is looked at again at the next poll.
+        if not events.hold_if_free(connection, turn.tenant, Stream.INCIDENT, turn.incident):
+            return
         rows, now = turns.of_tenant(connection, turn.tenant), self._means.database.now_us(connection)
         row = next((one for one in rows if (one["incident"], one["number"]) == name), None)
         if row is None:
@@ -163,8 +165,6 @@ class Turns:
             begun = _begin(self._means, connection, context, plan, f"its turn has come, after {waited}")
             change.told += self._means.append(connection, context, [begun])
 
-    def _overdue(self, change: Change, context: Context, turn: Turn) -> None:
-        allowed = spoken(round(turn.timeout / 1_000_000))
     def _given_up(self, change: Change, turn: Turn, why: str) -> None:
         """A person's, and in nobody's way. What works goes on."""
         known = change.incident(turn.incident)
@@ -177,6 +177,8 @@ class Turns:
                 change.connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json")
             )  # fmt: skip
 
+    def _overdue(self, change: Change, context: Context, turn: Turn) -> None:
+        allowed = spoken(round(turn.timeout / 1_000_000))
         if turn.state is State.QUEUED:
             self._paged_instead(change, context, f"it has waited {allowed} for its turn, and it did not come")
             return

@@ -18,7 +18,7 @@ _WORKS = ("working", "over")
 
 def in_turn(connection: sa.Connection, tenant: str) -> None:
     """Of two that ask at once, the second finds what the first was told. Whoever holds an incident may come here; who
-    has been here holds no other."""
+    only gives turns comes here first, and waits for no incident."""
     if connection.dialect.name == "postgresql":
         connection.execute(_ONE_AT_A_TIME, {"name": f"turns/{tenant}"})
 
