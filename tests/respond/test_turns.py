@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from quell.incident.event import EventKind
+from quell.incident.event import EventKind, Stream
 from quell.incident.incident import Status
+from quell.store import events
+from quell.store import turns as store
 from quell.store.schema import turns
 from quell.telling.explained import incident_blocks
 from tests.app import House, do, doomed, eventually, house, runbook
@@ -252,3 +254,93 @@ async def test_many_at_the_same_moment_are_counted_one_after_the_other(tmp_path:
         let_go(home, "shop")
         for one in started:
             await home.over(one.incident)
+
+
+async def test_what_is_over_before_its_turn_and_fires_again_has_one_turn(tmp_path: Path, database: str) -> None:
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first, second = await home.fire(service="shop"), await home.fire(service="cart")
+        await queued(home, second)
+        await home.app.resolve(second, "ann")
+        await home.calm(service="cart")
+        assert await home.fire(service="cart") == second
+        let_go(home, "shop", "cart")
+        await home.over(first)
+        await home.until(second, lambda now: now.run == 2 and now.outcome, "the end of the second run")
+        assert [one["number"] for one in await home.told_of(second, EventKind.RUN_STARTED)] == [2]
+        assert sorted(home.effects) == ["begin-cart", "begin-shop"]
+        assert await rows(home) == []
+
+
+async def test_a_run_that_another_one_goes_on_for_keeps_no_place(tmp_path: Path, database: str) -> None:
+    """It fires again while its run works: the run ends without a word, and its place is free."""
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first = await home.fire(service="shop")
+        await begun(home, "shop")
+        await home.app.resolve(first, "ann")
+        await home.calm(service="shop")
+        assert await home.fire(service="shop") == first
+        let_go(home, "shop", "cart")
+        await home.until(first, lambda now: now.run == 2 and now.outcome, "the end of the second run")
+        await home.fire(service="cart")
+        await begun(home, "cart")
+
+        async def nobody() -> bool:
+            return await rows(home) == []
+
+        await eventually(nobody, "a free place")
+
+
+async def test_who_was_paged_as_it_came_hears_that_its_turn_did_not_come(tmp_path: Path, database: str) -> None:
+    more = "escalation: {primary: 'log:primary', escalate_after_minutes: 5, page: immediately}\n"
+    book = limited(FIX, HELD, max_concurrent=1, timeout_seconds=2, more=more)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        await home.fire(service="shop")
+        waits = await home.fire(service="cart")
+        await home.over(waits)
+        await home.until(waits, lambda now: len(now.escalated_to) > 1, "a second page")
+        told = [one["reason"] for one in await home.told_of(waits, EventKind.ESCALATED)]
+        assert told == ["P2: paged immediately", "it has waited 2s for its turn, and it did not come"]
+        let_go(home, "shop")
+
+
+async def test_one_that_cannot_be_begun_is_a_persons_and_holds_up_nobody(tmp_path: Path, database: str) -> None:
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first, broken = await home.fire(service="shop"), await home.fire(service="cart", severity="critical")
+        third = await home.fire(service="till")
+        mine = sa.update(turns).where(turns.c.incident == broken).values(request="{}")
+        await home.app.database.write(lambda c: c.execute(mine))
+        let_go(home, "shop", "till")
+        await home.over(first)
+        assert "it could not be begun: " in (await home.escalated(broken)).reason
+        await home.over(third)
+        assert home.effects == ["begin-shop", "begin-till"]
+
+
+async def test_whoever_gives_turns_waits_for_no_incident(tmp_path: Path, database: str) -> None:
+    """What comes in has the lock of the turns, and holds one incident after the other."""
+    async with house(tmp_path, limited(FIX, HELD, max_concurrent=1), services=SERVICES, database=database) as home:
+        if home.app.database.is_sqlite:
+            return
+        hold(home)
+        first, second = await home.fire(service="shop"), await home.fire(service="cart")
+        await queued(home, second)
+        waits = sa.text("select count(*) from pg_locks where not granted")
+
+        async def waiting() -> bool:
+            return bool(await home.app.database.read(lambda c: c.execute(waits).scalar()))
+
+        with home.app.database.engine.begin() as connection:
+            store.in_turn(connection, "default")
+            let_go(home, "shop", "cart")
+            await home.over(first)
+            await eventually(waiting, "somebody who waits for the turns")
+            connection.execute(sa.text("set local deadlock_timeout = '10ms'"))
+            await asyncio.to_thread(events.hold, connection, "default", Stream.INCIDENT, second)
+        await home.over(second)

@@ -46,18 +46,29 @@ def test_the_time_away_is_no_work(database: Database) -> None:
 
 
 def test_what_is_over_is_known_to_be_and_may_still_wait_for_somebody(database: Database) -> None:
-    assert not database.read_now(lambda c: turns.is_over(c, "a", 1))
+    assert not database.read_now(lambda c: turns.is_over(c, "a", 1, 120))
     database.write_now(lambda c: turns.over(c, "a", 1))
-    assert database.read_now(lambda c: turns.is_over(c, "a", 1))
-    assert not database.read_now(lambda c: turns.is_over(c, "b", 1))
+    assert database.read_now(lambda c: turns.is_over(c, "a", 1, 120))
+    assert not database.read_now(lambda c: turns.is_over(c, "b", 1, 120))
     database.write_now(lambda c: turns.leave(c, "a", 1, 120))
     assert row(database)["state"] == "away"
+
+
+def test_what_is_over_is_over_before_anybody_has_looked(database: Database) -> None:
+    """Also what comes back from where it waited: its time has not begun anew."""
+    assert not database.read_now(lambda c: turns.is_over(c, "a", 1, 150))
+    assert database.read_now(lambda c: turns.is_over(c, "a", 1, 151))
+    database.write_now(lambda c: turns.over(c, "a", 1))
+    database.write_now(lambda c: turns.leave(c, "a", 1, 160))
+    assert not database.read_now(lambda c: turns.is_over(c, "a", 1, 900))
+    database.write_now(lambda c: turns.come_back(c, "a", 1, 900))
+    assert database.read_now(lambda c: turns.is_over(c, "a", 1, 900))
 
 
 def test_what_has_ended_has_no_row(database: Database) -> None:
     database.write_now(lambda c: turns.end(c, "a", 1))
     assert [one["incident"] for one in database.read_now(turns.everybody)] == ["b"]
-    assert not database.read_now(lambda c: turns.is_over(c, "a", 1))
+    assert not database.read_now(lambda c: turns.is_over(c, "a", 1, 120))
 
 
 def test_of_a_tenant_alone_and_with_the_end_of_its_incident(database: Database) -> None:

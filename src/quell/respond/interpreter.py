@@ -118,8 +118,8 @@ class Interpreter:
         """Whether it works for longer than it may."""
         if not run.context.limited:
             return False
-        mine = (run.context.incident, run.context.run)
-        return await self.means.database.read(lambda connection: turns.is_over(connection, *mine))
+        mine, database = (run.context.incident, run.context.run), self.means.database
+        return await database.read(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""
@@ -338,6 +338,7 @@ class Interpreter:
             events.hold(connection, context.tenant, Stream.INCIDENT, context.incident)
             incident = queries.incident(connection, context.incident)
             if incident.run > context.run or incident.outcome == SUPERSEDED:
+                turns.end(connection, context.incident, context.run)
                 return []
             gone = (outcome == "resolved" and watched and incident.firing) or (
                 outcome == "stopped" and incident.assignee is None

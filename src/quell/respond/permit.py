@@ -150,7 +150,7 @@ async def intend(
             no = guard.paused(pause)
             raise Refused(no.rule or "", no.reason, value=no.value, limit=no.limit)
         _lease(connection, request, prepared, preview, clock)
-        _is_ours_still(connection, request)
+        _is_ours_still(connection, request, clock)
         if not approved and request.undoes is None:
             _not_too_often(means, connection, request, prepared, clock)
         found.append(ledger.intend(connection, ask, clock))
@@ -162,7 +162,7 @@ async def intend(
     return found[-1]
 
 
-def _is_ours_still(connection: sa.Connection, request: Request) -> None:
+def _is_ours_still(connection: sa.Connection, request: Request, clock: int) -> None:
     """Raises ``Refused`` when somebody has ended or taken the incident since the guard looked."""
     if request.late:
         return
@@ -177,7 +177,7 @@ def _is_ours_still(connection: sa.Connection, request: Request) -> None:
     if known.run > request.context.run:
         raise Refused("superseded", f"run {known.run} of the incident goes on instead of this one")
     context = request.context
-    if context.limited and not request.undoes and turns.is_over(connection, context.incident, context.run):
+    if context.limited and not request.undoes and turns.is_over(connection, context.incident, context.run, clock):
         raise Refused("timeout", "the incident is worked on for longer than it may be")
 
 

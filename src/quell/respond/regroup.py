@@ -59,6 +59,8 @@ def supersede(change: Change, known: Incident, reason: str) -> None:
 def reopen(change: Change, incident: str, alert: Alert | None, reason: str, by: str = "quell") -> None:
     """It is not over. Whoever had taken it is paged with everybody else; without them its runbook runs again."""
     known = _held(change, incident)
+    if turns.is_queued(change.connection, known.id, known.run):
+        supersede(change, known, reason)  # its turn would come beside that of the next
     change.tell(known.id, EventKind.REOPENED, {"reason": reason, "by": by}, by)
     known = change.incident(known.id)
     if known.assignee is None and known.run:

@@ -1,7 +1,7 @@
 """Whose turn it is among runs that a limit counts: who begins at once, who waits, for whom a person is paged instead.
 
 A run that waits is a row; no workflow is there for it yet. Its turn comes in the transaction that starts it. Whoever
-changes a turn holds its incident first. Never does: say what the limits are, cut off what runs.
+changes a turn holds its incident. Never does: say what the limits are, cut off what runs.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
+from quell.errors import Unavailable
 from quell.incident.event import EventKind, NewEvent, Stream
 from quell.incident.incident import ENDED
 from quell.respond import escalate, interpreter
 from quell.respond.change import Change, Commit
 from quell.respond.concurrency import Share, State, Turn, asked_of, moves, overdue, why_queued
 from quell.respond.means import Context, Means
-from quell.runbook.plan import Plan
+from quell.runbook.plan import Escalation, Plan
 from quell.runbook.quantities import spoken
 from quell.store import events, queries, turns
 from quell.store.schema import runs
 
+_log = structlog.get_logger("quell")
 _PRIORITY, _LAST = {"P1": 1, "P2": 2, "P3": 3}, 4
 """Which incident goes first where there is no place for all."""
 
@@ -110,7 +113,14 @@ class Turns:
         paged."""
         self._means.turn_free.clear()
         for turn in await self._means.database.read(self._ripe):
-            await self._commit(lambda change, turn=turn: self._settle(change, turn))  # type: ignore[misc]
+            try:
+                await self._commit(lambda change, turn=turn: self._settle(change, turn))  # type: ignore[misc]
+            except Unavailable:
+                raise  # it is looked at again at the next poll
+            except Exception as error:
+                _log.error("turn_not_given", run=f"{turn.incident}.{turn.number}", exc_info=error)
+                why = f"it could not be begun: {type(error).__name__}: {error}"
+                await self._commit(lambda change, turn=turn, why=why: self._given_up(change, turn, why))  # type: ignore[misc]
 
     def _ripe(self, connection: sa.Connection) -> list[Turn]:
         return list(self._todo(turns.everybody(connection), self._means.database.now_us(connection)))
@@ -128,8 +138,10 @@ class Turns:
     def _settle(self, change: Change, turn: Turn) -> None:
         """As it is by now: others may have been here."""
         connection, name = change.connection, (turn.incident, turn.number)
-        events.hold(connection, turn.tenant, Stream.INCIDENT, turn.incident)
         turns.in_turn(connection, turn.tenant)
+        # Whoever has it may wait for the turns themselves: it is looked at again at the next poll.
+        if not events.hold_if_free(connection, turn.tenant, Stream.INCIDENT, turn.incident):
+            return
         rows, now = turns.of_tenant(connection, turn.tenant), self._means.database.now_us(connection)
         row = next((one for one in rows if (one["incident"], one["number"]) == name), None)
         if row is None:
@@ -153,6 +165,18 @@ class Turns:
             begun = _begin(self._means, connection, context, plan, f"its turn has come, after {waited}")
             change.told += self._means.append(connection, context, [begun])
 
+    def _given_up(self, change: Change, turn: Turn, why: str) -> None:
+        """A person's, and in nobody's way. What works goes on."""
+        known = change.incident(turn.incident)
+        events.hold(change.connection, turn.tenant, Stream.INCIDENT, turn.incident)
+        if turns.is_queued(change.connection, turn.incident, turn.number):
+            context = Context(incident=known.id, tenant=known.tenant, run=turn.number)
+            self._drop(change, context, "escalated", why)
+            page = escalate.Page(context=context, escalation=Escalation(), reason=why)
+            self._means.durable.start_in(
+                change.connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json")
+            )  # fmt: skip
+
     def _overdue(self, change: Change, context: Context, turn: Turn) -> None:
         allowed = spoken(round(turn.timeout / 1_000_000))
         if turn.state is State.QUEUED:
@@ -166,7 +190,9 @@ class Turns:
 
     def _paged_instead(self, change: Change, context: Context, why: str) -> None:
         self._drop(change, context, "escalated", why)
-        _page(self._means, change.connection, context, queries.plan(change.connection, context.plan), why)
+        plan = queries.plan(change.connection, context.plan)
+        # A second page, where everybody was paged as it came.
+        _page(self._means, change.connection, context, plan, why, again=plan.escalation.immediately)
 
     def _drop(self, change: Change, context: Context, outcome: str, why: str) -> None:
         turns.end(change.connection, context.incident, context.run)

@@ -34,6 +34,7 @@ _STREAM = (
     streams.c.stream_id == sa.bindparam("id"),
 )  # fmt: skip
 _SELECT_HEAD = sa.select(streams.c.seq, streams.c.hash).where(*_STREAM).with_for_update()
+_FREE_HEAD = _SELECT_HEAD.with_for_update(skip_locked=True)
 _MOVE_HEAD = sa.update(streams).where(
     *_STREAM, streams.c.seq == sa.bindparam("old"), streams.c.hash == sa.bindparam("last")
 )
@@ -233,6 +234,11 @@ def _fold_into_row(connection: sa.Connection, to: _Log, links: list[_Link], fold
 def hold(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> None:
     """Until this transaction ends nobody else appends to it: what is read of it now stays true."""
     _head(connection, tenant, stream, stream_id)
+
+
+def hold_if_free(connection: sa.Connection, tenant: str, stream: Stream, stream_id: str) -> bool:
+    """The same without waiting for whoever holds it. False: somebody does, or there is no such log."""
+    return connection.execute(_FREE_HEAD, {"of": tenant, "kind": stream.value, "id": stream_id}).first() is not None
 
 
 def held(connection: sa.Connection, tenant: str, incident: str) -> Incident | None:

@@ -18,7 +18,7 @@ _WORKS = ("working", "over")
 
 def in_turn(connection: sa.Connection, tenant: str) -> None:
     """Of two that ask at once, the second finds what the first was told. Whoever holds an incident may come here; who
-    has been here holds no other."""
+    only gives turns comes here first, and waits for no incident."""
     if connection.dialect.name == "postgresql":
         connection.execute(_ONE_AT_A_TIME, {"name": f"turns/{tenant}"})
 
@@ -42,13 +42,19 @@ def _listed(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[di
     return [dict(row) for row in connection.execute(query.where(where)).mappings()]
 
 
-def is_over(connection: sa.Connection, incident: str, number: int) -> bool:
-    """Whether it works for longer than it may."""
-    return connection.execute(sa.select(turns.c.state).where(*_mine(incident, number))).scalar() == "over"
+def is_over(connection: sa.Connection, incident: str, number: int, now: int) -> bool:
+    """Whether it works for longer than it may, also where nobody has looked since."""
+    late = (turns.c.state == "working") & (turns.c.worked + now - turns.c.since > turns.c.timeout)
+    query = sa.select(turns.c.number).where(*_mine(incident, number), (turns.c.state == "over") | late)
+    return connection.execute(query).first() is not None
 
 
 def request_of(connection: sa.Connection, incident: str, number: int) -> str:
     return str(connection.execute(sa.select(turns.c.request).where(*_mine(incident, number))).scalar_one())
+
+
+def is_queued(connection: sa.Connection, incident: str, number: int) -> bool:
+    return connection.execute(sa.select(turns.c.state).where(*_mine(incident, number))).scalar() == "queued"
 
 
 def begin(connection: sa.Connection, incident: str, number: int, now: int) -> None:
