@@ -87,3 +87,20 @@ def test_a_check_runs_only_while_its_run_does() -> None:
 
     assert running(opened, queued, begun) == ["look"]
     assert running(opened, queued) == running(opened, queued, ended, paged) == []
+
+
+def test_who_did_it_is_told_once() -> None:
+    def event(seq: int, kind: EventKind, actor: str, /, **payload: Any) -> Event:
+        return Event(
+            tenant="default", stream=Stream.INCIDENT, stream_id="i", seq=seq, at=datetime(2026, 1, 1, tzinfo=UTC),
+            kind=kind, actor=actor, payload=payload,
+        )  # fmt: skip
+
+    events = [
+        event(1, EventKind.OPENED, "quell", title="Errors", severity="P1"),
+        event(2, EventKind.TAKEN, "anna", by="anna", reason=""),
+        event(3, EventKind.NOTED, "anna", text="seen before"),
+    ]
+    noted, taken, _ = view_of(fold(events), events, None).timeline
+    assert (taken.text, taken.actor) == ("Taken over by anna", "")
+    assert noted.actor == "anna"
