@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quell.incident.event import Event, EventKind, Stream
-from quell.incident.incident import Incident, fold
+from quell.incident.incident import Incident
 from quell.incident.tried import Tried
-from quell.telling.why import guarded, told_to, turn_of, why_alert, why_incident
+from quell.telling.why import guarded, told_to, why_alert
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ROW: dict[str, Any] = {
@@ -61,15 +61,3 @@ def test_what_the_guards_said_and_who_was_told() -> None:
         ("refused", "too often"), ("asked", "it is slow"), ("allowed", ""),
     ]  # fmt: skip
     assert [(one["to"], one["delivered"], one["detail"]) for one in told_to(timeline)] == [("slack:#ops", False, "503")]
-
-
-def test_a_run_that_waits_for_its_turn_says_what_holds_it_up() -> None:
-    opened = event(EventKind.OPENED, title="Errors", severity="P1")
-    queued = event(EventKind.RUN_QUEUED, number=1, plan="h", reason="1 incident of runbook shop is worked on")
-    begun = event(EventKind.RUN_STARTED, number=1, plan="h")
-    full = event(EventKind.RUN_ENDED, number=1, outcome="escalated", reason="the queue is full")
-    waits = "waits for its turn: 1 incident of runbook shop is worked on"
-    assert turn_of([opened, queued]) == waits
-    assert why_incident(fold([opened, queued]), [opened, queued], {}).incident["reason"] == waits
-    assert [turn_of([opened]), turn_of([opened, queued, begun]), turn_of([opened, queued, full])] == ["", "", ""]
-    assert turn_of([opened, queued, begun, full, queued]) == waits, "given back, it waits again"

@@ -15,8 +15,6 @@ K = EventKind
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 OPENED = (K.OPENED, {"title": "Errors", "severity": "P1", "alert": "a"})
 RUN = (K.RUN_STARTED, {"number": 1, "plan": "h"})
-QUEUED = (K.RUN_QUEUED, {"number": 1, "plan": "h", "runbook": "shop",
-          "reason": "1 incident of runbook shop is worked on, which is the most"})  # fmt: skip
 ASKED = (K.APPROVAL_REQUESTED, {"approval": "x", "node": "run:i.1/back/1/", "call": "rollback shop", "targets": ["shop"],
          "action": "rollback", "expires_at": "2026-11-21T03:10:00+00:00"})  # fmt: skip
 INTENDED = (K.ACTION_INTENDED, {"action": "rollback", "call": "rollback shop", "key": "k"})
@@ -39,8 +37,6 @@ def log(*kinds: tuple[EventKind, dict[str, Any]]) -> list[Event]:
     ("kinds", "sentence", "tone"),
     [
         ([OPENED], "Opened; nothing has started yet", "busy"),
-        ([OPENED, QUEUED], "Waits for its turn: 1 incident of runbook shop is worked on, which is the most", "busy"),
-        ([OPENED, QUEUED, RUN], "Diagnosing", "busy"),
         ([OPENED, RUN], "Diagnosing", "busy"),
         ([OPENED, RUN, ASKED], "Waiting for you: approve “rollback shop”", "warn"),
         ([OPENED, RUN, INTENDED], "Acting: rollback shop", "busy"),

@@ -14,7 +14,6 @@ from quell.incident.incident import Incident, Status, fold
 from quell.telling.card import card, change, clock, time_left
 from quell.telling.lines import Row, under
 from quell.telling.rows import decision_row, finding_row, result_row, verdict_row
-from quell.telling.why import turn_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,6 @@ def sentence(incident: Incident, events: Sequence[Event], now: datetime) -> str:
         return f"Escalated to {', '.join(dict.fromkeys(incident.escalated_to)) or 'nobody'}{seen}: {incident.reason}"
     if incident.status is Status.MITIGATED:
         return f"Mitigated, not over: {incident.reason}"
-    if turn := turn_of(events):
-        return f"{turn[0].upper()}{turn[1:]}."
     return f"{_DOING.get(incident.status, incident.status.value)}."
 
 

@@ -147,8 +147,7 @@ def why_incident(incident: Incident, timeline: Sequence[Event], rows: Mapping[st
     opened = next((one.payload for one in timeline if one.kind is EventKind.OPENED), {})
     came = {name: _came(name, timeline) for name in names[:MOST_ALERTS]}
     return WhyIncident(
-        incident=brief(incident) | ({"reason": turn} if (turn := turn_of(timeline)) else {}),
-        service_why=str(opened.get("service_why") or ""), runbook=incident.runbook,
+        incident=brief(incident), service_why=str(opened.get("service_why") or ""), runbook=incident.runbook,
         runbook_why=_runbook_why(timeline), more=max(len(names) - MOST_ALERTS, 0),
         alerts=tuple({**_part(name, rows.get(name), name in incident.firing), **came[name]} for name in came),
         guard=tuple(guarded(timeline)), told=tuple(told_to(timeline)),
@@ -179,14 +178,6 @@ def _came(name: str, timeline: Sequence[Event]) -> dict[str, Any]:
 
 
 _BEGUN = (EventKind.RUN_QUEUED, EventKind.RUN_STARTED)
-
-
-def turn_of(timeline: Sequence[Event]) -> str:
-    """Why its run waits for its turn, as it was when it began to wait; nothing where none waits."""
-    last = next((one for one in reversed(timeline) if one.kind in (*_BEGUN, EventKind.RUN_ENDED)), None)
-    if last is None or last.kind is not EventKind.RUN_QUEUED:
-        return ""
-    return f"waits for its turn: {last.payload['reason']}"
 
 
 def _runbook_why(timeline: Sequence[Event]) -> str:

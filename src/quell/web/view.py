@@ -18,7 +18,6 @@ from quell.incident.event import Event, EventKind
 from quell.incident.finding import WORST_FIRST, Health
 from quell.incident.incident import ENDED, Incident
 from quell.runbook.plan import Act, Approve, Plan
-from quell.telling.why import turn_of
 from quell.web.words import State, alert_name, event_tone, listed, node_of, signal_name, span, state_of, told
 
 _K = EventKind
@@ -156,8 +155,7 @@ def view_of(incident: Incident, events: Sequence[Event], plan: Plan | None, *, e
         incident=incident, plan=plan, state=state_of(incident, events, plan),
         impact=list(_impact(incident, events, plan)),
         asks=[_ask(incident, event, events, plan) for event in _open_requests(incident, events)],
-        findings=_findings(incident, plan, waits=bool(turn_of(events))),
-        decisions=[_decision(e, plan) for e in events if e.kind is _K.DECIDED],
+        findings=_findings(incident, plan), decisions=[_decision(e, plan) for e in events if e.kind is _K.DECIDED],
         deeds=_deeds(events, plan), proofs=_proofs(events, plan), timeline=rows[cut:][::-1], earlier=cut,
         ended=incident.status in ENDED, todo=list(_todo(incident, plan)), kept=list(_kept(incident, events)),
     )  # fmt: skip
@@ -269,10 +267,9 @@ def _time(finding: dict[str, Any]) -> datetime | None:
 # Evidence and decisions.
 
 
-def _findings(incident: Incident, plan: Plan | None, *, waits: bool) -> list[dict[str, Any]]:
+def _findings(incident: Incident, plan: Plan | None) -> list[dict[str, Any]]:
     """Worst first, then as the runbook has them; checks that still run come last."""
     share = EVIDENCE_CHARS // max(1, len(incident.findings))
-    runs = incident.run and incident.outcome is None and incident.status not in ENDED and not waits
     found = [
         {**finding, "name": finding["name"] or name, "at": _time(finding), "evidence": _evidence(finding, share),
          "targets": sorted(finding["targets"], key=_rank)[:TARGET_ROWS],
@@ -282,7 +279,7 @@ def _findings(incident: Incident, plan: Plan | None, *, waits: bool) -> list[dic
     running: list[dict[str, Any]] = [
         {"check": check.id, "name": check.name or check.id, "status": "running", "message": "", "targets": [],
          "more": 0, "at": None, "evidence": "", "duration_ms": 0.0, "clause": ""}
-        for check in (plan.checks if plan and runs else ())
+        for check in (plan.checks if plan and incident.run and incident.status not in ENDED else ())
         if check.id not in incident.findings
     ]  # fmt: skip
     return sorted(found, key=_rank) + running

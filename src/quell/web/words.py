@@ -16,7 +16,6 @@ from quell.incident.event import Event, EventKind
 from quell.incident.incident import ENDED, Incident, Status
 from quell.incident.parts import Approval, Deed
 from quell.runbook.plan import Plan
-from quell.telling.why import turn_of
 
 YOU, OTHERS = "Waiting for you", "Waiting for an approver"
 """How what is asked is told to whoever may answer, and to whoever may only look on."""
@@ -269,8 +268,6 @@ def state_of(incident: Incident, events: Sequence[Event] = (), plan: Plan | None
         if incident.handed_to:
             text = f"{incident.assignee} hands over to {incident.handed_to}, who has not taken it yet"
         return State(text, "warn")
-    if incident.status is not Status.ESCALATED and (turn := turn_of(events)):
-        return State(turn[0].upper() + turn[1:], "busy")
     match incident.status:
         case Status.DIAGNOSING:
             return State(_diagnosing(incident, plan), "busy")
