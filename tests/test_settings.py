@@ -28,6 +28,18 @@ def test_every_problem_is_reported_with_its_place() -> None:
     assert (problems["server.port"].file, problems["server.port"].line) == ("quell.yaml", 2)
 
 
+def test_the_nearest_key_is_told_below_names_that_people_choose() -> None:
+    with pytest.raises(InvalidInput) as wrong:
+        parse("services: {shop: {teir: 1}}\nsources: {am: {expect: {every: 5m, severty: P1}}}\n"
+              "guardrails: {actions: {run_script: {alow: false}}}\nrate_limit: {tenants: {acme: {queue: 3}}}\n")  # fmt: skip
+    near = {problem.path: (problem.nearest, (problem.expected or "")[:7]) for problem in wrong.value.problems}
+    assert near == {
+        "services.shop.teir": ("tier", "one of "), "sources.am.expect.severty": ("severity", "one of "),
+        "guardrails.actions.run_script.alow": ("allow", "one of "),
+        "rate_limit.tenants.acme.queue": ("queue_size", "one of "),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "text",
     ["- a list", "guardrails: {actions: {run_script: {rate: often}}}", "server: {host: 0.0.0.0, insecure: true}",

@@ -8,7 +8,7 @@ from quell.errors import Problem
 
 def test_sources() -> None:
     assert judge_source("am", "alertmanager", True).found == "asks for credentials"
-    assert "whoever" in judge_source("am", "alertmanager", False).found
+    assert "asks for a token" in judge_source("am", "alertmanager", False).found
     assert judge_source("am", "alertmanger", Failure("invalid", "no alert source")).level is Level.ERROR
 
 

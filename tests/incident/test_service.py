@@ -49,3 +49,12 @@ def test_a_service_of_another_environment_is_not_meant() -> None:
     assert resolve_service([shop], {}, "shop", "production")[0] == "shop"
     assert resolve_service([shop], {}, "shop")[0] == "shop"
     assert resolve_service([shop], {}, "shop", "staging") == (None, "'shop' is not a service of environment 'staging'")
+
+
+def test_a_name_that_the_catalogue_does_not_have_is_told() -> None:
+    why = resolve_service([Service(name="api")], {"service": "apii"}, None)[1]
+    said = (
+        "the alert names 'apii', which is not in the catalogue, and no mapping rule of the catalogue matches the labels"
+    )
+    assert why == said
+    assert resolve_service([Service(name="api")], {}, None)[1].startswith("no service is named and ")

@@ -54,7 +54,8 @@ def _unsound(entry: Entry) -> Judgement:
     errors = [problem for problem in entry.problems if problem.severity == "error"]
     first = f": {errors[0].message}" if errors else ""
     looked_at = entry.runbook or entry.file
-    expected, advice = "a runbook without problems", f"quell lint --config QUELL_YAML {entry.file}"
+    expected = "a runbook without problems"
+    advice = f"quell lint {entry.file}, with the --config that this was asked with"
     if entry.state is State.BROKEN:
         return error("runbook", looked_at, f"it is broken and cannot run{first}", expected, advice)
     return warning("runbook", looked_at, f"it runs with {len(errors)} problems{first}", expected, advice)

@@ -17,7 +17,7 @@ def judge_source(name: str, kind: str, seen: bool | Failure) -> Judgement:
     looked_at = f"{kind} source {name}"
     if isinstance(seen, Failure):
         return error("source", looked_at, seen.words, "a source that can read alerts", f"correct sources.{name}")
-    return ok("source", looked_at, "asks for credentials" if seen else "takes alerts from whoever may reach the server")
+    return ok("source", looked_at, "asks for credentials" if seen else "has no secret: asks for a token of Quell's own")
 
 
 def judge_guardrails(problems: Iterable[Problem]) -> list[Judgement]:

@@ -102,4 +102,6 @@ def _resolved(known: Sequence[Service], labels: Mapping[str, str], named: str | 
             None,
             f"labels match several services equally: {', '.join(sorted({name for _, name, _ in best}))}",
         )
-    return None, "no service is named and no mapping rule of the catalogue matches the labels"
+    asked = named or labels.get("service")
+    said = f"the alert names {asked!r}, which is not in the catalogue," if asked else "no service is named"
+    return None, f"{said} and no mapping rule of the catalogue matches the labels"

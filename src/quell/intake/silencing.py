@@ -103,7 +103,7 @@ def _faults(wanted: Wanted, now: datetime) -> Sequence[Problem]:
         try:
             matching.check(wanted.matchers)
         except ValueError as error:
-            fault("matchers", str(error), "matchers that some alerts do not fit")
+            fault("matchers", str(error), "matchers as Alertmanager writes them, which some alerts do not fit")
     if wanted.ends_at <= wanted.starts_at:
         fault("endsAt", "it ends before it begins", "an end after the beginning")
     elif wanted.ends_at <= now:

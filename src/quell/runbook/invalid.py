@@ -96,6 +96,9 @@ def _fields_at(model: Any, path: Path) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
+        if (value := _value_of(model)) is not None:
+            model = value  # the part is a name that somebody chose: of a service, a source, an action
+            continue
         found = _model_in(model)
         if found is None:
             return []
@@ -107,6 +110,16 @@ def _fields_at(model: Any, path: Path) -> list[str]:
     found = _model_in(model)
     return [field.alias if name.endswith("_") and field.alias else name for name, field in found.model_fields.items()] \
         if found else []  # fmt: skip
+
+
+def _value_of(annotation: Any) -> Any:
+    """What a ``dict[str, …]`` holds, also one inside ``Annotated[...]``; None for what is no mapping of names."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _value_of(parts[0])
+    if isinstance(origin, type) and issubclass(origin, Mapping) and len(parts) == 2:
+        return parts[1]
+    return None
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

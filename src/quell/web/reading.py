@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from quell.errors import InvalidInput, Problem
 from quell.incident.access import Caller
+from quell.runbook.invalid import plainly
 from quell.runbook.vocabulary import nearest
 
 CALLER, STILL = "quell.caller", "quell.still"
@@ -84,7 +85,7 @@ def _problem(item: Any, model: type[BaseModel]) -> Problem:
     if item["type"] == "extra_forbidden":
         return Problem("unknown key", "unknown", path=path, nearest=nearest(path, _names(model)))
     found = None if item["type"] == "missing" else str(item["input"])[:80]
-    return Problem(item["msg"], item["type"], path=path, found=found)
+    return Problem(plainly(item), item["type"], path=path, found=found)
 
 
 def _names(model: type[BaseModel]) -> list[str]:

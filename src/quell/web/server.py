@@ -23,6 +23,7 @@ from quell import __version__
 from quell.app import App
 from quell.errors import InvalidInput, Problem, QuellError
 from quell.incident.incident import UndeclaredTransition
+from quell.runbook.invalid import plainly
 from quell.web import (
     alertmanager,
     alerts,
@@ -140,7 +141,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """A path or a query that FastAPI refused, told as we tell everything that is wrong."""
     assert isinstance(error, RequestValidationError)
     problems = [
-        Problem(item["msg"], item["type"], path=".".join(map(str, item["loc"])), found=str(item["input"])[:80])
+        Problem(plainly(item), item["type"], path=".".join(map(str, item["loc"])), found=str(item["input"])[:80])
         for item in error.errors()
     ]
     return answer_to(request.scope, InvalidInput(problems))

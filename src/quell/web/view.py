@@ -187,8 +187,9 @@ def _kept(incident: Incident, events: Sequence[Event]) -> Iterator[Kept]:
 
 def _row(incident: Incident, event: Event) -> Row:
     offset = event.at - (incident.opened_at or event.at)
-    actor = "" if event.actor in ("quell", "") else event.actor
-    return Row(event.at, "+" + span(offset / timedelta(seconds=1)), _short(told(event)), event_tone(event), actor)
+    text = told(event)
+    actor = "" if event.actor in ("quell", "") or f"by {event.actor}" in text else event.actor  # once is enough
+    return Row(event.at, "+" + span(offset / timedelta(seconds=1)), _short(text), event_tone(event), actor)
 
 
 def _short(text: str) -> str:

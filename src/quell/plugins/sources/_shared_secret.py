@@ -19,8 +19,8 @@ from quell.ports import at_fault
 
 
 class SharedSecret(Labelled):
-    """``token`` (bearer, or in ``header``) and ``password`` (basic) are secret references; with neither, everybody may
-    post."""
+    """``token`` (bearer, or in ``header``) and ``password`` (basic) are secret references; with neither, a token of
+    Quell's own is asked for."""
 
     token: str | None = None
     header: HeaderName = ""

@@ -2,7 +2,7 @@
 
 ```yaml
 sources: {alertmanager: {token: env:ALERTMANAGER_TOKEN, service_labels: [service, app], labels: {region: eu-west-1}}}
-receivers: [{name: quell, webhook_configs: [{url: 'http://quell:8080/webhooks/alertmanager', send_resolved: true}]}]
+receivers: [{name: quell, webhook_configs: [{url: 'http://quell:8470/webhooks/alertmanager', send_resolved: true}]}]
 ```
 
 An alert that is wrong is quarantined with the place of its fault, and its siblings go on; a body that is wrong as a
@@ -27,7 +27,8 @@ _KEPT = (
 
 
 class Params(Labelled):
-    """``token`` (bearer) and ``password`` (basic) are secret references; with neither, everybody may post."""
+    """``token`` (bearer) and ``password`` (basic) are secret references; with neither, a token of Quell's own is asked
+    for."""
 
     token: str | None = None
     username: str = ""

@@ -51,7 +51,8 @@ from quell.ports import Params as Strict
 
 class Params(Strict):
     """``token`` (bearer), ``password`` (basic) and ``secret`` (HMAC-SHA256 of the body, as hexadecimal) are secret
-    references; without any, everybody may post. With a secret and one of the others, both must be right."""
+    references; without any, a token of Quell's own is asked for. With a secret and one of the others, both
+    must be right."""
 
     tenant: str = "default"
     """Whose its alerts are; left out, the site's ``tenant``."""

@@ -55,8 +55,8 @@ def seconds(value: object) -> object:
 
 
 class Params(Labelled):
-    """``secret`` (HMAC), ``token`` (bearer) and ``password`` (basic) are secret references; without any, everybody may
-    post. With a secret and one of the others, both must be right."""
+    """``secret`` (HMAC), ``token`` (bearer) and ``password`` (basic) are secret references; without any, a token of
+    Quell's own is asked for. With a secret and one of the others, both must be right."""
 
     secret: str | None = None
     signature_header: HeaderName = SIGNATURE

@@ -22,7 +22,8 @@ HEARTBEAT = True
 
 
 class Params(_Params):
-    """``token`` (bearer) and ``password`` (basic) are secret references; with neither, everybody may send one."""
+    """``token`` (bearer) and ``password`` (basic) are secret references; with neither, a token of Quell's own is asked
+    for."""
 
     token: str | None = None
     username: str = ""

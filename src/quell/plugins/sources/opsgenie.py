@@ -42,7 +42,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Params(SharedSecret):
     """``token`` (bearer, or alone in ``header``) and ``password`` (basic) are secret references; with neither,
-    everybody may post."""
+    a token of Quell's own is asked for."""
 
 
 def verify(headers: Mapping[str, str], body: bytes, params: Params) -> str | None:

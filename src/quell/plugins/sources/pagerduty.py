@@ -47,7 +47,7 @@ _OF_INCIDENT = (
 
 class Params(Labelled):
     """``secrets`` sign the body, ``token`` is a bearer's; all are references. Either lets in, but a signature that is
-    there must fit; with none, everybody may post."""
+    there must fit; with none, a token of Quell's own is asked for."""
 
     secrets: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), validation_alias=AliasChoices("secrets", "secret")
