@@ -286,7 +286,8 @@ def _findings(incident: Incident, plan: Plan | None) -> list[dict[str, Any]]:
 
 
 def _rests(incident: Incident) -> bool:
-    return bool(incident.queued) or incident.status in ENDED
+    """No run looks at it now."""
+    return bool(incident.queued) or incident.outcome is not None or incident.status in ENDED
 
 
 def _rank(finding: dict[str, Any]) -> int:
