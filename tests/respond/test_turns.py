@@ -39,7 +39,7 @@ def hold(home: House) -> None:
         script = home.folder / f"hold-{service}"
         script.write_text(
             f"#!/bin/sh\necho begin-{service} >> {home.folder}/effects\n"
-            f"while [ ! -e {home.folder}/go-{service} ]; do sleep 0.02; done\n"
+            f"for n in $(seq 3000); do [ -e {home.folder}/go-{service} ] && exit; sleep 0.02; done\n"
         )
         script.chmod(0o755)
 
