@@ -61,3 +61,24 @@ async def test_however_many_ask_at_once_it_is_done_once() -> None:
     await eventually(is_done, "it is done")
     await errands.stop()
     assert done == [1]
+
+
+async def test_stopped_in_the_moment_in_which_it_would_look_it_ends() -> None:
+    sooner, looks = asyncio.Event(), list[int]()
+
+    async def look() -> None:
+        sooner.clear()
+        looks.append(1)
+
+    task = asyncio.create_task(again(look, 3600.0, "failed", sooner=sooner))
+    for turn in range(3):
+        sooner.set()
+        while len(looks) <= turn:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sooner.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done, "it looks on"
+    assert task.cancelled()

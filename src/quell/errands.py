@@ -63,10 +63,19 @@ async def again(
     when that cannot be done."""
     wait_s = every_s if first_s is None else first_s
     while True:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for((sooner or asyncio.Event()).wait(), wait_s)
+        await _rest(wait_s, sooner)
         wait_s = every_s
         try:
             await look()
         except Exception as error:  # as above
             _log.error(failed, error=str(error))
+
+
+async def _rest(most_s: float, sooner: asyncio.Event | None) -> None:
+    """Not by ``asyncio.wait_for``: before Python 3.12 that may take a cancellation for the end of the wait."""
+    if sooner is None:
+        await asyncio.sleep(most_s)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            await sooner.wait()

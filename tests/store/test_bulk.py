@@ -24,7 +24,7 @@ ROWS: dict[str, tuple[sa.Table, list[dict[str, Any]]]] = {
         inbox,
         [
             {"tenant": "t", "environment": "", "region": "", "source": "s", "priority": 1, "alert_id": f"a{number}",
-             "name": "%(name)s", "status": "firing", "received_at": number, "signature": "", "alert": "{}"}
+             "name": "%(name)s", "status": "firing", "received_at": number, "signature": "", "alert": "{}", "times": 1}
             for number in range(3)
         ],
     ),

@@ -12,7 +12,7 @@ from quell.store.shares import sources_of
 
 def word(tenant: str, source: str) -> dict[str, Any]:
     return {"tenant": tenant, "environment": "", "region": "", "source": source, "priority": 1, "alert_id": "a",
-            "name": "A", "status": "firing", "received_at": 1, "signature": "", "alert": "{}"}  # fmt: skip
+            "name": "A", "status": "firing", "received_at": 1, "signature": "", "alert": "{}", "times": 1}  # fmt: skip
 
 
 def test_each_tenant_and_source_once(database: Database) -> None:
