@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from quell.respond.limits import Rule, Seconds
-from quell.runbook.plan import Plan, RateLimit
+from quell.runbook.plan import Plan
 
 MOST = 1_000_000
 """Where nobody says how many."""
@@ -107,7 +107,7 @@ class Moves:
     full: tuple[tuple[Turn, str], ...]
 
 
-def moves(turns: Iterable[Turn], share: Share | RateLimit | None) -> Moves:
+def moves(turns: Iterable[Turn], share: Share | None) -> Moves:
     """What is to be done about the runs of one tenant. Of those that wait, one that its runbook's limit holds up holds
     up none of another runbook."""
     known = list(turns)
@@ -129,7 +129,7 @@ def _order(turn: Turn) -> tuple[int, int, str, int]:
 
 
 def _full(
-    wait: Sequence[Turn], works: Mapping[str, int], total: int, share: Share | RateLimit | None
+    wait: Sequence[Turn], works: Mapping[str, int], total: int, share: Share | None
 ) -> Iterable[tuple[Turn, str]]:  # fmt: skip
     """Whoever is last goes first."""
     size = share.queue_size if share and share.max_concurrent else MOST

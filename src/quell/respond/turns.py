@@ -55,7 +55,7 @@ def start(means: Means, connection: sa.Connection, context: Context, plan: Plan,
     else:
         _put(connection, context, turn, State.QUEUED)
     if full or plan.escalation.immediately:
-        _page(means, connection, context, plan, full or f"{context.severity}: paged immediately")
+        _page(means, connection, context, plan.escalation, full or f"{context.severity}: paged immediately")
     return new
 
 
@@ -96,9 +96,9 @@ def _not_begun(means: Means, connection: sa.Connection, context: Context, outcom
 
 
 def _page(
-    means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str, *, again: bool = False
+    means: Means, connection: sa.Connection, context: Context, escalation: Escalation, why: str, *, again: bool = False
 ) -> None:  # fmt: skip
-    page = escalate.Page(context=context, escalation=plan.escalation, reason=why, again=again)
+    page = escalate.Page(context=context, escalation=escalation, reason=why, again=again)
     means.durable.start_in(connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json"))
 
 
@@ -172,10 +172,7 @@ class Turns:
         if turns.is_queued(change.connection, turn.incident, turn.number):
             context = Context(incident=known.id, tenant=known.tenant, run=turn.number)
             self._drop(change, context, "escalated", why)
-            page = escalate.Page(context=context, escalation=Escalation(), reason=why)
-            self._means.durable.start_in(
-                change.connection, escalate.WORKFLOW, page.key, page.model_dump(mode="json")
-            )  # fmt: skip
+            _page(self._means, change.connection, context, Escalation(), why)
 
     def _overdue(self, change: Change, context: Context, turn: Turn) -> None:
         allowed = spoken(round(turn.timeout / 1_000_000))
@@ -184,15 +181,16 @@ class Turns:
             return
         turns.over(change.connection, turn.incident, turn.number)
         why = f"it is worked on for longer than {allowed}, which is the most; nothing more is begun for it"
-        plan = queries.plan(change.connection, context.plan)
-        # A second page, where everybody was paged as it began.
-        _page(self._means, change.connection, context, plan, why, again=plan.escalation.immediately)
+        self._page(change, context, why)
 
     def _paged_instead(self, change: Change, context: Context, why: str) -> None:
         self._drop(change, context, "escalated", why)
-        plan = queries.plan(change.connection, context.plan)
-        # A second page, where everybody was paged as it came.
-        _page(self._means, change.connection, context, plan, why, again=plan.escalation.immediately)
+        self._page(change, context, why)
+
+    def _page(self, change: Change, context: Context, why: str) -> None:
+        """As its runbook says; a second page, where everybody was paged as it came."""
+        given = queries.plan(change.connection, context.plan).escalation
+        _page(self._means, change.connection, context, given, why, again=given.immediately)
 
     def _drop(self, change: Change, context: Context, outcome: str, why: str) -> None:
         turns.end(change.connection, context.incident, context.run)
