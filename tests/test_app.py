@@ -204,7 +204,7 @@ async def test_page_by_page_each_incident_is_there_once(
     monkeypatch.setattr(pages, "PAGE_ROWS", rows)
     async with house(tmp_path, BOOK) as home:
         names = [(await home.post(alert(f"Nobody{n}", service="x"))).incidents[0] for n in range(7)]
-        for one in names[:4]:
+        for one in names[1::2]:
             await home.app.resolve(one, "anna")
         seen, link = list[str](), "/?all=1"
         for _ in names:
@@ -217,4 +217,4 @@ async def test_page_by_page_each_incident_is_there_once(
             if (next_page := re.search(r'href="(/\?all=1[^"]*)"', regions["list"])) is None:
                 break
             link = unescape(next_page[1])
-        assert seen == [*names[:3:-1], *names[3::-1]]
+        assert seen == [*names[::-2], *names[-2::-2]]
