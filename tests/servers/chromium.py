@@ -6,7 +6,7 @@ and its profile is new each time.
 
 import base64
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Page:
 
     def text(self, selector: str = "body") -> str:
         """The visible text of the first element that matches a CSS selector."""
-        return str(self._command("GET", f"element/{self._find(selector)}/text"))
+        return str(self._on(selector, lambda element: self._command("GET", f"{element}/text")))
 
     def count(self, selector: str) -> int:
         """How many elements match a CSS selector."""
@@ -69,11 +69,11 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Click the first element that matches; it must be visible and not covered."""
-        self._post(f"element/{self._find(selector)}/click", {})
+        self._on(selector, lambda element: self._post(f"{element}/click", {}))
 
     def type(self, selector: str, keys: str) -> None:
         """Type into the first element that matches."""
-        self._post(f"element/{self._find(selector)}/value", {"text": keys})
+        self._on(selector, lambda element: self._post(f"{element}/value", {"text": keys}))
 
     def press(self, key: str) -> None:
         """Press and release one key where the focus is; `\\ue004` is Tab, `\\ue007` Enter."""
@@ -103,8 +103,16 @@ class Page:
     def close(self) -> None:
         self._command("DELETE", "")
 
-    def _find(self, selector: str) -> str:
-        return str(self._post("element", {"using": "css selector", "value": selector})[_ELEMENT])
+    def _on(self, selector: str, command: Callable[[str], Any]) -> Any:
+        """Do it with the first that matches; again, where the page put another in its place in between."""
+        for _ in range(10):
+            element = self._post("element", {"using": "css selector", "value": selector})[_ELEMENT]
+            try:
+                return command(f"element/{element}")
+            except BrowserError as error:
+                if not str(error).startswith("stale element reference"):
+                    raise
+        raise BrowserError(f"{selector}: replaced each time it was found")
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return self._command("POST", path, body)

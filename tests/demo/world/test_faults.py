@@ -109,11 +109,13 @@ def inject(world: World, sink: Sink, name: str) -> faults.Injection:
 def repaired(world: World, sink: Sink, injection: faults.Injection, *, all_restarted: bool = False) -> None:
     """Users notice nothing any more, and what fired is resolved, in whatever order.
 
-    Where the test had every replica down at once, whether that was long enough for an alert is the machine's matter.
+    Where the test had every replica down at once, whether that was long enough for an alert, and whether those who
+    waited for it then filled a pool, is the machine's matter.
     """
     poll(lambda: good_again(world), "users are served again")
     poll(lambda: set(sink.told("firing")) <= set(sink.told("resolved")), "everything is resolved")
-    fired = set(sink.told("firing")) - ({"PaymentReplicasDown"} if all_restarted else set())
+    machines = {"PaymentReplicasDown", "PaymentPoolExhausted"} - set(injection.fault.alerts)
+    fired = set(sink.told("firing")) - (machines if all_restarted else set())
     assert fired == set(injection.fault.alerts), "the repair raised an alert of its own"
     ends = [body["alerts"][0]["endsAt"] for body in sink.bodies if body["status"] == "resolved"]
     assert all(not end.startswith("0001") for end in ends)
