@@ -49,6 +49,7 @@ def judged(site: Site, facts: Facts) -> Iterator[Judgement]:
     for name, kind, asks in facts.sources:
         yield configured.judge_source(name, kind, asks)
     yield from configured.judge_guardrails(facts.guardrails)
+    yield from configured.judge_needs(settings.catalogue, settings.connections)
     if isinstance(facts.library, Failure):
         yield error("runbook", "runbooks", facts.library.words, "runbooks that can be read", "look at the disk")
         return

@@ -277,9 +277,12 @@ def _verify(verify: Verify) -> list[Row]:
 
 def _at_once(given: RateLimit) -> list[Row]:
     most = given.max_concurrent
-    waits = [("queue", f"{given.queue_size} wait for their turn; for one more a person is paged")] if most else []
+    waits = (
+        [("queue", f"up to {given.queue_size} more, by turns; for one beyond that a person is paged")] if most else []
+    )
+    works = f"at most {most}; an incident that waits for a person does not count"
     return [
-        ("work", f"at most {most} incidents; those that wait for a person do not count" if most else "any number"),
+        ("work", works if most else "any number"),
         *waits,
         ("time", f"{spoken(given.timeout_seconds)}, then a person is paged"),
     ]
