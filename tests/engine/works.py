@@ -225,7 +225,7 @@ async def engine(
     database = Database(url)
     durable = Durable(
         database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places,
-        park_after_s=park_after_s,
+        park_after_s=park_after_s, keep=database.keep if database.is_sqlite else None,
     )  # fmt: skip
     works = Works(durable, folder, database)
     await durable.launch()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+
+from quell.engine.claims import Fenced
 
 
 class Claimed:
@@ -27,17 +30,35 @@ class Claimed:
         with self._library.engine.connect() as connection:
             return {row.workflow_uuid: row.owner_xid for row in connection.execute(query)}
 
+    def fence(self, workflow_id: str, claim: str | None) -> Callable[[sa.Connection], None]:
+        """For a transaction: raises ``Fenced`` unless this process has it, under this claim, until that has ended."""
+        held = sa.select(self._library.tables.workflow_status.c.workflow_uuid).where(*self._mine(workflow_id, claim))
+        held = held.with_for_update(read=True)
+        # The library's tables have a schema that only its own engine knows how to read.
+        where = {"schema_translate_map": self._library.engine.get_execution_options()["schema_translate_map"]}
+
+        def look(connection: sa.Connection) -> None:
+            if connection.execute(held, execution_options=where).first() is None:
+                raise Fenced(workflow_id)
+
+        return look
+
     def give_back(self, workflow_id: str, claim: str | None) -> bool:
         """As the recovery of a dead executor does it, but for one claim and no later one of this process."""
         table = self._library.tables.workflow_status
-        where = (
-            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
-            table.c.executor_id == self._executor_id, table.c.owner_xid.is_not_distinct_from(claim),
-        )  # fmt: skip
         queue = sa.func.coalesce(table.c.queue_name, self._queue)
         values = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None, "queue_name": queue}
         with self._library.engine.begin() as connection:
-            return bool(connection.execute(sa.update(table).where(*where).values(values)).rowcount)
+            return bool(
+                connection.execute(sa.update(table).where(*self._mine(workflow_id, claim)).values(values)).rowcount
+            )
+
+    def _mine(self, workflow_id: str, claim: str | None) -> tuple[sa.ColumnElement[bool], ...]:
+        table = self._library.tables.workflow_status
+        return (
+            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
+            table.c.executor_id == self._executor_id, table.c.owner_xid.is_not_distinct_from(claim),
+        )  # fmt: skip
 
     def by_executor(self, workflow: str) -> dict[str, list[str]]:
         """Executor → the workflows of this name that it has claimed and that have not ended."""
