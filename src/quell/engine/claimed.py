@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from quell.engine.claims import Fenced
+from quell.engine.prepared import Prepared
 
 
 class Claimed:
@@ -19,7 +20,14 @@ class Claimed:
         self._library: Any = None
 
     def stand_before(self, library: Any) -> None:
-        self._library = library
+        self._library, table = library, library.tables.workflow_status
+        claim = sa.bindparam("claim", type_=table.c.owner_xid.type)
+        self._one = (
+            table.c.workflow_uuid == sa.bindparam("one"), table.c.status == "PENDING",
+            table.c.executor_id == sa.bindparam("me"), table.c.owner_xid.is_not_distinct_from(claim),
+        )  # fmt: skip
+        held = sa.select(table.c.workflow_uuid).where(*self._one)
+        self._held = Prepared(held.with_for_update(read=True), library.engine)
 
     def here(self) -> dict[str, str | None]:
         """What this process has claimed and not ended, each with its claim."""
@@ -32,13 +40,10 @@ class Claimed:
 
     def fence(self, workflow_id: str, claim: str | None) -> Callable[[sa.Connection], None]:
         """For a transaction: raises ``Fenced`` unless this process has it, under this claim, until that has ended."""
-        held = sa.select(self._library.tables.workflow_status.c.workflow_uuid).where(*self._mine(workflow_id, claim))
-        held = held.with_for_update(read=True)
-        # The library's tables have a schema that only its own engine knows how to read.
-        where = {"schema_translate_map": self._library.engine.get_execution_options()["schema_translate_map"]}
+        asked = self._asked(workflow_id, claim)
 
         def look(connection: sa.Connection) -> None:
-            if connection.execute(held, execution_options=where).first() is None:
+            if self._held.run(connection, asked).first() is None:
                 raise Fenced(workflow_id)
 
         return look
@@ -48,17 +53,12 @@ class Claimed:
         table = self._library.tables.workflow_status
         queue = sa.func.coalesce(table.c.queue_name, self._queue)
         values = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None, "queue_name": queue}
+        back = sa.update(table).where(*self._one).values(values)
         with self._library.engine.begin() as connection:
-            return bool(
-                connection.execute(sa.update(table).where(*self._mine(workflow_id, claim)).values(values)).rowcount
-            )
+            return bool(connection.execute(back, self._asked(workflow_id, claim)).rowcount)
 
-    def _mine(self, workflow_id: str, claim: str | None) -> tuple[sa.ColumnElement[bool], ...]:
-        table = self._library.tables.workflow_status
-        return (
-            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
-            table.c.executor_id == self._executor_id, table.c.owner_xid.is_not_distinct_from(claim),
-        )  # fmt: skip
+    def _asked(self, workflow_id: str, claim: str | None) -> dict[str, str | None]:
+        return {"one": workflow_id, "me": self._executor_id, "claim": claim}
 
     def by_executor(self, workflow: str) -> dict[str, list[str]]:
         """Executor → the workflows of this name that it has claimed and that have not ended."""

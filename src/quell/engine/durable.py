@@ -99,7 +99,7 @@ class Durable:
         self._client: DBOSClient | None = None
         self.in_flight: Callable[[str], bool] = lambda workflow_id: False
         """What is not cut off although somebody else has it by now, since it is in the middle of an effect."""
-        self._closing, self._keeping = False, Kept(keep) if keep is not None else None
+        self._closing = False
         self._claims, self._claimed = Claims(), Claimed(executor_id, queue=INTERNAL_QUEUE_NAME)
         self._started = Started(executor_id)
         self._kicking = asyncio.Lock()
@@ -107,6 +107,7 @@ class Durable:
         self._waits = Waits()
         self._parking = Parking(executor_id, self._claims, after_s=park_after_s, queue=INTERNAL_QUEUE_NAME)
         self._pauses = Pauses()
+        self._keeping = Kept(keep, self._pauses) if keep is not None else None
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
         logging.getLogger("dbos").addFilter(_is_news)
@@ -320,8 +321,6 @@ class Durable:
         return await self._kept(first_done(name, patiently(work, *args), self._serializer, self._record))
 
     async def _record(self, result: dict[str, Any]) -> None:
-        if self._closing:  # as the library would; the run goes on with the next start
-            raise asyncio.CancelledError
         if self._keeping is not None:
             await self._keeping.record(result)
         else:

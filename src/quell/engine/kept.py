@@ -7,9 +7,7 @@ another, for longer than they worked. Never does: keep anything that the library
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
-import threading
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -17,89 +15,59 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from quell.engine.prepared import Record, prepare
+from quell.engine.patience import LONGEST_PAUSE_S, Pauses
+from quell.engine.prepared import prepare
+from quell.engine.writes import Write, Writes
 from quell.errors import Unavailable
 
 Keep = Callable[[Callable[[sa.Connection], Any]], "Future[Any]"]
 """Does work in a transaction; done when that is committed."""
-_OFTEN = ("record_operation_result", "update_workflow_outcome", "init_child_workflow")
-"""Each of them one transaction of the library's, several in every run."""
+_log = logging.getLogger("quell")
+_AWAY = "what a run has done is kept when the database is back: %s"
+_OFTEN = ("record_operation_result", "record_get_result", "update_workflow_outcome", "init_child_workflow")
+"""Each of them a transaction of the library's in every run."""
 
 
 class Kept:
-    """``stand_before`` the durable library's writing."""
+    """``stand_before`` the durable library's writing. ``pauses``: what it waits by."""
 
-    def __init__(self, keep: Keep) -> None:
-        self._keep = keep
+    def __init__(self, keep: Keep, pauses: Pauses) -> None:
+        self._keep, self._pauses = keep, pauses
 
     def stand_before(self, library: Any) -> None:
-        self._record = Record(library)
         prepare(library)
-        library.engine = self._lent = Lent(library.engine)
-        self._own = {name: getattr(library, name) for name in _OFTEN}
-        for name, own in self._own.items():
-            setattr(library, name, partial(self._write, own))
+        self._writes = Writes(library)
+        for name in _OFTEN:
+            setattr(library, name, partial(self._written, getattr(self._writes, name)))
 
     async def record(self, result: Mapping[str, Any]) -> None:
-        """What a step has answered, as ``record_operation_result``, without a thread that waits for it."""
-        try:
-            await asyncio.wrap_future(self._keep(self._record.of(result)))
-        except Unavailable:
-            await asyncio.to_thread(self._own["record_operation_result"], result)
+        """What a step has answered, without a thread that waits for it."""
+        write = self._writes.record_operation_result(result)
+        for pause in self._patience():
+            try:
+                await asyncio.wrap_future(self._keep(write))
+                return
+            except Unavailable as error:
+                _log.warning(_AWAY, error)
+                await asyncio.sleep(pause)
 
-    def _write(self, own: Callable[..., Any], *given: Any, **more: Any) -> Any:
-        try:
-            return self._keep(self._work(own, *given, **more)).result()
-        except Unavailable:  # the library has the patience for a database that is away
-            return own(*given, **more)
+    def _written(self, asked: Callable[..., Write | None], *given: Any, **more: Any) -> Any:
+        """From a thread of the library's."""
+        write = asked(*given, **more)
+        if write is None:
+            return None
+        for pause in self._patience():
+            try:
+                return self._keep(write).result()
+            except Unavailable as error:
+                _log.warning(_AWAY, error)
+                self._pauses.sleep(pause)
+        raise AssertionError("patience has no end")
 
-    def _work(self, own: Callable[..., Any], *given: Any, **more: Any) -> Callable[[sa.Connection], Any]:
-        """In the context of whoever asks: that says whose step it is, and under which claim."""
-        context = contextvars.copy_context()
-
-        def work(connection: sa.Connection) -> Any:
-            with self._lent.to(connection):
-                return context.run(own, *given, **more)
-
-        return work
-
-
-class Lent:
-    """The library's engine; for whoever has been lent a connection, a transaction is that connection's."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine, self._mine = engine, threading.local()
-        # The library's tables have a schema that only its own engine knows how to read.
-        self._where = {"schema_translate_map": engine.get_execution_options()["schema_translate_map"]}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    @contextlib.contextmanager
-    def to(self, connection: sa.Connection) -> Iterator[None]:
-        self._mine.connection = _Reading(connection, self._where)
-        try:
-            yield
-        finally:
-            del self._mine.connection
-
-    def begin(self) -> contextlib.AbstractContextManager[Any]:
-        mine = getattr(self._mine, "connection", None)
-        return self._engine.begin() if mine is None else contextlib.nullcontext(mine)
-
-
-class _Reading:
-    """A connection that reads the library's tables as its own engine does."""
-
-    def __init__(self, connection: sa.Connection, where: Mapping[str, Any]) -> None:
-        self._connection, self._where = connection, where
-
-    @property
-    def dialect(self) -> sa.Dialect:
-        return self._connection.dialect
-
-    def exec_driver_sql(self, text: str, given: Any) -> Any:
-        return self._connection.exec_driver_sql(text, given)
-
-    def execute(self, statement: Any, *given: Any) -> Any:
-        return self._connection.execute(statement, *given, execution_options=self._where)
+    def _patience(self) -> Iterator[float]:
+        """For as long as the database is away, as the library: an outage must not end a run. Not beyond our own end."""
+        pause = 0.25
+        while not self._pauses.over.is_set():
+            yield pause
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+        raise asyncio.CancelledError
