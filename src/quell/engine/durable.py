@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -37,7 +37,7 @@ from quell.engine.prepared import prepare
 from quell.engine.replay import Replay
 from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
-from quell.engine.step import first_done
+from quell.engine.step import Ending, ends_with, first_done
 from quell.engine.turnstile import Turnstile
 from quell.engine.waits import Waits
 
@@ -318,13 +318,20 @@ class Durable:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
         if not self._replay.has_nothing(DBOS.workflow_id):
             return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
-        return await self._kept(first_done(name, patiently(work, *args), self._serializer, self._record))
+        together = self._keeping is not None
+        done = first_done(name, patiently(work, *args), self._serializer, self._record, together=together)
+        return await self._kept(done)
 
-    async def _record(self, result: dict[str, Any]) -> None:
+    async def _record(self, result: dict[str, Any], endings: Sequence[Ending]) -> None:
         if self._keeping is not None:
-            await self._keeping.record(result)
+            await self._keeping.record(result, endings)
         else:
             await asyncio.to_thread(self._dbos._sys_db.record_operation_result, result)  # type: ignore[arg-type]
+
+    def ends_with(self, write: Callable[[sa.Connection], T], told: Callable[[T], None]) -> bool:
+        """Have the step that runs here end with this: written in one transaction with its answer, then told. False
+        where that cannot be."""
+        return ends_with(Ending(write, told))
 
     async def last_step(
         self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any, ends: Callable[[T], bool]

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from quell.engine.patience import LONGEST_PAUSE_S, Pauses
 from quell.engine.prepared import prepare
+from quell.engine.step import Ending
 from quell.engine.writes import Write, Writes
 from quell.errors import Unavailable
 
-Keep = Callable[[Callable[[sa.Connection], Any]], "Future[Any]"]
-"""Does work in a transaction; done when that is committed."""
+
+class Keep(Protocol):
+    """Does work in a transaction; done when that is committed. ``lagging``: it may not be on disk yet then."""
+
+    def __call__(self, work: Callable[[sa.Connection], Any], *, lagging: bool) -> Future[Any]: ...
+
+
 _log = logging.getLogger("quell")
 _AWAY = "what a run has done is kept when the database is back: %s"
 _OFTEN = ("record_operation_result", "record_get_result", "update_workflow_outcome", "init_child_workflow")
@@ -40,12 +46,20 @@ class Kept:
         for name in _OFTEN:
             setattr(library, name, partial(self._written, getattr(self._writes, name)))
 
-    async def record(self, result: Mapping[str, Any]) -> None:
-        """What a step has answered, without a thread that waits for it."""
-        write = self._writes.record_operation_result(result)
+    async def record(self, result: Mapping[str, Any], endings: Sequence[Ending]) -> None:
+        """What a step has answered, and what it ends with, without a thread that waits for it."""
+        answer = self._writes.record_operation_result(result)
+
+        def write(connection: sa.Connection) -> list[Any]:
+            told = [ending.write(connection) for ending in endings]
+            answer(connection)
+            return told
+
         for pause in self._patience():
             try:
-                await asyncio.wrap_future(self._keep(write))
+                told = await asyncio.wrap_future(self._keep(write, lagging=not endings))
+                for ending, one in zip(endings, told, strict=True):
+                    ending.told(one)
                 return
             except Unavailable as error:
                 _log.warning(_AWAY, error)
@@ -58,7 +72,7 @@ class Kept:
             return None
         for pause in self._patience():
             try:
-                return self._keep(write).result()
+                return self._keep(write, lagging=True).result()
             except Unavailable as error:
                 _log.warning(_AWAY, error)
                 self._pauses.sleep(pause)

@@ -107,7 +107,7 @@ class Interpreter:
             "explanations": [asdict(one) for one in choice.explained], "reason": choice.reason, "visit": run.round,
         }  # fmt: skip
         key = run.key(DECIDE)
-        await self.means.record(
+        await self.means.conclude(
             run.context, NewEvent(kind=EventKind.DECIDED, payload=payload, node=key, key=f"{key}/decided")
         )
         # Part of the answer, so that a replay under another configuration goes the same way.

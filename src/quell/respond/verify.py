@@ -177,7 +177,7 @@ async def watch(means: Means, question: Question) -> dict[str, Any]:
     """Ask until there is a verdict, and record it."""
     plan = await means.plan(question.context.plan)
     payload = await Watch(means, plan, question, await _begin(means, plan, question)).verdict()
-    await means.record(
+    await means.conclude(
         question.context,
         NewEvent(kind=EventKind.VERIFICATION_FINISHED, payload=payload, node=question.key, key=f"{question.key}/told"),
     )

@@ -231,9 +231,9 @@ class Database:
             return await asyncio.wrap_future(self._enqueue(work))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.write_now, work)
 
-    def keep(self, work: Work[T]) -> concurrent.futures.Future[T]:
-        """On SQLite: as ``write``, of what may not be on disk yet when it is answered, as ``steps``."""
-        return self._enqueue(work, lagging=True)
+    def keep(self, work: Work[T], *, lagging: bool) -> concurrent.futures.Future[T]:
+        """As ``write``, on SQLite. ``lagging``: it may not be on disk yet when it is answered, as with ``steps``."""
+        return self._enqueue(work, lagging=lagging)
 
     def read_now(self, work: Work[T]) -> T:
         """What is only read is asked again: of a connection that broke since it was used last, nobody need hear."""
