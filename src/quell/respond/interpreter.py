@@ -119,7 +119,7 @@ class Interpreter:
         if not run.context.limited:
             return False
         mine, database = (run.context.incident, run.context.run), self.means.database
-        return await database.read(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
+        return await database.glance(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""

@@ -146,7 +146,7 @@ class Means:
         return self.rails.of(context.tenant, self.environment_of(context.service)).commands
 
     async def incident(self, context: Context) -> Incident:
-        return await self.database.read(lambda connection: queries.incident(connection, context.incident))
+        return await self.database.glance(lambda connection: queries.incident(connection, context.incident))
 
     async def plan(self, digest: str) -> Plan:
         """The stored Plan; kept, since a hash never changes its meaning."""

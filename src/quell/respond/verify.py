@@ -195,7 +195,7 @@ async def _begin(means: Means, plan: Plan, question: Question) -> int:
     started = NewEvent(kind=EventKind.VERIFICATION_STARTED, payload=payload, node=question.key, key=key)
     if told := await means.record(context, started):
         return events.to_us(told[0].at)
-    known = await means.database.read(
+    known = await means.database.glance(
         lambda c: events.by_key(c, context.tenant, Stream.INCIDENT, context.incident, [key])
     )
     return events.to_us(known[key].at)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -187,6 +188,7 @@ class Database:
         before it to the disk."""
         # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
         self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
+        self._glancing = make_engine(url, busy_ms=0) if self.is_sqlite else self.engine
         # Each statement of a read sees what is committed by then, in a transaction or not: so there is none to begin.
         self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = concurrent.futures.ThreadPoolExecutor(8, "quell-read")
@@ -212,6 +214,7 @@ class Database:
             self._writer.join(10)
         self._readers.shutdown(wait=True)
         self._writing.dispose()
+        self._glancing.dispose()
         self.steps.dispose()
         self.engine.dispose()
 
@@ -224,6 +227,15 @@ class Database:
     async def read(self, work: Work[T]) -> T:
         """Raises ``Unavailable`` when the database is away."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+
+    async def glance(self, work: Work[T]) -> T:
+        """As ``read``, of what is found by its key: on SQLite at once, since a thread costs more than looking."""
+        if self.is_sqlite:
+            # Where it is busy, or away, whoever has a thread of their own has the patience.
+            refused = OperationalError, sqlite3.OperationalError
+            with contextlib.suppress(*refused), self._glancing.connect() as connection:
+                return work(connection)
+        return await self.read(work)
 
     async def write(self, work: Work[T]) -> T:
         """Returns when ``work`` is committed. Raises what ``work`` raised, or ``Unavailable``."""
