@@ -115,6 +115,7 @@ class App:
         self.durable = Durable(
             self.database.engine, steps=self.database.steps, executor_id=self.executor_id, poll_s=settings.engine.poll,
             places=settings.engine.places, park_after_s=settings.engine.park,
+            keep=self.database.keep if self.database.is_sqlite else None,
         )  # fmt: skip
         self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
         self.means = Means(

@@ -36,9 +36,13 @@ class Works:
         """Steps at the gate in this process, now and at most."""
         self.endings: list[str] = []
         """How executions ended in this process."""
+        self.together: list[bool] = []
+        """For each note: whether it could be written with the answer of its step."""
+        self.heard: list[str] = []
+        """The notes that were told to have been written."""
         self.running: set[str] = set()
         """The names of those that run in this process."""
-        for name in ("gated", "asks", "naps", "hard", "parent", "lost", "acts", "hasty"):
+        for name in ("gated", "asks", "naps", "hard", "parent", "lost", "acts", "hasty", "fails", "notes"):
             durable.workflow(name, self._watched(getattr(self, name)))
         for name in ("works", "waits", "calls", "dozes"):
             durable.workflow(name, self._watched(getattr(self, name)), in_place=True)
@@ -139,6 +143,28 @@ class Works:
             self.durable.fence()(connection)
         await self._do("acted")
 
+    async def fails(self, request: Any) -> Any:
+        """A step that fails, and with it the workflow."""
+        await self.durable.step("first", self._do, "first")
+        await self.durable.step("wrong", self._wrong)
+
+    async def _wrong(self) -> None:
+        raise ValueError("wrong")
+
+    async def notes(self, request: str) -> Any:
+        """A step that ends with a note in the table ``notes``, if there is one, and one after it."""
+        first = await self.durable.step("note", self._note, request)
+        await self.durable.step("after", self._do, f"after {first}")
+        return first
+
+    async def _note(self, text: str) -> str:
+        def write(connection: sa.Connection) -> str:
+            connection.execute(sa.text("insert into notes values (:text)"), {"text": text})
+            return text
+
+        self.together.append(self.durable.ends_with(write, self.heard.append))
+        return text
+
     # These need a place.
 
     async def works(self, request: str) -> Any:
@@ -185,13 +211,13 @@ class Engine:
         await self.database.write(begin)
         await self.durable.kick()
 
-    async def ended(self, workflow_id: str) -> None:
-        """Until the workflow has succeeded."""
+    async def ended(self, workflow_id: str, how: str = "SUCCESS") -> None:
+        """Until the workflow has ended, so."""
 
         async def over() -> bool:
-            return await self.durable.status(workflow_id) == "SUCCESS"
+            return await self.durable.status(workflow_id) == how
 
-        await until(over, f"the success of {workflow_id}")
+        await until(over, f"the {how} of {workflow_id}")
 
 
 async def waits(database: Database, workflow_id: str) -> int:
@@ -219,13 +245,14 @@ def status_of(database: Database, workflow_id: str) -> str | None:
 
 @asynccontextmanager
 async def engine(
-    url: str, folder: Path, executor: str, *, poll_s: float = POLL_S, places: int = 20, park_after_s: float = 60.0
-) -> AsyncIterator[Engine]:
-    """In this process, over a database that is there."""
+    url: str, folder: Path, executor: str, *, poll_s: float = POLL_S, places: int = 20, park_after_s: float = 60.0,
+    keeps: bool = True,
+) -> AsyncIterator[Engine]:  # fmt: skip
+    """In this process, over a database that is there. ``keeps``: on SQLite, in the commits of our own writing."""
     database = Database(url)
     durable = Durable(
         database.engine, steps=database.steps, executor_id=executor, poll_s=poll_s, places=places,
-        park_after_s=park_after_s,
+        park_after_s=park_after_s, keep=database.keep if database.is_sqlite and keeps else None,
     )  # fmt: skip
     works = Works(durable, folder, database)
     await durable.launch()

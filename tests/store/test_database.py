@@ -59,6 +59,49 @@ async def test_what_was_written_is_seen_when_write_returns(things: Database) -> 
         assert len(await names(things)) == number + 1
 
 
+async def test_a_glance_sees_what_is_committed_and_waits_for_nobody(
+    things: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite in the thread that asks; where that cannot be at once, in another."""
+    asked = list[int]()
+
+    def look(connection: sa.Connection) -> list[str]:
+        asked.append(threading.get_ident())
+        return list(connection.execute(sa.select(TABLE.c.name)).scalars())
+
+    await things.write(lambda c: put(c, "one"))
+    assert await things.glance(look) == ["one"]
+    assert (asked == [threading.get_ident()]) is things.is_sqlite
+    if things.is_sqlite:
+        things.write_now(lambda c: put(c, "two"))
+        with sqlite3.connect(things.url.removeprefix("sqlite:///"), isolation_level=None) as alone:
+            alone.execute("begin immediate")
+            assert await things.glance(look) == ["one", "two"], "whoever writes holds up nobody who reads"
+            alone.execute("rollback")
+    busy = sa.exc.OperationalError("select", None, sqlite3.OperationalError("database is locked"))
+
+    def refused() -> None:
+        raise busy
+
+    monkeypatch.setattr(things._glancing, "connect", refused, raising=True)
+    asked.clear()
+    if things.is_sqlite:
+        assert await things.glance(look) == ["one", "two"]
+        assert asked != [threading.get_ident()]
+
+
+async def test_what_may_lag_is_committed_with_what_may_not(things: Database) -> None:
+    """A group waits for the disk where one of it has to; what fails is told to whoever asked."""
+    if not things.is_sqlite:
+        return
+    answers = [things.keep(lambda c, n=n: put(c, f"n{n}"), lagging=bool(n % 2)) for n in range(6)]
+    broken = things.keep(lambda c: put(c, "n1"), lagging=True)
+    await asyncio.gather(*(asyncio.wrap_future(answer) for answer in answers))
+    with pytest.raises(sa.exc.IntegrityError):
+        await asyncio.wrap_future(broken)
+    assert await names(things) == [f"n{n}" for n in range(6)]
+
+
 async def test_a_caller_that_goes_away_does_not_stop_the_others(things: Database) -> None:
     """A client that hangs up in the middle of a write must not take the writing thread with it."""
     inside, go = threading.Event(), threading.Event()

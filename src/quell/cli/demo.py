@@ -7,11 +7,14 @@ Never does: repair anything itself, judge more gently than the figures.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +34,7 @@ from quell.telling.lines import Row
 
 INTERRUPTED = 130
 ANSWER_WITHIN_S = 45.0
+REMOVED_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,19 @@ def demo(
     raise typer.Exit(asyncio.run(Show(Options(chosen, pace, json, stay)).run()))
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards. What ends meanwhile may still write there, and removes its own part as well."""
+    folder = Path(tempfile.mkdtemp(prefix="quell-demo-"))
+    try:
+        yield folder
+    finally:
+        deadline = time.monotonic() + REMOVED_WITHIN_S
+        while folder.exists():
+            shutil.rmtree(folder, ignore_errors=time.monotonic() < deadline)
+            time.sleep(0.02)
+
+
 class Show:
     """The demo as it is told on the terminal. What is told goes to stderr when stdout is wanted for JSON."""
 
@@ -92,8 +109,8 @@ class Show:
         # The timeline tells what happens; the server's own log would only interrupt it.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         pace = PACES[self.options.pace]
-        with tempfile.TemporaryDirectory(prefix="quell-demo-") as folder:
-            async with Director(Path(folder), pace, self._ask) as director:
+        with _scratch() as folder:
+            async with Director(folder, pace, self._ask) as director:
                 director.listeners.append(self._heard)
                 self._introduce(director)
                 play = asyncio.create_task(self._play(director))

@@ -35,7 +35,7 @@ def judge_guardrails(problems: Iterable[Problem]) -> list[Judgement]:
 
 
 def judge_needs(services: Mapping[str, Service], connections: Iterable[str]) -> list[Judgement]:
-    """What services depend on. A name that is nobody's ties nothing together: alerts of one cause stay two incidents."""
+    """What services depend on. A name that is nobody's ties nothing together: of one cause come two incidents."""
     known = {*services, *connections}
     also = {alias: service.name for service in services.values() for alias in service.aliases}
     found = list[Judgement]()

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -28,13 +28,16 @@ from dbos._utils import INTERNAL_QUEUE_NAME
 
 from quell.engine.aside import Loose, aside
 from quell.engine.claimed import Claimed
-from quell.engine.claims import Claims, Fenced, GivenBack
+from quell.engine.claims import Claims, GivenBack
+from quell.engine.kept import Keep, Kept
 from quell.engine.parking import Parking
 from quell.engine.patience import Pauses, is_outage, patiently
 from quell.engine.places import Places, lending, place_left, working
+from quell.engine.prepared import prepare
 from quell.engine.replay import Replay
 from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
+from quell.engine.step import Ending, ends_with, first_done
 from quell.engine.turnstile import Turnstile
 from quell.engine.waits import Waits
 
@@ -78,9 +81,10 @@ class Durable:
 
     def __init__(
         self, engine: sa.Engine, *, executor_id: str, poll_s: float = 1.0, steps: sa.Engine | None = None,
-        places: int = PLACES, park_after_s: float = PARK_AFTER_S,
+        keep: Keep | None = None, places: int = PLACES, park_after_s: float = PARK_AFTER_S,
     ) -> None:  # fmt: skip
         """``steps``: another engine for the same database, for what is kept of steps; by default the same one.
+        ``keep``: writes for it, where there is one writer at a time.
         ``places``: how many workflows that need one work here at once, those that wait not counted.
         ``park_after_s``: how long a wait stays in this process."""
         self._engine = engine
@@ -103,6 +107,7 @@ class Durable:
         self._waits = Waits()
         self._parking = Parking(executor_id, self._claims, after_s=park_after_s, queue=INTERNAL_QUEUE_NAME)
         self._pauses = Pauses()
+        self._keeping = Kept(keep, self._pauses) if keep is not None else None
         setattr(_sys_db, "time", self._pauses)  # noqa: B010
         logging.getLogger("dbos").setLevel(logging.WARNING)
         logging.getLogger("dbos").addFilter(_is_news)
@@ -149,6 +154,8 @@ class Durable:
     async def launch(self) -> None:
         """Migrate DBOS's tables and start its threads. Call from inside the event loop that shall run workflows."""
         DBOS.launch()
+        if self._keeping is not None:
+            self._keeping.stand_before(self._dbos._sys_db)
         self._replay.stand_before(self._dbos._sys_db)
         self._waits.stand_before(self._dbos._sys_db)
         self._parking.stand_before(self._dbos._sys_db)
@@ -159,6 +166,8 @@ class Durable:
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=self._serializer, application_name=APPLICATION, lazy=True
         )
+        if self._keeping is not None:
+            prepare(self._client._sys_db)
 
     async def shutdown(self) -> None:
         """Stop taking work and let go. Runs that wait are found again at the next start. Harmless when done twice."""
@@ -307,7 +316,22 @@ class Durable:
 
     async def step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
-        return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
+        if not self._replay.has_nothing(DBOS.workflow_id):
+            return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
+        together = self._keeping is not None
+        done = first_done(name, patiently(work, *args), self._serializer, self._record, together=together)
+        return await self._kept(done)
+
+    async def _record(self, result: dict[str, Any], endings: Sequence[Ending]) -> None:
+        if self._keeping is not None:
+            await self._keeping.record(result, endings)
+        else:
+            await asyncio.to_thread(self._dbos._sys_db.record_operation_result, result)  # type: ignore[arg-type]
+
+    def ends_with(self, write: Callable[[sa.Connection], T], told: Callable[[T], None]) -> bool:
+        """Have the step that runs here end with this: written in one transaction with its answer, then told. False
+        where that cannot be."""
+        return ends_with(Ending(write, told))
 
     async def last_step(
         self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any, ends: Callable[[T], bool]
@@ -360,20 +384,7 @@ class Durable:
         workflow_id = DBOS.workflow_id
         if workflow_id is None:
             return lambda connection: None
-        claim, table = current_owner_xid(workflow_id), self._dbos._sys_db.tables.workflow_status
-        mine = (
-            table.c.workflow_uuid == workflow_id, table.c.status == "PENDING",
-            table.c.executor_id == self.executor_id, table.c.owner_xid.is_not_distinct_from(claim),
-        )  # fmt: skip
-        held = sa.select(table.c.workflow_uuid).where(*mine).with_for_update(read=True)
-        # The library's tables have a schema that only its own engine knows how to read.
-        where = {"schema_translate_map": self._dbos._sys_db.engine.get_execution_options()["schema_translate_map"]}
-
-        def look(connection: sa.Connection) -> None:
-            if connection.execute(held, execution_options=where).first() is None:
-                raise Fenced(workflow_id)
-
-        return look
+        return self._claimed.fence(workflow_id, current_owner_xid(workflow_id))
 
     async def receive(self, topic: str, timeout_s: float) -> Json | None:
         """Wait for a message; the deadline survives restarts. None when it passed."""

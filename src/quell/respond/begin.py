@@ -23,6 +23,11 @@ from quell.store import events, queries
 from quell.store.database import now_us
 from quell.store.schema import plans, runs
 
+# Made once, as those of an append: they stand in the beginning of each incident.
+_INSERT_RUN = sa.insert(runs)
+_PLAN_IS_THERE = (
+    sa.select(plans.c.hash).where(plans.c.hash == sa.bindparam("one")).with_for_update(read=True, key_share=True)
+)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -94,13 +99,11 @@ def _mode(means: Means, beginning: Beginning) -> str:
 def _start(means: Means, connection: sa.Connection, context: Context, plan: Plan, why: str) -> list[NewEvent]:
     store_plan(connection, plan)
     means.plans[plan.hash] = plan
-    connection.execute(
-        sa.insert(runs).values(
-            incident=context.incident, number=context.run, predecessor=context.run - 1 or None, tenant=context.tenant,
-            environment=context.environment, region=context.region, plan=plan.hash, reason=why, mode=context.mode,
-            started_at=now_us(),
-        )
-    )  # fmt: skip
+    connection.execute(_INSERT_RUN, {
+        "incident": context.incident, "number": context.run, "predecessor": context.run - 1 or None,
+        "tenant": context.tenant, "environment": context.environment, "region": context.region, "plan": plan.hash,
+        "reason": why, "mode": context.mode, "started_at": now_us(),
+    })  # fmt: skip
     return turns.start(means, connection, context, plan, why)
 
 
@@ -133,8 +136,8 @@ def next_run(
 def store_plan(connection: sa.Connection, plan: Plan) -> None:
     """Once per content; the text it came from is kept beside it."""
     # Held until the run is there: what is not used may be pruned.
-    there = sa.select(plans.c.hash).where(plans.c.hash == plan.hash).with_for_update(read=True, key_share=True)
-    if connection.execute(there).scalar():
+    asked = {"one": plan.hash}
+    if connection.execute(_PLAN_IS_THERE, asked).scalar():
         return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     # Of two runs that are the first of their runbook at the same moment, the second waits for the first, and holds its.
@@ -144,4 +147,4 @@ def store_plan(connection: sa.Connection, plan: Plan) -> None:
             schema_version=plan.schema_version,
         ).on_conflict_do_nothing()
     )  # fmt: skip
-    connection.execute(there)
+    connection.execute(_PLAN_IS_THERE, asked)

@@ -95,7 +95,7 @@ class Diagnosis:
         fold = folds.of(context.incident)
         if fold is not None and fold.lacks(frozenset(keys)):
             return {}  # written by us so far, and none of these: should another have been here, we only ask again
-        told = await self.means.database.read(
+        told = await self.means.database.glance(
             lambda c: events.by_key(c, context.tenant, Stream.INCIDENT, context.incident, keys)
         )
         return {keys[key]: Finding.model_validate(event.payload["finding"]) for key, event in told.items()}

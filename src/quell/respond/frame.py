@@ -88,12 +88,12 @@ class Frame:
         except (Unavailable, asyncio.CancelledError):
             raise
         except Exception as error:
-            begun = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+            begun = await self.means.database.glance(lambda connection: ledger.find(connection, request.key))
             return await self._go_on(request, begun) if begun else await self._end(request, cannot_prepare(error))
         if request.context.mode == "dry_run":
             outcome = outcome_of(request, Result.DRY_RUN, f"would do: {preview.call}")
             return {"ends": True, "outcome": outcome.model_dump(mode="json")}
-        around = await self.means.database.read(partial(permit.around, self.means, request, prepared))
+        around = await self.means.database.glance(partial(permit.around, self.means, request, prepared))
         if around.intent is not None:
             return await self._go_on(request, around.intent)
         asked = question(request, prepared, preview, around)

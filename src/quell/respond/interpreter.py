@@ -107,7 +107,7 @@ class Interpreter:
             "explanations": [asdict(one) for one in choice.explained], "reason": choice.reason, "visit": run.round,
         }  # fmt: skip
         key = run.key(DECIDE)
-        await self.means.record(
+        await self.means.conclude(
             run.context, NewEvent(kind=EventKind.DECIDED, payload=payload, node=key, key=f"{key}/decided")
         )
         # Part of the answer, so that a replay under another configuration goes the same way.
@@ -119,7 +119,7 @@ class Interpreter:
         if not run.context.limited:
             return False
         mine, database = (run.context.incident, run.context.run), self.means.database
-        return await database.read(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
+        return await database.glance(lambda connection: turns.is_over(connection, *mine, database.now_us(connection)))
 
     async def _carry_out(self, run: Run, choice: Mapping[str, Any]) -> Carried:
         """The chosen decisions in order; a failure in one stops the rest."""

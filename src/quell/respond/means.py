@@ -113,6 +113,11 @@ class Means:
         """Append to the incident's log; a repeated key appends once."""
         return await self.transact(context, lambda connection: None, *new)
 
+    async def conclude(self, context: Context, *new: NewEvent) -> None:
+        """As ``record``, by a step that does nothing after it: where it can be, in one transaction with its answer."""
+        if not self.durable.ends_with(lambda connection: self.append(connection, context, new), self.on_events):
+            await self.record(context, *new)
+
     async def transact(self, context: Context, work: Callable[[sa.Connection], Any], *new: NewEvent) -> list[Event]:
         """Do ``work`` and append, together or not at all."""
 
@@ -141,7 +146,7 @@ class Means:
         return self.rails.of(context.tenant, self.environment_of(context.service)).commands
 
     async def incident(self, context: Context) -> Incident:
-        return await self.database.read(lambda connection: queries.incident(connection, context.incident))
+        return await self.database.glance(lambda connection: queries.incident(connection, context.incident))
 
     async def plan(self, digest: str) -> Plan:
         """The stored Plan; kept, since a hash never changes its meaning."""

@@ -68,7 +68,7 @@ class Performer:
             try:
                 if looked is not None:
                     return await self._do(request, ready, looked, approved=approved)
-                known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+                known = await self.means.database.glance(lambda connection: ledger.find(connection, request.key))
                 if known is not None and (told := _told(request, known)) is not None:
                     return Performed(told)
                 return await self._look_and_do(request, ready, approved, known)
@@ -125,7 +125,7 @@ class Performer:
 
     async def _broken(self, request: Request, error: Exception) -> Performed:
         """Without an intent nothing was done; with one, what it says counts."""
-        known = await self.means.database.read(lambda connection: ledger.find(connection, request.key))
+        known = await self.means.database.glance(lambda connection: ledger.find(connection, request.key))
         if known is None:
             return Performed(await refuse(self.means, request, cannot_prepare(error)), closed=True)
         return Performed(_told(request, known) or _unknown(request, f"{type(error).__name__}: {error}"))
@@ -145,7 +145,7 @@ class Performer:
         if approved and agreed is not None and (preview.magnitude or 0) > GROWTH * agreed:
             why = f"it grew from {agreed:g} to {preview.magnitude:g} after it was approved"
             return Ruling("changed", why, preview.magnitude, GROWTH * agreed)
-        around = await self.means.database.read(partial(permit.around, self.means, request, prepared))
+        around = await self.means.database.glance(partial(permit.around, self.means, request, prepared))
         ruling = rule_on(question(request, prepared, preview, around, approved=approved), self.means.rails)
         if ruling.ask:
             return Ruling("approval_needed", f"{ruling.reason} by now, and nobody was asked")

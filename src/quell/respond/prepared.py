@@ -254,7 +254,7 @@ async def prepare(means: Means, request: Request) -> Prepared:
     probe = means.world.probe(timeout_s=request.act.timeout_s, key=request.key)
     intent = None
     if request.undone:
-        intent = await means.database.read(lambda connection: ledger.find(connection, request.undone))
+        intent = await means.database.glance(lambda connection: ledger.find(connection, request.undone))
     return Prepared(
         request,
         kind,

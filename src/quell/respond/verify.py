@@ -177,7 +177,7 @@ async def watch(means: Means, question: Question) -> dict[str, Any]:
     """Ask until there is a verdict, and record it."""
     plan = await means.plan(question.context.plan)
     payload = await Watch(means, plan, question, await _begin(means, plan, question)).verdict()
-    await means.record(
+    await means.conclude(
         question.context,
         NewEvent(kind=EventKind.VERIFICATION_FINISHED, payload=payload, node=question.key, key=f"{question.key}/told"),
     )
@@ -195,7 +195,7 @@ async def _begin(means: Means, plan: Plan, question: Question) -> int:
     started = NewEvent(kind=EventKind.VERIFICATION_STARTED, payload=payload, node=question.key, key=key)
     if told := await means.record(context, started):
         return events.to_us(told[0].at)
-    known = await means.database.read(
+    known = await means.database.glance(
         lambda c: events.by_key(c, context.tenant, Stream.INCIDENT, context.incident, [key])
     )
     return events.to_us(known[key].at)

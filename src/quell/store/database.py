@@ -2,19 +2,22 @@
 
 ``write(work)`` runs ``work(connection)`` in a transaction and returns when it is on disk. On SQLite one thread does all
 our writing and commits whatever has arrived together, each piece inside its own savepoint, so that a piece that fails
-takes nobody with it. A database that cannot take part for now (a failover, a full disk) is away, for everybody who uses
-the engine: its connections are replaced, and what was asked is asked again. Never does: know what is written.
+takes nobody with it; a group of which no piece needs to be on disk at once does not wait for it. A database that cannot
+take part for now (a failover, a full disk) is away, for everybody who uses the engine: its connections are replaced,
+and what was asked is asked again. Never does: know what is written.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +30,7 @@ from quell.redact import KNOWN
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
+Answer = concurrent.futures.Future[Any]
 
 GROUP_LIMIT = 256
 """Pieces of work in one commit."""
@@ -164,6 +168,13 @@ def _unavailable(error: Exception) -> Unavailable:
     return Unavailable(f"the database does not answer: {type(cause).__name__}: {str(cause).splitlines()[0][:200]}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    work: Work[Any]
+    answer: Answer
+    lagging: bool
+
+
 class Database:
     """Give it a URL; ``close`` it."""
 
@@ -177,10 +188,11 @@ class Database:
         before it to the disk."""
         # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
         self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
+        self._glancing = make_engine(url, busy_ms=0) if self.is_sqlite else self.engine
         # Each statement of a read sees what is committed by then, in a transaction or not: so there is none to begin.
         self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = concurrent.futures.ThreadPoolExecutor(8, "quell-read")
-        self._queue: queue.SimpleQueue[tuple[Work[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -202,6 +214,7 @@ class Database:
             self._writer.join(10)
         self._readers.shutdown(wait=True)
         self._writing.dispose()
+        self._glancing.dispose()
         self.steps.dispose()
         self.engine.dispose()
 
@@ -215,11 +228,24 @@ class Database:
         """Raises ``Unavailable`` when the database is away."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
 
+    async def glance(self, work: Work[T]) -> T:
+        """As ``read``, of what is found by its key: on SQLite at once, since a thread costs more than looking."""
+        if self.is_sqlite:
+            # Where it is busy, or away, whoever has a thread of their own has the patience.
+            refused = OperationalError, sqlite3.OperationalError
+            with contextlib.suppress(*refused), self._glancing.connect() as connection:
+                return work(connection)
+        return await self.read(work)
+
     async def write(self, work: Work[T]) -> T:
         """Returns when ``work`` is committed. Raises what ``work`` raised, or ``Unavailable``."""
         if self.is_sqlite:
             return await asyncio.wrap_future(self._enqueue(work))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.write_now, work)
+
+    def keep(self, work: Work[T], *, lagging: bool) -> concurrent.futures.Future[T]:
+        """As ``write``, on SQLite. ``lagging``: it may not be on disk yet when it is answered, as with ``steps``."""
+        return self._enqueue(work, lagging=lagging)
 
     def read_now(self, work: Work[T]) -> T:
         """What is only read is asked again: of a connection that broke since it was used last, nobody need hear."""
@@ -249,7 +275,7 @@ class Database:
                 raise
             raise _unavailable(error) from error
 
-    def _enqueue(self, work: Work[T]) -> concurrent.futures.Future[T]:
+    def _enqueue(self, work: Work[T], *, lagging: bool = False) -> concurrent.futures.Future[T]:
         if self._closed:
             raise Unavailable("the database is closed")
         if self._writer is None:
@@ -258,7 +284,7 @@ class Database:
                     self._writer = threading.Thread(target=self._write_all, name="quell-write", daemon=True)
                     self._writer.start()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._queue.put((work, future))
+        self._queue.put(_Piece(work, future, lagging))
         return future
 
     def _write_all(self) -> None:
@@ -280,37 +306,39 @@ class Database:
             if stop:
                 return
 
-    def _commit(self, asked: list[tuple[Work[Any], concurrent.futures.Future[Any]]]) -> None:
+    def _commit(self, asked: Sequence[_Piece]) -> None:
         # A caller that has gone must not take the thread with it when its answer cannot be delivered.
-        group = [(work, future) for work, future in asked if future.set_running_or_notify_cancel()]
-        done: list[tuple[concurrent.futures.Future[Any], Any]] = []
+        group = [piece for piece in asked if piece.answer.set_running_or_notify_cancel()]
+        done: list[tuple[Answer, Any]] = []
         alone = len(group) == 1  # one that fails takes nobody with it
+        engine = self.steps if all(piece.lagging for piece in group) else self._writing
         try:
-            with self._writing.begin() as connection:
+            with engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                for work, future in group:
+                for piece in group:
                     if alone:
-                        done.append((future, work(connection)))
+                        done.append((piece.answer, piece.work(connection)))
                         break
                     connection.exec_driver_sql("SAVEPOINT piece")
                     try:
-                        done.append((future, work(connection)))
+                        done.append((piece.answer, piece.work(connection)))
                     except BaseException as error:
                         if _is_away(error):
                             raise
                         connection.exec_driver_sql("ROLLBACK TO piece")
-                        future.set_exception(error)
+                        piece.answer.set_exception(error)
                     connection.exec_driver_sql("RELEASE piece")
-        except (DBAPIError, sa.exc.TimeoutError) as error:
-            told = error if alone and not _is_away(error) else _unavailable(error)
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(told)
-            return
         except BaseException as error:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
+            for piece in group:
+                if not piece.answer.done():
+                    piece.answer.set_exception(_told(error, alone=alone))
             return
-        for future, result in done:
-            future.set_result(result)
+        for answer, result in done:
+            answer.set_result(result)
+
+
+def _told(error: BaseException, *, alone: bool) -> BaseException:
+    """A piece hears of its own failure as it is, and of the database's, or of another's, as one who can come again."""
+    if not isinstance(error, DBAPIError | sa.exc.TimeoutError) or (alone and not _is_away(error)):
+        return error
+    return _unavailable(error)
