@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -37,7 +37,7 @@ from quell.engine.prepared import prepare
 from quell.engine.replay import Replay
 from quell.engine.serial import JsonSerializer
 from quell.engine.started import Claim, Started
-from quell.engine.step import Ending, ends_with, first_done
+from quell.engine.step import Ending, alone, ends_with, first_done
 from quell.engine.turnstile import Turnstile
 from quell.engine.waits import Waits
 
@@ -318,15 +318,9 @@ class Durable:
         """Do something once and keep the answer (JSON). Runs again if the process died while it ran."""
         if not self._replay.has_nothing(DBOS.workflow_id):
             return await self._kept(DBOS.run_step_async({"name": name}, patiently, work, *args))
+        record = self._keeping.record if self._keeping is not None else alone(self._dbos._sys_db, self._pauses.over)
         together = self._keeping is not None
-        done = first_done(name, patiently(work, *args), self._serializer, self._record, together=together)
-        return await self._kept(done)
-
-    async def _record(self, result: dict[str, Any], endings: Sequence[Ending]) -> None:
-        if self._keeping is not None:
-            await self._keeping.record(result, endings)
-        else:
-            await asyncio.to_thread(self._dbos._sys_db.record_operation_result, result)  # type: ignore[arg-type]
+        return await self._kept(first_done(name, patiently(work, *args), self._serializer, record, together=together))
 
     def ends_with(self, write: Callable[[sa.Connection], T], told: Callable[[T], None]) -> bool:
         """Have the step that runs here end with this: written in one transaction with its answer, then told. False
