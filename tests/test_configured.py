@@ -30,6 +30,8 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as refused:
         configured(load_settings(path), Registry())
     told = {problem.path: (problem.file, problem.line, problem.nearest) for problem in refused.value.problems}
+    lines = [problem.line for problem in refused.value.problems]
+    assert lines == sorted(lines), "as one reads"
     file = str(path)
     assert told == {
         "connections.ledger": (file, 2, None),

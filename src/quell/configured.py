@@ -50,5 +50,5 @@ def configured(settings: Settings, registry: Registry) -> Configured:
     )
     problems += source_of.faults(settings, registry)  # later, it would be an alert that nobody gets
     if problems:
-        raise InvalidInput(settings.located(problems))
+        raise InvalidInput(sorted(settings.located(problems), key=lambda one: (one.line, one.column)))
     return found
