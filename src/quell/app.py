@@ -20,6 +20,7 @@ import structlog
 from quell import __version__
 from quell.access import Access
 from quell.alerting import Alerting, Before
+from quell.configured import configured
 from quell.delivery import Delivery, Receipt
 from quell.engine import liveness, workers
 from quell.engine.aside import aside
@@ -48,7 +49,6 @@ from quell.respond import approvers, brake, escalate, frame, interpreter, oblige
 from quell.respond.begin import Beginning, begin
 from quell.respond.change import Change
 from quell.respond.means import TELL, Context, Means, NotifierChoice
-from quell.respond.naming import named, schedules
 from quell.respond.permit import Repaired
 from quell.respond.turns import Turns
 from quell.respond.windows import longest_s
@@ -101,12 +101,7 @@ class App:
     async def start(self) -> None:
         """Open the database, launch the engine, load the runbooks. Raises ``InvalidInput``, ``Unavailable``."""
         settings = self.settings
-        connections = settings.resolved_connections()
-        # Where no action is loaded, the rules are still held against those that there are.
-        words = Registry() if self.registry.observe_only else self.registry
-        rails = named(settings.guardrails, words, settings.services or None)
-        shifts = schedules(settings.schedules, self.registry, settings.folder)
-        self.reception.check()
+        given = configured(settings, self.registry)
         self.database = Database(settings.database)
         self.database.prepare(migrate)
         self.access = Access(self.database, settings.tenant, self._errands)
@@ -117,11 +112,11 @@ class App:
             places=settings.engine.places, park_after_s=settings.engine.park,
             keep=self.database.keep if self.database.is_sqlite else None,
         )  # fmt: skip
-        self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, connections)
+        self.world = World(self.registry, make_client(settings.network.allow), settings.catalogue, given.connections)
         self.means = Means(
-            self.database, self.durable, self.world, rails=rails, environment=settings.environment,
+            self.database, self.durable, self.world, rails=given.rails, environment=settings.environment,
             notifiers={name: NotifierChoice(one.type, one.params) for name, one in settings.notifiers.items()},
-            schedules=shifts, groups=settings.groups,
+            schedules=given.schedules, groups=settings.groups,
             default_escalation=settings.escalation, base_url=settings.server.base_url, on_events=self.publish,
             shares=settings.rate_limit,
         )  # fmt: skip

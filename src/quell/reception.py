@@ -69,12 +69,6 @@ class Reception:
         self._told_at: dict[str, float] = {}
         self._known_site: Site | None = None
 
-    def check(self) -> None:
-        """Whether every source that is configured can read alerts. Raises ``InvalidInput`` with every fault: later, it
-        would be an alert that nobody gets."""
-        if problems := list(source_of.faults(self.settings, self.registry)):
-            raise InvalidInput(problems)
-
     async def read(
         self, source: str, headers: Mapping[str, str], body: bytes, probe: Probe, sender: str = ""
     ) -> Delivery:  # fmt: skip

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
 from quell import addresses
 from quell.errors import InvalidInput, Permanent, Problem
@@ -28,6 +37,7 @@ from quell.respond.rails import Guardrails
 from quell.runbook.invalid import problems_of
 from quell.runbook.quantities import seconds
 from quell.runbook.source import Document, load
+from quell.runbook.written import Written
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
 DEFAULT_PORT = 8470
@@ -259,6 +269,7 @@ class Settings(Section):
     guardrails: Guardrails = Guardrails()
     """The outer limits of what actions may do."""
     folder: Path = Field(default=Path(), exclude=True)
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @field_validator("database")
     @classmethod
@@ -332,6 +343,10 @@ class Settings(Section):
         """Names that stand for people: groups and schedules."""
         return (*self.groups, *self.schedules)
 
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """With the lines of the file, where only the path is known."""
+        return self._written.located(problems)
+
     def resolved_connections(self) -> dict[str, Connection]:
         """Raises ``InvalidInput`` naming every reference that leads nowhere and every address that cannot be read."""
         found, problems = {}, []
@@ -365,7 +380,9 @@ def parse_settings(text: str, file: str, folder: Path) -> Settings:
     except ValidationError as error:
         raise InvalidInput(problems_of(error, document, Settings)) from None
     KNOWN.learn_in(document.data or {})  # what should have been a reference, and a login in an address
-    return settings.model_copy(update={"folder": folder})
+    settings = settings.model_copy(update={"folder": folder})
+    settings._written = Written.of(document)
+    return settings
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -12,7 +12,7 @@ from quell.intake import accept
 from quell.intake.correlate import Acknowledge, Join, Open, Reopen, Resolve
 from quell.intake.group import raised
 from quell.intake.placing import Placed
-from quell.respond import people, regroup
+from quell.respond import people, regroup, turns
 from quell.respond.begin import Beginning, begin, next_run
 from quell.respond.change import Change
 from quell.store.schema import alerts
@@ -62,6 +62,7 @@ def _joined(change: Change, placed: Placed, join: Join, raise_at: int) -> None:
             why=join.reason,
         )  # fmt: skip
     known = change.incident(join.incident)
+    turns.hurry(change.connection, known)
     if join.again and known.outcome is not None:
         why = f"alert {placed.alert.name!r} fires, and no run looks after it"
         change.told += next_run(change.means, change.connection, known, placed.alert, why)

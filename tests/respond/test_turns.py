@@ -142,6 +142,22 @@ async def test_a_more_severe_one_takes_the_place_of_the_last_in_the_queue(tmp_pa
         assert home.effects == ["begin-shop", "begin-till"]
 
 
+async def test_one_that_grows_more_severe_while_it_waits_goes_first(tmp_path: Path, database: str) -> None:
+    book = limited(FIX, HELD, max_concurrent=1)
+    async with house(tmp_path, book, services=SERVICES, database=database) as home:
+        hold(home)
+        first = await home.fire(service="shop")
+        await begun(home, "shop")
+        before, later = [await home.fire(service=name, severity="warning") for name in ("cart", "till")]
+        assert await home.fire(service="till", severity="critical", pod="b") == later
+        let_go(home, "shop")
+        await home.over(first)
+        await begun(home, "till")
+        assert await home.events(before, EventKind.RUN_STARTED) == []
+        let_go(home, "cart", "till")
+        await home.over(before)
+
+
 async def test_whoever_waits_for_too_long_is_not_forgotten(tmp_path: Path, database: str) -> None:
     book = limited(FIX, HELD, max_concurrent=1, timeout_seconds=3)
     async with house(tmp_path, book, services=SERVICES, database=database) as home:

@@ -15,7 +15,7 @@ import structlog
 
 from quell.errors import Unavailable
 from quell.incident.event import EventKind, NewEvent, Stream
-from quell.incident.incident import ENDED
+from quell.incident.incident import ENDED, Incident
 from quell.respond import escalate, interpreter
 from quell.respond.change import Change, Commit
 from quell.respond.concurrency import Share, State, Turn, asked_of, moves, overdue, why_queued
@@ -57,6 +57,12 @@ def start(means: Means, connection: sa.Connection, context: Context, plan: Plan,
     if full or plan.escalation.immediately:
         _page(means, connection, context, plan.escalation, full or f"{context.severity}: paged immediately")
     return new
+
+
+def hurry(connection: sa.Connection, incident: Incident) -> None:
+    """It may be more severe than when it began to wait. Whoever calls this holds it."""
+    if incident.queued:
+        turns.hurry(connection, incident.id, _PRIORITY.get(incident.severity, _LAST))
 
 
 def _share(means: Means, tenant: str) -> Share | None:

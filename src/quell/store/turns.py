@@ -61,6 +61,12 @@ def begin(connection: sa.Connection, incident: str, number: int, now: int) -> No
     _set(connection, incident, number, {"state": "working", "since": now})
 
 
+def hurry(connection: sa.Connection, incident: str, priority: int) -> None:
+    """Whoever of the incident waits goes where the more severe are."""
+    mine = (turns.c.incident == incident, turns.c.state == "queued", turns.c.priority > priority)
+    connection.execute(sa.update(turns).where(*mine).values(priority=priority))
+
+
 def over(connection: sa.Connection, incident: str, number: int) -> None:
     _set(connection, incident, number, {"state": "over"})
 
