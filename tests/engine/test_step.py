@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from dbos._context import _set_local_dbos_context
 
 from quell.engine.step import Ending, ends_with
 from tests.engine.works import Engine, did, done, elsewhere, engine, until
@@ -42,6 +43,37 @@ async def test_what_a_step_ends_with_is_written_with_its_answer(url: str, tmp_pa
             assert (here.works.together, here.works.heard, notes(here)) == ([True], ["hello"], ["hello"])
         else:
             assert (here.works.together, here.works.heard, notes(here)) == ([False], [], []), "the caller writes it"
+
+
+async def test_what_is_begun_in_a_step_is_no_part_of_it(tmp_path: Path) -> None:
+    """It inherits where it was begun: what it wrote with an answer that is kept already, nobody would write."""
+    async with engine(str(tmp_path / "q.db"), tmp_path, "one") as here:
+        seen, ended, tasks = list[bool](), asyncio.Event(), list[asyncio.Task[None]]()
+        told = here.works._do
+        nothing = Ending(lambda connection: None, lambda told: None)
+
+        async def afterwards() -> None:
+            await ended.wait()
+            seen.append(ends_with(nothing))
+
+        def in_another_workflow() -> None:
+            _set_local_dbos_context(None)
+            seen.append(ends_with(nothing))
+
+        async def begins(what: str) -> int:
+            if what == "first":
+                tasks.append(asyncio.create_task(afterwards()))
+                await asyncio.to_thread(lambda: seen.append(ends_with(nothing)))
+                await asyncio.to_thread(in_another_workflow)
+            return await told(what)
+
+        here.works._do = begins  # type: ignore[method-assign]
+        (tmp_path / "go").touch()
+        await here.start("gated", "w")
+        await here.ended("w")
+        ended.set()
+        await asyncio.gather(*tasks)
+        assert seen == [True, False, False], "as long as the step runs, and only of it"
 
 
 async def test_what_cannot_be_written_fails_the_step_and_nothing_is_told(tmp_path: Path) -> None:

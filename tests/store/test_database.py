@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import psycopg
@@ -100,6 +101,69 @@ async def test_what_may_lag_is_committed_with_what_may_not(things: Database) -> 
     with pytest.raises(sa.exc.IntegrityError):
         await asyncio.wrap_future(broken)
     assert await names(things) == [f"n{n}" for n in range(6)]
+
+
+async def busy(database: Database) -> tuple[threading.Event, Future[bool]]:
+    """The writer has something to do until the event is set."""
+    begun, gate = threading.Event(), threading.Event()
+    held = database.keep(lambda c: begun.set() or gate.wait(5), lagging=True)
+    await asyncio.to_thread(begun.wait, 5)
+    return gate, held
+
+
+async def test_a_statement_that_can_never_be_is_its_own_pieces_failure(things: Database) -> None:
+    """Neither an outage, which would be waited for without end, nor a reason why others are told to come again."""
+    if not things.is_sqlite:
+        return
+    wrong = sa.text("insert into nowhere values (1)")
+    gate, held = await busy(things)  # so that what follows is one group
+    answers = [things.keep(lambda c: put(c, "one"), lagging=False), things.keep(lambda c: c.execute(wrong), lagging=True),
+               things.keep(lambda c: put(c, "two"), lagging=True)]  # fmt: skip
+    gate.set()
+    await asyncio.wrap_future(held)
+    told = await asyncio.gather(*(asyncio.wrap_future(answer) for answer in answers), return_exceptions=True)
+    assert [type(one) for one in told] == [type(None), sa.exc.OperationalError, type(None)]
+    with pytest.raises(sa.exc.OperationalError):  # nor where it is alone
+        await things.write(lambda c: c.execute(wrong))
+    assert await names(things) == ["one", "two"]
+
+
+async def test_nobody_is_refused_for_what_was_not_committed(things: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one piece is refused for may be another's: when that is not kept, both are told to come again."""
+    if not things.is_sqlite:
+        return
+    gate, held = await busy(things)
+    answers = [things.keep(lambda c: put(c, "one"), lagging=False), things.keep(lambda c: put(c, "one"), lagging=False)]
+
+    def full(connection: sa.Connection) -> None:
+        raise sa.exc.OperationalError("commit", None, sqlite3.OperationalError("disk I/O error"))
+
+    sa.event.listen(things._writing, "commit", full)
+    gate.set()
+    await asyncio.wrap_future(held)
+    told = await asyncio.gather(*(asyncio.wrap_future(answer) for answer in answers), return_exceptions=True)
+    sa.event.remove(things._writing, "commit", full)
+    assert [type(one) for one in told] == [Unavailable, Unavailable]
+    assert await names(things) == []
+
+
+async def test_what_may_lag_keeps_nobody_waiting_longer(things: Database, tmp_path: Path) -> None:
+    """While another process holds the file, a group that may lag gives up as soon as any other."""
+    if not things.is_sqlite:
+        return
+    with things._lagging.connect() as lagging, things._writing.connect() as writing:
+        waits = [c.exec_driver_sql("pragma busy_timeout").scalar() for c in (lagging, writing)]
+        kept = [c.exec_driver_sql("pragma synchronous").scalar() for c in (lagging, writing)]
+    assert waits[0] == waits[1]
+    assert kept == [1, 2], "NORMAL and FULL"
+
+
+async def test_after_the_end_everybody_is_told_so(database: Database) -> None:
+    database.write_now(lambda c: TABLE.create(c))
+    database.close()
+    if database.is_sqlite:
+        with pytest.raises(Unavailable, match="closed"):
+            database.keep(lambda c: None, lagging=True)
 
 
 async def test_a_caller_that_goes_away_does_not_stop_the_others(things: Database) -> None:

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from dbos._context import EnterDBOSStepCtx, snapshot_step_context
+from dbos._context import DBOSContext, EnterDBOSStepCtx, get_local_dbos_context, snapshot_step_context
 from dbos._serialization import Serializer, serialize_exception, serialize_value
 
 T = TypeVar("T")
@@ -32,15 +32,26 @@ class Ending:
 
 Record = Callable[[dict[str, Any], Sequence[Ending]], Awaitable[None]]
 """Keeps what a step answered, in the context of the step."""
-_endings: ContextVar[list[Ending] | None] = ContextVar("endings", default=None)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One that runs: whatever is begun meanwhile inherits it, and is no part of it."""
+
+    context: DBOSContext
+    endings: list[Ending] = field(default_factory=list)
+    runs: bool = True
+
+
+_step: ContextVar[_Step | None] = ContextVar("step", default=None)
 
 
 def ends_with(ending: Ending) -> bool:
     """To be written with the answer of the step that runs here. False where that cannot be."""
-    mine = _endings.get()
-    if mine is None:
+    mine = _step.get()
+    if mine is None or not mine.runs or get_local_dbos_context() is not mine.context:
         return False
-    mine.append(ending)
+    mine.endings.append(ending)
     return True
 
 
@@ -68,17 +79,20 @@ async def first_done(
         "output": None, "error": None, "serialization": None, "child_workflow_id": None,
         "started_at_epoch_ms": int(time.time() * 1000),
     }  # fmt: skip
-    endings = list[Ending]()
+    step = _Step(context, runs=together)
     with EnterDBOSStepCtx({"name": name, "operationType": "step"}, context):
-        before = _endings.set(endings if together else None)
+        before = _step.set(step)
         try:
-            answer = await work
+            try:
+                answer = await work
+            finally:
+                step.runs = False
             text, form = serialize_value(answer, None, serializer)
-            await record({**result, "output": text, "serialization": form}, endings)
+            await record({**result, "output": text, "serialization": form}, step.endings)
         except Exception as error:
             text, form = serialize_exception(error, None, serializer)
             await record({**result, "error": text, "serialization": form}, ())
             raise
         finally:
-            _endings.reset(before)
+            _step.reset(before)
         return answer

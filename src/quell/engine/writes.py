@@ -79,7 +79,7 @@ class Writes:
 
         def write(connection: sa.Connection) -> None:
             self._is_owned(connection, workflow_id, claim)
-            self._step.run(connection, row)  # heard again, it is as it was
+            self._step.run(connection, row).close()  # heard again, it is as it was
 
         return write
 

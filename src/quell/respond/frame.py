@@ -93,7 +93,7 @@ class Frame:
         if request.context.mode == "dry_run":
             outcome = outcome_of(request, Result.DRY_RUN, f"would do: {preview.call}")
             return {"ends": True, "outcome": outcome.model_dump(mode="json")}
-        around = await self.means.database.glance(partial(permit.around, self.means, request, prepared))
+        around = await self.means.database.read(partial(permit.around, self.means, request, prepared))
         if around.intent is not None:
             return await self._go_on(request, around.intent)
         asked = question(request, prepared, preview, around)

@@ -145,7 +145,7 @@ class Performer:
         if approved and agreed is not None and (preview.magnitude or 0) > GROWTH * agreed:
             why = f"it grew from {agreed:g} to {preview.magnitude:g} after it was approved"
             return Ruling("changed", why, preview.magnitude, GROWTH * agreed)
-        around = await self.means.database.glance(partial(permit.around, self.means, request, prepared))
+        around = await self.means.database.read(partial(permit.around, self.means, request, prepared))
         ruling = rule_on(question(request, prepared, preview, around, approved=approved), self.means.rails)
         if ruling.ask:
             return Ruling("approval_needed", f"{ruling.reason} by now, and nobody was asked")

@@ -163,9 +163,16 @@ def _is_away(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
+def _is_wrong(error: BaseException) -> bool:
+    """What SQLite says of a statement that never can be: of the piece that has it, and of no other."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_ERROR
+
+
 def _unavailable(error: Exception) -> Unavailable:
     cause = getattr(error, "orig", None) or error
-    return Unavailable(f"the database does not answer: {type(cause).__name__}: {str(cause).splitlines()[0][:200]}")
+    said = (str(cause).splitlines() or ["it does not say why"])[0]
+    return Unavailable(f"the database does not answer: {type(cause).__name__}: {said[:200]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,7 @@ class Database:
         before it to the disk."""
         # A caller that could be told 503 is not kept waiting as long as the engine's own threads are.
         self._writing = make_engine(url, busy_ms=WRITE_WAIT_MS) if self.is_sqlite else self.engine
+        self._lagging = make_engine(url, busy_ms=WRITE_WAIT_MS, lagging=True) if self.is_sqlite else self.steps
         self._glancing = make_engine(url, busy_ms=0) if self.is_sqlite else self.engine
         # Each statement of a read sees what is committed by then, in a transaction or not: so there is none to begin.
         self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -208,13 +216,15 @@ class Database:
             raise _unavailable(error) from error
 
     def close(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
+            if self._writer:
+                self._queue.put(None)
         if self._writer:
-            self._queue.put(None)
             self._writer.join(10)
         self._readers.shutdown(wait=True)
-        self._writing.dispose()
-        self._glancing.dispose()
+        for engine in (self._writing, self._lagging, self._glancing):
+            engine.dispose()
         self.steps.dispose()
         self.engine.dispose()
 
@@ -276,15 +286,14 @@ class Database:
             raise _unavailable(error) from error
 
     def _enqueue(self, work: Work[T], *, lagging: bool = False) -> concurrent.futures.Future[T]:
-        if self._closed:
-            raise Unavailable("the database is closed")
-        if self._writer is None:
-            with self._lock:
-                if self._writer is None:
-                    self._writer = threading.Thread(target=self._write_all, name="quell-write", daemon=True)
-                    self._writer.start()
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._queue.put(_Piece(work, future, lagging))
+        with self._lock:  # nobody is put behind the end, where no answer would come
+            if self._closed:
+                raise Unavailable("the database is closed")
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_all, name="quell-write", daemon=True)
+                self._writer.start()
+            self._queue.put(_Piece(work, future, lagging))
         return future
 
     def _write_all(self) -> None:
@@ -310,8 +319,9 @@ class Database:
         # A caller that has gone must not take the thread with it when its answer cannot be delivered.
         group = [piece for piece in asked if piece.answer.set_running_or_notify_cancel()]
         done: list[tuple[Answer, Any]] = []
+        refused: list[tuple[Answer, BaseException]] = []
         alone = len(group) == 1  # one that fails takes nobody with it
-        engine = self.steps if all(piece.lagging for piece in group) else self._writing
+        engine = self._lagging if all(piece.lagging for piece in group) else self._writing
         try:
             with engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -323,22 +333,25 @@ class Database:
                     try:
                         done.append((piece.answer, piece.work(connection)))
                     except BaseException as error:
-                        if _is_away(error):
+                        if _is_away(error) and not _is_wrong(error):
                             raise
                         connection.exec_driver_sql("ROLLBACK TO piece")
-                        piece.answer.set_exception(error)
+                        refused.append((piece.answer, error))
                     connection.exec_driver_sql("RELEASE piece")
         except BaseException as error:
             for piece in group:
                 if not piece.answer.done():
                     piece.answer.set_exception(_told(error, alone=alone))
             return
+        # Now that it is committed: what one was refused for may have been another's piece.
         for answer, result in done:
             answer.set_result(result)
+        for answer, refusal in refused:
+            answer.set_exception(refusal)
 
 
 def _told(error: BaseException, *, alone: bool) -> BaseException:
     """A piece hears of its own failure as it is, and of the database's, or of another's, as one who can come again."""
-    if not isinstance(error, DBAPIError | sa.exc.TimeoutError) or (alone and not _is_away(error)):
+    if not isinstance(error, DBAPIError | sa.exc.TimeoutError) or (alone and (not _is_away(error) or _is_wrong(error))):
         return error
     return _unavailable(error)
