@@ -3,12 +3,14 @@
 import json
 import os
 import pty
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quell.cli.demo import _scratch
 from tests.cli.command import read_until, run_quell, start_quell
 from tests.servers.process import wait_until
 
@@ -117,3 +119,17 @@ def test_what_there_is_not_is_named(tmp_path: Path, words: tuple[str, ...], said
     done = run_quell(tmp_path, "demo", *words, COLUMNS="300")
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_its_folder_goes_although_something_still_writes_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove, late = shutil.rmtree, ["log", "world"]
+
+    def removed(folder: Path, **how: Any) -> None:
+        remove(folder, **how)
+        if late:
+            (folder / late.pop()).mkdir(parents=True)
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    with _scratch() as folder:
+        (folder / "world").mkdir()
+    assert (folder.exists(), late) == (False, [])

@@ -147,7 +147,18 @@ async def test_nobody_is_refused_for_what_was_not_committed(things: Database, mo
     assert await names(things) == []
 
 
-async def test_what_may_lag_keeps_nobody_waiting_longer(things: Database, tmp_path: Path) -> None:
+async def test_an_error_that_says_nothing_ends_no_writer(things: Database) -> None:
+    def speechless(connection: sa.Connection) -> None:
+        raise sa.exc.OperationalError("select", None, sqlite3.OperationalError(""))
+
+    with pytest.raises(Unavailable, match="does not say why"):
+        async with asyncio.timeout(10):  # a writer that has ended answers nobody
+            await things.write(speechless)
+    await things.write(lambda c: put(c, "one"))
+    assert await names(things) == ["one"]
+
+
+async def test_what_may_lag_keeps_nobody_waiting_longer(things: Database) -> None:
     """While another process holds the file, a group that may lag gives up as soon as any other."""
     if not things.is_sqlite:
         return
